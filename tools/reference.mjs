@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { apiPage } from './reference/api-page.mjs';
 import { cliPage } from './reference/cli-page.mjs';
 import { configurationPage } from './reference/configuration-page.mjs';
+import { errorsPage } from './reference/errors-page.mjs';
 import { methodsPage } from './reference/methods-page.mjs';
 import { jobsPage, modelsPage } from './reference/models-page.mjs';
 import { tasksPage } from './reference/tasks-page.mjs';
@@ -14,11 +15,13 @@ const FOLDER = fileURLToPath(new URL('../docs/reference/', import.meta.url));
 /** @returns {Promise<Record<string, string>>} the pages by file name */
 export async function referencePages() {
   const { catalog } = await import('@graft/peft-core/catalog');
+  const { ATTEMPT_CODES, ERROR_CODES } = await import('@graft/contracts');
   const contents = catalog();
   return {
     'api.md': await apiPage(),
     'cli.md': await cliPage(),
     'configuration.md': await configurationPage(),
+    'errors.md': errorsPage({ codes: ERROR_CODES, attemptCodes: ATTEMPT_CODES }),
     'jobs.md': jobsPage(contents),
     'methods.md': methodsPage(contents),
     'models.md': modelsPage(contents),
