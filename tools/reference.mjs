@@ -2,12 +2,13 @@
 import 'reflect-metadata';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { apiPage } from './reference/api-page.mjs';
+import { apiDocument, apiPage } from './reference/api-page.mjs';
 import { cliPage } from './reference/cli-page.mjs';
 import { configurationPage } from './reference/configuration-page.mjs';
 import { errorsPage } from './reference/errors-page.mjs';
 import { methodsPage } from './reference/methods-page.mjs';
 import { jobsPage, modelsPage } from './reference/models-page.mjs';
+import { objectsPage } from './reference/objects-page.mjs';
 import { tasksPage } from './reference/tasks-page.mjs';
 
 const FOLDER = fileURLToPath(new URL('../docs/reference/', import.meta.url));
@@ -17,14 +18,21 @@ export async function referencePages() {
   const { catalog } = await import('@graft/peft-core/catalog');
   const { ATTEMPT_CODES, ERROR_CODES } = await import('@graft/contracts');
   const contents = catalog();
+  const api = await apiDocument();
   return {
-    'api.md': await apiPage(),
+    'api.md': apiPage(api),
     'cli.md': await cliPage(),
     'configuration.md': await configurationPage(),
     'errors.md': errorsPage({ codes: ERROR_CODES, attemptCodes: ATTEMPT_CODES }),
     'jobs.md': jobsPage(contents),
     'methods.md': methodsPage(contents),
     'models.md': modelsPage(contents),
+    'objects.md': objectsPage(
+      api.components.schemas,
+      Object.keys(contents.graft_schema.properties).filter(
+        (name) => !['pool', 'priority'].includes(name),
+      ),
+    ),
     'tasks.md': tasksPage(contents),
   };
 }

@@ -1,14 +1,18 @@
 // docs/reference/api.md, from the OpenAPI document.
 import { cell, code, page, table, typeOf } from './markdown.mjs';
 
-export async function apiPage() {
+/** @returns the OpenAPI document */
+export async function apiDocument() {
   const { NestFactory } = await import('@nestjs/core');
   const { AppModule } = await import('../../apps/api/dist/app.module.js');
   const { openApi } = await import('../../apps/api/dist/http/openapi.js');
   // Nest's preview mode reads the routes without creating any service.
   const opened = { settings: {}, source: {}, workers: {}, queue: {} };
   const app = await NestFactory.create(AppModule.with(opened), { preview: true, logger: false });
-  const { paths } = openApi(app, '');
+  return openApi(app, '');
+}
+
+export function apiPage({ paths }) {
   const groups = new Map();
   for (const [path, operations] of Object.entries(paths))
     for (const [method, operation] of Object.entries(operations)) {

@@ -17,7 +17,7 @@ export type FileTask = z.infer<typeof FileTask>;
 
 export const FileReport = z
   .object({
-    records: z.number(),
+    records: z.number().describe('Number of records'),
     problems: z
       .array(z.string())
       .readonly()
@@ -41,7 +41,7 @@ export const FileReport = z
       .describe(
         'Number of records that repeat an earlier one; `duplicate_lines` has the lines of the first 20.',
       ),
-    duplicate_lines: z.array(z.number()).readonly(),
+    duplicate_lines: z.array(z.number()).readonly().describe('Lines of the first 20 duplicates'),
     ignored_fields: z
       .record(z.string(), z.number())
       .readonly()
@@ -51,7 +51,10 @@ export const FileReport = z
       .describe(
         'Number of records per label; absent without labels or with more than 1,000 of them.',
       ),
-    longest_line: z.object({ line: z.number(), bytes: z.number() }).nullable(),
+    longest_line: z
+      .object({ line: z.number(), bytes: z.number() })
+      .nullable()
+      .describe('Number and size of the longest line'),
     converted_from: z
       .string()
       .nullable()

@@ -104,34 +104,52 @@ export const JobGraft = z
     phase: z
       .object({ code: z.string(), message: z.string() })
       .describe('What the job is doing or waiting for, as a code and a sentence.'),
-    progress: z.object({
-      step: z.number(),
-      total_steps: z.number().nullable(),
-      tokens_per_second: z.number().nullable(),
-      eta_seconds: z.number().nullable(),
-    }),
-    attempts: z.array(JobAttempt).readonly(),
-    started_at: z.number().nullable(),
-    pool: z.string(),
-    priority: z.number(),
+    progress: z
+      .object({
+        step: z.number(),
+        total_steps: z.number().nullable(),
+        tokens_per_second: z.number().nullable(),
+        eta_seconds: z.number().nullable(),
+      })
+      .describe('Last step, number of steps, speed and remaining time'),
+    attempts: z
+      .array(JobAttempt)
+      .readonly()
+      .describe('Attempts, oldest first, each with its worker, times, outcome and first step'),
+    started_at: z
+      .number()
+      .nullable()
+      .describe('Time of the first assignment to a worker; null before'),
+    pool: z.string().describe('Worker pool of the job'),
+    priority: z.number().describe('Priority; lower numbers start first'),
     queue_position: z
       .number()
       .nullable()
       .describe(
         'Position of a queued job in its pool, from 1; null if the job cannot start. `queue_length` is the number of queued jobs in the pool.',
       ),
-    queue_length: z.number().nullable(),
+    queue_length: z.number().nullable().describe('Number of queued jobs in the pool'),
     estimated_start: z
       .number()
       .nullable()
       .describe(
         'Expected start in Unix seconds, with the earliest and latest start in `estimated_start_range`; null until jobs similar to those ahead of it have run.',
       ),
-    estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
-    trainable_parameters: z.number().nullable(),
-    total_parameters: z.number().nullable(),
-    train_loss: z.number().nullable(),
-    valid_loss: z.number().nullable(),
+    estimated_start_range: z
+      .tuple([z.number(), z.number()])
+      .readonly()
+      .nullable()
+      .describe('Earliest and latest expected start, in Unix seconds'),
+    trainable_parameters: z
+      .number()
+      .nullable()
+      .describe('Number of trainable parameters; null until the run has started'),
+    total_parameters: z
+      .number()
+      .nullable()
+      .describe('Number of parameters of base model and adapter; null until the run has started'),
+    train_loss: z.number().nullable().describe('Training loss of the last step'),
+    valid_loss: z.number().nullable().describe('Validation loss of the last evaluation'),
     sparkline: z
       .array(z.number())
       .readonly()
@@ -183,8 +201,8 @@ export const JobGraft = z
       .string()
       .nullable()
       .describe('Display name that the job was given; null: `user_provided_suffix` applies.'),
-    tags: z.array(z.string()).readonly(),
-    note: z.string().nullable(),
+    tags: z.array(z.string()).readonly().describe('Tags that users gave the job'),
+    note: z.string().nullable().describe('Note that users gave the job'),
     archived: z.boolean().describe('Whether lists omit the job by default.'),
     restorable_until: z
       .number()

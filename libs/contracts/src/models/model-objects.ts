@@ -24,8 +24,8 @@ export const ModelObject = z
           .string()
           .nullable()
           .describe('Model family of a base, such as `llama`; null while it is being imported.'),
-        base: z.string().nullable(),
-        job: z.string().nullable(),
+        base: z.string().nullable().describe('Base model of an adapter'),
+        job: z.string().nullable().describe('Job that made the model'),
         task: z.string().nullable().describe('Task of the job.'),
         step: z
           .number()
@@ -51,18 +51,22 @@ export const ModelObject = z
         lora_rank: z
           .exactOptional(z.number().nullable())
           .describe('Highest rank of the LoRA; null if the model is not a LoRA. Absent in lists.'),
-        status: z.enum(['importing', 'ready', 'error']),
-        status_details: z.string().nullable(),
+        status: z.enum(['importing', 'ready', 'error']).describe('State of the import'),
+        status_details: z.string().nullable().describe('Reason why the import failed'),
         progress: z
           .number()
           .nullable()
           .describe('Progress of the import, from 0 to 1; null at other times.'),
-        parameters: z.number().nullable(),
-        bytes: z.number(),
-        source: z.string().nullable(),
+        parameters: z.number().nullable().describe('Number of parameters'),
+        bytes: z.number().describe('Size of the files in bytes'),
+        source: z
+          .string()
+          .nullable()
+          .describe('Source of an imported model, such as `hub:OWNER/NAME`'),
         files: z
           .array(z.object({ name: z.string(), size: z.number(), sha256: z.string() }))
-          .readonly(),
+          .readonly()
+          .describe('Files of the model'),
       }),
     ),
   })

@@ -125,7 +125,7 @@ export type TrialRung = z.infer<typeof TrialRung>;
 export const TrialObject = z
   .object({
     number: z.number().describe('Number of the trial in the sweep, from 1.'),
-    job: z.string(),
+    job: z.string().describe('Job of the trial'),
     options: z
       .record(z.string(), z.unknown())
       .readonly()
@@ -144,18 +144,18 @@ export const TrialObject = z
       .nullable()
       .describe("Latest value of the sweep's metric; for a finished trial, that of its model."),
     best: JobBest.nullable().describe('Lowest validation loss of the trial, and its step.'),
-    rungs: z.array(TrialRung).readonly(),
-    forgetting: JobForgetting.nullable(),
-    training_seconds: z.number(),
+    rungs: z.array(TrialRung).readonly().describe('Rungs that the trial has reached'),
+    forgetting: JobForgetting.nullable().describe('Result of `measure_forgetting`'),
+    training_seconds: z.number().describe('Training time in seconds'),
     memory_bytes: z
       .number()
       .nullable()
       .describe(
         'Device memory of the run in bytes, without the base model; null before it started.',
       ),
-    trainable_parameters: z.number().nullable(),
+    trainable_parameters: z.number().nullable().describe('Number of trainable parameters'),
     model: z.string().nullable().describe('ID of the fine-tuned model; null until there is one.'),
-    model_bytes: z.number().nullable(),
+    model_bytes: z.number().nullable().describe('Size of the model in bytes'),
     error: JobError.nullable(),
   })
   .meta({ id: 'TrialObject' });
