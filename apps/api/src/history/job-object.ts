@@ -163,8 +163,9 @@ function graftFields(
   const running = job.state === 'running';
   const options = (job.request['graft'] ?? {}) as Record<string, unknown>;
   const current = attempts.at(-1);
-  const heard = running ? (current?.silent ?? null) : null;
-  const silent = heard !== null && heard >= silentAfter ? Math.round(heard) : null;
+  const sinceHeartbeat = running ? (current?.silent ?? null) : null;
+  const silent =
+    sinceHeartbeat !== null && sinceHeartbeat >= silentAfter ? Math.round(sinceHeartbeat) : null;
   const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
   return {
     ...options,

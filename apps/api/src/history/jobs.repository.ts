@@ -84,8 +84,8 @@ export class JobsRepository {
 
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
     // `attempt` is 1 after the first assignment; jobs with 0 have no attempts.
-    const begun = jobs.filter((job) => job.attempt > 0).map((job) => job.id);
-    const attempts = begun.length === 0 ? [] : await this.attempts(begun);
+    const assigned = jobs.filter((job) => job.attempt > 0).map((job) => job.id);
+    const attempts = assigned.length === 0 ? [] : await this.attempts(assigned);
     const ofJob = new Map<string, TimedAttempt[]>(jobs.map((job) => [job.id, []]));
     for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
     const { times } = this;

@@ -72,12 +72,12 @@ it('computes the forecast of a pool once for concurrent requests, and again for 
   }
   expect(database.asked).toBeLessThanOrEqual(12);
   await ask(`INSERT INTO project (id, name) VALUES ('two', 'two')`);
-  const stands = async (project: string, priority: number) =>
+  const positionOf = async (project: string, priority: number) =>
     (await forecasts.ifCreated('pool', { project, priority, base: 'base', tokens: 10 }))?.position;
-  expect(await stands('one', 100)).toBe(7);
-  expect(await stands('one', 99)).toBe(1);
+  expect(await positionOf('one', 100)).toBe(7);
+  expect(await positionOf('one', 99)).toBe(1);
   // No project runs a job: after one job of the first project it is the second one's turn.
-  expect(await stands('two', 100)).toBe(2);
+  expect(await positionOf('two', 100)).toBe(2);
   expect(await ask('SELECT count(*)::int AS n FROM job')).toEqual([{ n: 6 }]);
 });
 

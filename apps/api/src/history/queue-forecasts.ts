@@ -31,7 +31,7 @@ export interface StartForecast {
 }
 
 interface Forecast {
-  readonly begun: number;
+  readonly startedAt: number;
   /** Milliseconds that the computation took. Expensive forecasts are computed less often. */
   cost: number;
   /** Number of queued jobs; while the forecast is being computed, that of the previous one. */
@@ -116,7 +116,7 @@ export class QueueForecasts {
   ): Promise<QueuePlace | null> {
     const known = this.pools.get(job.pool);
     const isLong = known !== undefined && known.waiting > QUICK;
-    if (isLong && performance.now() - known.begun < LONG_MS) return null;
+    if (isLong && performance.now() - known.startedAt < LONG_MS) return null;
     return (await this.of([job])).get(job.id) ?? null;
   }
 
@@ -146,9 +146,9 @@ export class QueueForecasts {
   private look(pool: string, goodMs: number): Promise<Found> {
     const known = this.pools.get(pool);
     const now = performance.now();
-    if (known && now - known.begun < Math.max(goodMs, known.cost * SPARING)) return known.found;
+    if (known && now - known.startedAt < Math.max(goodMs, known.cost * SPARING)) return known.found;
     const found = this.forecast(pool);
-    const forecast: Forecast = { begun: now, cost: 0, waiting: known?.waiting ?? 0, found };
+    const forecast: Forecast = { startedAt: now, cost: 0, waiting: known?.waiting ?? 0, found };
     this.keep(pool, forecast);
     found.then(
       ({ state }) => {

@@ -57,7 +57,7 @@ interface Line extends Sharing {
 }
 
 interface Slot {
-  readonly begunAt: number;
+  readonly startedAt: number;
   readonly endsAt: number;
   readonly known: boolean;
   /** Undefined if the project has no queued jobs, so that it does not affect the order. */
@@ -77,7 +77,7 @@ export function simulate(
   for (const { project, held, left } of running) {
     const line = lines.get(project);
     if (line) line.here++;
-    occupy(slots, { begunAt: -held, endsAt: left ?? SOME_SECONDS, known: left !== null, line });
+    occupy(slots, { startedAt: -held, endsAt: left ?? SOME_SECONDS, known: left !== null, line });
   }
   const all = [...lines.values()];
   const starts: Start[] = [];
@@ -93,7 +93,7 @@ export function simulate(
       line.here++;
       starts.push({ id: job.id, seconds: known ? now : null });
       occupy(slots, {
-        begunAt: now,
+        startedAt: now,
         endsAt: now + (job.seconds ?? SOME_SECONDS),
         known: known && job.seconds !== null,
         line,
@@ -111,7 +111,7 @@ export function simulate(
       if (!line) continue;
       line.here--;
       // Usage decays exponentially. Scale later usage up instead of decaying all earlier usage.
-      line.spent += (now - ending.begunAt) * 2 ** Math.min(1000, now / halfLife);
+      line.spent += (now - ending.startedAt) * 2 ** Math.min(1000, now / halfLife);
     } else if (due < Infinity) now = due;
     else return starts;
   }

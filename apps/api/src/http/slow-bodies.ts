@@ -18,10 +18,10 @@ export function refuseSlowBodies(periodMs: number): RequestHandler {
     const timer = setInterval(() => {
       const { bytesRead } = request.socket;
       const came = bytesRead - seen;
-      const stands = reading && request.readableFlowing === true && came < LEAST_BYTES;
+      const isStalled = reading && request.readableFlowing === true && came < LEAST_BYTES;
       seen = bytesRead;
       reading = request.readableFlowing === true;
-      if (!stands || request.complete) return;
+      if (!isStalled || request.complete) return;
       stop();
       const seconds = Math.round(periodMs / 1000);
       response.setHeader('connection', 'close');

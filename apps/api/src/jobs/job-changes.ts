@@ -57,9 +57,10 @@ export class JobChanges {
     }
     await this.database.transaction(async (manager) => {
       const job = await this.jobs.locked(manager, caller.projectId, id);
-      if (graft.priority !== undefined) await this.toldOfPriority(manager, job, graft.priority);
+      if (graft.priority !== undefined)
+        await this.appendPriorityEvent(manager, job, graft.priority);
       await this.database.query(`UPDATE job SET ${set.join(', ')} WHERE id = $1`, values, manager);
-      await this.tell(manager, caller, job, 'job.updated', { changed: Object.keys(given) });
+      await this.recordChange(manager, caller, job, 'job.updated', { changed: Object.keys(given) });
     });
     return this.jobs.object(caller.projectId, id);
   }
@@ -68,7 +69,11 @@ export class JobChanges {
    * Appends an event about a new priority.
    * @throws DomainError if the job has ended
    */
-  private async toldOfPriority(manager: EntityManager, job: Job, priority: number): Promise<void> {
+  private async appendPriorityEvent(
+    manager: EntityManager,
+    job: Job,
+    priority: number,
+  ): Promise<void> {
     if (job.priority === priority) return;
     if (TERMINAL_STATUSES.includes(job.state))
       throw new DomainError(
@@ -101,7 +106,7 @@ export class JobChanges {
       );
       if (!deleted) throw new Error(`the database has no row for job ${id}`);
       await this.mark(manager, job, deleted.deleted_at);
-      await this.tell(manager, caller, job, 'job.deleted');
+      await this.recordChange(manager, caller, job, 'job.deleted');
       return deleted.deleted_at;
     });
     const graft = { restorable_until: restorableUntil(at, this.settings.restoreDays) };
@@ -123,7 +128,7 @@ export class JobChanges {
       // some of its rows may already be removed
       if (!restored) throw noSuchJob(id);
       await this.mark(manager, job, null);
-      await this.tell(manager, caller, job, 'job.restored');
+      await this.recordChange(manager, caller, job, 'job.restored');
     });
     return this.jobs.object(caller.projectId, id);
   }
@@ -183,7 +188,7 @@ export class JobChanges {
   }
 
   /** Writes an audit entry in the transaction of the change and notifies streams after the commit. */
-  private async tell(
+  private async recordChange(
     manager: EntityManager,
     caller: Principal,
     { id, project_id: project }: Job,

@@ -105,7 +105,7 @@ export class JobDrafts {
     files: Draft['files'],
     adapters: Draft['adapters'],
   ): Promise<void> {
-    if (!(await this.holdAtOnce(manager, base, files))) {
+    if (!(await this.holdTogether(manager, base, files))) {
       await this.models.hold(manager, base, 'model');
       for (const { id, param } of files) await this.files.hold(manager, id, param);
     }
@@ -118,7 +118,7 @@ export class JobDrafts {
    * Locks base and files in one statement. Returns false if one of them is missing; the caller then locks
    * them one by one to report which.
    */
-  private async holdAtOnce(
+  private async holdTogether(
     manager: EntityManager,
     base: string,
     named: Draft['files'],
@@ -138,9 +138,9 @@ export class JobDrafts {
 export function draftOf(plan: JobPlan): Draft {
   const { request, base, start, parts, training, validation, spec, priority, data } = plan;
   const { neverJoined } = plan;
-  const begun = (start?.adapter ?? []).filter((file) => !isOfPart(file));
+  const adapterFiles = (start?.adapter ?? []).filter((file) => !isOfPart(file));
   const named = [
-    ...(start ? [{ id: start.id, param: 'graft.init_adapter', files: begun }] : []),
+    ...(start ? [{ id: start.id, param: 'graft.init_adapter', files: adapterFiles }] : []),
     ...parts,
   ];
   return {

@@ -17,8 +17,8 @@ describe('Outbox', () => {
     const outbox = new Outbox(database as never, { queue: {} } as never);
     outbox.nudge();
     expect(relays).toBe(1);
-    const begun = performance.now();
-    while (performance.now() - begun < 450) {
+    const start = performance.now();
+    while (performance.now() - start < 450) {
       outbox.nudge();
       await pause(3);
     }

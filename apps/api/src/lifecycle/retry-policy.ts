@@ -78,11 +78,11 @@ export function verdict(
           advice: `this happened ${INFRA_BUDGET} times; the job is not retried automatically`,
         };
       // The expired lease was already a delay, and the lost worker cannot fail again.
-      const atOnce = code === 'lost_worker' && job.infra_count === 0;
+      const isImmediate = code === 'lost_worker' && job.infra_count === 0;
       return {
         then: 'requeue',
         count: 'infra',
-        delayMs: atOnce ? 0 : backoff(Math.min(job.infra_count, 6)),
+        delayMs: isImmediate ? 0 : backoff(Math.min(job.infra_count, 6)),
       };
     }
     case 'crash':

@@ -69,7 +69,10 @@ export class Rungs {
     if (!(await this.note(manager, job, measured, kept)) || isOver) return null;
     const endsEarly = !kept && !isLast;
     if (endsEarly) await this.end(manager, job, measured.step);
-    return { endsEarly, event: told(measured, { place, there: there.length + 1, kept, isLast }) };
+    return {
+      endsEarly,
+      event: rungEvent(measured, { place, there: there.length + 1, kept, isLast }),
+    };
   }
 
   private async searchOf(
@@ -149,7 +152,7 @@ interface Place {
   readonly isLast: boolean;
 }
 
-function told({ step }: Measured, { place, there, kept, isLast }: Place): NewEvent {
+function rungEvent({ step }: Measured, { place, there, kept, isLast }: Place): NewEvent {
   const among = there === 1 ? 'the first trial there' : `place ${place} of ${there} trials so far`;
   const then = isLast ? 'has reached its last step' : kept ? 'continues' : 'ends early';
   return {

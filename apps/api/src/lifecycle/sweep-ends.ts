@@ -16,7 +16,7 @@ export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.sta
     WHERE job_id = job.id AND eval_run.step IN (${MODEL_STEP}, job.step) AND status IN ('queued', 'in_progress'))`;
 
 /** SQL, for a sweep: a trial is unfinished, or its model is still being scored. */
-const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;
+const IS_UNFINISHED = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;
 
 interface Ended {
   readonly projectId: string;
@@ -42,7 +42,7 @@ export class SweepEnds {
       manager,
     );
     const [ended] = await this.database.query<Ended>(
-      `UPDATE sweep SET ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL AND NOT ${GOES_ON}
+      `UPDATE sweep SET ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL AND NOT ${IS_UNFINISHED}
        RETURNING project_id AS "projectId", CASE
          WHEN cancelled_at IS NOT NULL THEN 'cancelled'
          WHEN gone ? 'succeeded' OR EXISTS (SELECT 1 FROM job WHERE sweep_id = $1 AND state = 'succeeded') THEN 'succeeded'

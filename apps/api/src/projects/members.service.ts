@@ -81,7 +81,7 @@ export class MembersService {
       await requireActive(this.database, manager, projectId);
       // An earlier run of the transaction may have inserted it.
       await manager.getRepository(Member).upsert(member, ['id']);
-      await this.told(manager, caller, 'user.added', member, { name: member.name, role });
+      await this.writeAudit(manager, caller, 'user.added', member, { name: member.name, role });
     });
     return this.get(caller, projectId, id);
   }
@@ -98,7 +98,7 @@ export class MembersService {
       const member = await this.locked(manager, projectId, id);
       const changed = { name: name ?? member.name, role: role ?? member.role };
       await manager.getRepository(Member).update({ id }, changed);
-      await this.told(manager, caller, 'user.updated', member, changed);
+      await this.writeAudit(manager, caller, 'user.updated', member, changed);
     });
     return this.get(caller, projectId, id);
   }
@@ -125,7 +125,7 @@ export class MembersService {
         [id],
         manager,
       );
-      await this.told(manager, caller, 'user.deleted', member, { name: member.name });
+      await this.writeAudit(manager, caller, 'user.deleted', member, { name: member.name });
     });
     return { id, object: 'organization.project.user.deleted', deleted: true };
   }
@@ -139,7 +139,7 @@ export class MembersService {
     return found;
   }
 
-  private told(
+  private writeAudit(
     manager: EntityManager,
     caller: Principal,
     action: `user.${string}`,

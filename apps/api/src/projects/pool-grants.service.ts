@@ -106,7 +106,7 @@ export class PoolGrants {
         manager,
       );
       await manager.getRepository(Pool).update({ name }, { open: false });
-      await this.told(manager, caller, 'pool.granted', name, project_id);
+      await this.writeAudit(manager, caller, 'pool.granted', name, project_id);
       await this.announce(manager, name);
     });
     return this.get(caller, name);
@@ -120,7 +120,7 @@ export class PoolGrants {
     await this.database.transaction(async (manager) => {
       await this.locked(manager, name);
       await manager.getRepository(PoolGrant).delete(grant);
-      await this.told(manager, caller, 'pool.revoked', name, projectId);
+      await this.writeAudit(manager, caller, 'pool.revoked', name, projectId);
       await this.announce(manager, name);
     });
     return this.get(caller, name);
@@ -135,7 +135,7 @@ export class PoolGrants {
     if (rows.length === 0) throw noSuchPool(name);
   }
 
-  private told(
+  private writeAudit(
     manager: EntityManager,
     caller: Principal,
     action: `pool.${string}`,

@@ -70,7 +70,7 @@ export class ProjectDeletions {
         manager,
       );
       if (!row) throw noSuchProject(id);
-      await this.told(manager, caller, 'project.deletion_requested', project, {
+      await this.writeAudit(manager, caller, 'project.deletion_requested', project, {
         deletes_at: unix(row.deletes_at),
       });
     });
@@ -99,12 +99,12 @@ export class ProjectDeletions {
           `${id} is being deleted and can no longer be restored`,
           'project_id',
         );
-      await this.told(manager, caller, 'project.restored', project, {});
+      await this.writeAudit(manager, caller, 'project.restored', project, {});
     });
     return this.projects.get(caller, id);
   }
 
-  private told(
+  private writeAudit(
     manager: EntityManager,
     caller: Principal,
     action: 'project.deletion_requested' | 'project.restored',

@@ -103,7 +103,7 @@ export class ProjectsService {
     await this.database.transaction(async (manager) => {
       // An earlier run of the transaction may have inserted it.
       await manager.getRepository(Project).upsert(project, ['id']);
-      await this.told(manager, caller, 'project.created', id, { name, ...graft });
+      await this.writeAudit(manager, caller, 'project.created', id, { name, ...graft });
     });
     return this.get({ ...caller, projectId: id }, id);
   }
@@ -129,7 +129,10 @@ export class ProjectsService {
           limits: limitsOf(project.limits, graft?.limits),
         },
       );
-      await this.told(manager, caller, 'project.updated', id, { ...(name && { name }), ...graft });
+      await this.writeAudit(manager, caller, 'project.updated', id, {
+        ...(name && { name }),
+        ...graft,
+      });
     });
     return this.get(caller, id);
   }
@@ -150,13 +153,13 @@ export class ProjectsService {
         [id],
         manager,
       );
-      await this.told(manager, caller, 'project.archived', id, {});
+      await this.writeAudit(manager, caller, 'project.archived', id, {});
     });
     await this.archived.cancelSome(id);
     return this.get(caller, id);
   }
 
-  private told(
+  private writeAudit(
     manager: EntityManager,
     caller: Principal,
     action: `project.${string}`,

@@ -47,10 +47,10 @@ export class LemonWorkers {
     );
     if (!worker) return;
     const reason = `trainer processes of ${JOBS} jobs died on this worker within ${MINUTES} minutes, each because of its own job`;
-    const told = { worker: workerId, name: worker.name, pool: worker.pool, reason };
+    const fields = { worker: workerId, name: worker.name, pool: worker.pool, reason };
     if (!worker.others) {
       log.warn(
-        told,
+        fields,
         'the worker looks broken, but is not cordoned because it is the last one of its pool',
       );
       return;
@@ -61,6 +61,6 @@ export class LemonWorkers {
       manager,
     );
     this.counters.workersCordoned.inc();
-    log.warn(told, 'cordoned a worker that looks broken');
+    log.warn(fields, 'cordoned a worker that looks broken');
   }
 }
