@@ -174,7 +174,6 @@ export class JobsController {
     return this.jobs.get(caller, id);
   }
 
-  /** Changes what describes a job, not its training. */
   @Post(':id')
   @HttpCode(200)
   @Needs('jobs:write')
