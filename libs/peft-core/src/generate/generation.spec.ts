@@ -24,8 +24,8 @@ afterAll(() => {
   }
 });
 
-// The golden base models have no tokenizer. This one writes each token as its id, with an end token if `special` is
-// set.
+// The golden base models have no tokenizer. This one writes each token as its id, with an end token if
+// `special` is set.
 const tokenizer = {
   eosId: 1,
   eosIds: [1],
@@ -64,7 +64,10 @@ it.each<[string, number, Partial<GenerationRequest>, number[], number[]]>([
   },
 );
 
-/** Returns the tokens of several answers that are stepped together, with a limited number of rows per forward pass. */
+/**
+ * Returns the tokens of several answers that are stepped together, with a limited number of rows per
+ * forward pass.
+ */
 function written(
   rows: number,
   prompts: readonly (readonly number[])[],

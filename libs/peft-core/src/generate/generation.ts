@@ -1,4 +1,5 @@
-// An answer in progress: the tokens that it has read and generated, and the input of its next forward pass.
+// An answer in progress: the tokens that it has read and generated, and the input of its next forward
+// pass.
 import {
   DomainError,
   type AnswerTools,
@@ -190,8 +191,8 @@ export class Generation {
   }
 
   /**
-   * Returns the entries of `unsaid` that start in the text sent so far; all of them once the answer ended without being
-   * truncated.
+   * Returns the entries of `unsaid` that start in the text sent so far; all of them once the answer ended
+   * without being truncated.
    */
   private said(): TokenLogprob[] {
     const { stream, unsaid, base } = this;
@@ -217,7 +218,9 @@ export class Generation {
     return model.alikePositions - virtualTokens(model, this.run);
   }
 
-  /** Makes all rows pending again if the sequence is now longer than the length that they were rotated for. */
+  /**
+   * Makes all rows pending again if the sequence is now longer than the length that they were rotated for.
+   */
   private readAnew(): void {
     this.cache.rewind(this.handle, 0);
     this.pending = [...this.prompt, ...this.ids];
@@ -268,7 +271,8 @@ export class Generation {
 
 /**
  * Returns the task id of a request.
- * @throws DomainError with param `graft.task_ids` if the adapter has no such task, or the request names none of several
+ * @throws DomainError with param `graft.task_ids` if the adapter has no such task, or the request names
+ * none of several
  */
 function taskOf(model: Model, run: number, asked: number | null): number {
   const tasks = model.modules.tasks.of(run);

@@ -70,7 +70,7 @@ function answered(more: Partial<GenerationRequest>) {
 
 const golden = read<Golden[]>('none', 'logprobs.json');
 
-// Measured: 1.3e-5 at most. The two attention implementations of transformers differ by 7e-6 on this model.
+// Measured: 1.3e-5 at most. The two attention implementations of Transformers differ by 7e-6 on this model.
 const TOLERANCE = 2e-5;
 
 it('equal log_softmax in Transformers, for the token and the five most likely ones', () => {

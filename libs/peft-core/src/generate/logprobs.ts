@@ -1,5 +1,5 @@
-// ln p of an answer's tokens: log_softmax of the logits as the model computed them. Temperature, top_p and constraints
-// apply later and do not affect them.
+// ln p of an answer's tokens: log_softmax of the logits as the model computed them. Temperature, top_p and
+// constraints apply later and do not affect them.
 import { DomainError, type TokenLogprob } from '@graft/contracts';
 import { logSoftmax, narrow, tidy, topk, type Tensor } from '@graft/kernels';
 

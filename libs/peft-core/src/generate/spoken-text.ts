@@ -3,7 +3,9 @@
 /** Scripts that put no spaces between words. */
 const JOINED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u; // prettier-ignore
 
-/** Joins the text of consecutive windows. It delays only spaces, and separates the words of two windows. */
+/**
+ * Joins the text of consecutive windows. It delays only spaces, and separates the words of two windows.
+ */
 export class Spoken {
   private last = '';
   private held = '';
@@ -11,13 +13,13 @@ export class Spoken {
 
   push(text: string): string {
     const whole = this.held + text;
-    const told = whole.trimEnd();
-    if (told === '') {
+    const trimmed = whole.trimEnd();
+    if (trimmed === '') {
       this.held = this.last === '' ? '' : whole;
       return '';
     }
-    this.held = whole.slice(told.length);
-    const next = this.last === '' ? told.trimStart() : this.spaced(told);
+    this.held = whole.slice(trimmed.length);
+    const next = this.last === '' ? trimmed.trimStart() : this.spaced(trimmed);
     this.isCut = false;
     this.last = next.at(-1) ?? '';
     return next;
@@ -28,7 +30,9 @@ export class Spoken {
     this.isCut = true;
   }
 
-  /** Puts at most one space between two windows, whatever the first one ends and the second one starts with. */
+  /**
+   * Puts at most one space between two windows, whatever the first one ends and the second one starts with.
+   */
   private spaced(text: string): string {
     if (!this.isCut) return text;
     const next = text.trimStart();

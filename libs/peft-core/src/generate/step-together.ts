@@ -1,19 +1,25 @@
-// Steps several answers in one forward pass of their open sequences (first a part of the prompt, then one token each),
-// so that a trainer can answer chats between training steps.
+// Steps several answers in one forward pass of their open sequences (first a part of the prompt, then one
+// token each), so that a trainer can answer chats between training steps.
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
 import { runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import type { GenerateAnswer } from '@graft/contracts';
 import type { Drawn, Generation, GenerationBase, NextRows } from './generation.js';
 
-/** Maximum rows of a forward pass. A long prompt takes several passes, so that other work gets its turn in between. */
+/**
+ * Maximum rows of a forward pass. A long prompt takes several passes, so that other work gets its turn in
+ * between.
+ */
 const FORWARD_ROWS = 512;
-/** Rows that the head multiplies in one product. With few rows, each result has the same bits as the row alone. */
+/**
+ * Rows that the head multiplies in one product. With few rows, each result has the same bits as the row
+ * alone.
+ */
 const HEAD_ROWS = 24;
 
 /**
- * Runs one forward pass for several answers of one cache and returns the results in order. Answers that generate have
- * one row each; prompts use the rest of `rows`, in order.
+ * Runs one forward pass for several answers of one cache and returns the results in order. Answers that
+ * generate have one row each; prompts use the rest of `rows`, in order.
  */
 export function stepTogether(
   base: GenerationBase,
@@ -27,7 +33,8 @@ export function stepTogether(
   try {
     drawn = forward(base, cache, chosen);
   } catch (error) {
-    // One answer may have caused the failure. No answer has advanced, so each one can be stepped again by itself.
+    // One answer may have caused the failure. No answer has advanced, so each one can be stepped again by
+    // itself.
     chosen.forEach(({ answer }, i) => answer.rewind(held[i] as number));
     throw error;
   }

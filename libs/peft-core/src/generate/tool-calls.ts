@@ -39,8 +39,8 @@ export class ToolCallReader {
   }
 
   /**
-   * Parses the complete answer of a format without tags. Such an answer consists of calls from its first character, or
-   * has none.
+   * Parses the complete answer of a format without tags. Such an answer consists of calls from its first
+   * character, or has none.
    */
   private whole(): ReadText {
     const begins = this.held.trimStart();
@@ -100,7 +100,8 @@ function called(text: string, key: string): ToolCall | null {
 }
 
 /**
- * Returns the text of an object's member as written, so that numbers keep all of their digits. The last duplicate wins.
+ * Returns the text of an object's member as written, so that numbers keep all of their digits. The last
+ * duplicate wins.
  * @param json text of an object @returns null if it has no such member
  */
 function memberText(json: string, key: string): string | null {
@@ -127,7 +128,9 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Splits JSON objects separated by a semicolon or a line break. A single object is returned as one part. */
+/**
+ * Splits JSON objects separated by a semicolon or a line break. A single object is returned as one part.
+ */
 function separated(text: string): string[] {
   if (parsed(text) !== null) return [text];
   const parts: string[] = [];

@@ -1,7 +1,8 @@
 /**
- * A transcript in progress. The audio is transcribed in windows of the base model's maximum input (30 s if it accepts
- * any length). With timestamps, the next window starts at the last one, as in transformers' long-form generation.
- * Without them, a window ends at the quietest point of its last sixth. Each step is one forward pass.
+ * A transcript in progress. The audio is transcribed in windows of the base model's maximum input (30 s if
+ * it accepts any length). With timestamps, the next window starts at the last one, as in Transformers'
+ * long-form generation. Without them, a window ends at the quietest point of its last sixth. Each step is
+ * one forward pass.
  */
 import { DomainError, type TranscriptOptions, type TranscriptSegment } from '@graft/contracts';
 import { BARE_BASE } from '../nn/batch.js';
@@ -16,8 +17,8 @@ import { Spoken } from './spoken-text.js';
 
 const SECONDS = 30;
 /**
- * Minimum advance in seconds for which the next window starts at the last timestamp: a model may repeat a timestamp
- * forever.
+ * Minimum advance in seconds for which the next window starts at the last timestamp: a model may repeat a
+ * timestamp forever.
  */
 const LEAST_SECONDS = 1;
 /** Maximum rows of a window's text and audio. */
@@ -95,11 +96,11 @@ export class Transcript {
     const window = (this.window ??= this.open());
     const { writer } = window;
     const { text, isLast } = writer ? writer.step() : this.atOnce(window);
-    const told = this.spoken.push(text);
-    if (!isLast) return { text: told, segments: [], isLast: false };
+    const added = this.spoken.push(text);
+    if (!isLast) return { text: added, segments: [], isLast: false };
     const segments = this.end(window);
     const isOver = this.isOver;
-    return { text: told, segments, isLast: isOver };
+    return { text: added, segments, isLast: isOver };
   }
 
   close(): void {
@@ -124,7 +125,7 @@ export class Transcript {
     if (!heard) throw new DomainError('internal_error', 'the task does not transcribe');
     const { example } = heard;
     this.rows += example.rows;
-    // As in transformers by default, a prompt applies to the first window only.
+    // As in Transformers by default, a prompt applies to the first window only.
     const prompt = from === 0 ? asked.prompt : null;
     const { language } = this;
     const window = { ...asked, prompt, language, timed, seconds: (to - from) / rate };

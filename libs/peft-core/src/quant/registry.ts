@@ -10,7 +10,7 @@ import type { Quantizer } from './quantizer.js';
 /** All quantizers. */
 export const quantizers: readonly Quantizer[] = [nf4, fp4, int8, ggufBlocks];
 
-const byName = registry('quantiser', quantizers, ({ name }) => [name]);
+const byName = registry('quantizer', quantizers, ({ name }) => [name]);
 
 /** @throws DomainError for an unknown name */
 export function quantizerFor(name: string): Quantizer {

@@ -65,8 +65,7 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
     return prepared.map((_, i) => {
       const both = tokens.slice(2 * i, 2 * i + 2);
       const [from, to] = both.map((ids) => ids.slice(0, maxSeqLen)) as [Int32Array, Int32Array];
-      // A truncated source keeps its last token, as in Transformers' tokenizers. A truncated target has no end
-      // token.
+      // A truncated source keeps its end token, as in Transformers' tokenizers; a truncated target has none.
       const last = both[0]?.at(-1) ?? null;
       if (last !== null && last === tokenizer.eosId) from[from.length - 1] = last;
       const tokenCount = from.length + to.length;

@@ -191,8 +191,8 @@ export interface OwnLetters<O> {
    */
   continued(options: O, initial: readonly string[] | null): O;
   /**
-   * Returns the options of a job whose data were not checked before it ran.
-   * @param stored its adapter's vocabulary
+   * Returns the options of a finished job, with its adapter's vocabulary if they do not contain one.
+   * @param stored the adapter's vocabulary
    */
   trained(options: O, stored: () => readonly string[] | null): O;
   /** Returns the files that the tokenizer is read from. Null if it is the base model's tokenizer. */

@@ -87,9 +87,9 @@ class SchemaReader {
       if (!NOTES.has(key) && !WHOLE.has(key) && !TYPED.has(key)) throw unsupported(`${path}.${key}`, ADVICE[key]); // prettier-ignore
     const alone = ['$ref', 'anyOf', 'allOf'].find((key) => key in schema);
     if (alone !== undefined) {
-      const beside = Object.keys(schema).find((key) => key !== alone && !NOTES.has(key));
-      if (beside !== undefined)
-        throw unsupported(`${path}.${beside}`, `it cannot be combined with ${alone}; remove it`);
+      const other = Object.keys(schema).find((key) => key !== alone && !NOTES.has(key));
+      if (other !== undefined)
+        throw unsupported(`${path}.${other}`, `it cannot be combined with ${alone}; remove it`);
       return this.combined(schema, alone, path, within);
     }
     const types = typesOf(schema, path);
@@ -221,9 +221,9 @@ const isOfType = (value: unknown, type: Type): boolean => {
 
 function constants(schema: Schema, types: readonly Type[] | null, path: string): Node {
   const values = 'const' in schema ? [schema['const']] : listOf(schema['enum'], `${path}.enum`);
-  const beside = Object.keys(schema).find((key) => TYPED.has(key) || ('const' in schema && key === 'enum')); // prettier-ignore
-  if (beside !== undefined)
-    throw unsupported(`${path}.${beside}`, 'it cannot be combined with enum or const; remove it');
+  const other = Object.keys(schema).find((key) => TYPED.has(key) || ('const' in schema && key === 'enum')); // prettier-ignore
+  if (other !== undefined)
+    throw unsupported(`${path}.${other}`, 'it cannot be combined with enum or const; remove it');
   const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type))); // prettier-ignore
   if (fitting.length === 0) throw wrong(`${path}.enum`, 'no value is of the given type');
   return choice(...fitting.map(json.constant));
@@ -238,9 +238,8 @@ function stringOf(schema: Schema, path: string): Node {
     return json.string(min, max);
   }
   const key = pattern === undefined ? 'format' : 'pattern';
-  const beside = [min !== undefined && 'minLength', max !== undefined && 'maxLength', key === 'pattern' && format !== undefined && 'format'].find(Boolean); // prettier-ignore
-  if (beside)
-    throw unsupported(`${path}.${beside}`, `it cannot be combined with ${key}; remove it`);
+  const other = [min !== undefined && 'minLength', max !== undefined && 'maxLength', key === 'pattern' && format !== undefined && 'format'].find(Boolean); // prettier-ignore
+  if (other) throw unsupported(`${path}.${other}`, `it cannot be combined with ${key}; remove it`);
   if (typeof schema[key] !== 'string') throw wrong(`${path}.${key}`, 'expected a string');
   if (key === 'format') {
     const known = formatGrammar(schema[key]);

@@ -5,7 +5,10 @@ import { DEAD, type Automaton } from './automaton.js';
 export class VocabularyTrie {
   /** 1 for each byte that is a token by itself: these can always be written. */
   readonly alphabet = new Uint8Array(256);
-  /** Arrays by node: its byte, its depth from 1, the node after its branch, and the end of its tokens in `ids`. */
+  /**
+   * Arrays by node: its byte, its depth from 1, the node after its branch, and the end of its tokens in
+   * `ids`.
+   */
   private readonly byte: Uint8Array;
   private readonly depth: Uint16Array;
   private readonly after: Int32Array;

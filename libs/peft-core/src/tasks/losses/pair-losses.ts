@@ -36,7 +36,7 @@ export function pairLoss(type: LossType, delta: number, beta: number, e: number)
   return smoothed(margin, beta, e);
 }
 
-/** Sigmoid loss of a margin βδ or βδ - γ. Its slope is dloss/dδ: β times the derivative by the margin. */
+/** Sigmoid loss of a margin βδ or βδ - γ. Its slope is dloss/dδ = β dloss/dmargin. */
 export const smoothed = (margin: number, beta: number, e: number): PairLoss => ({
   loss: (1 - e) * softplus(-margin) + e * softplus(margin),
   slope: -beta * ((1 - e) * sigmoid(-margin) - e * sigmoid(margin)),

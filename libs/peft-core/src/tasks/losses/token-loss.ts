@@ -81,10 +81,10 @@ export function packedLoss(
     const all = virtual.length === 0 ? output.hidden : cat([output.hidden, ...virtual]);
     const main = throughHead(model, all, targets, ctx, s);
     const sums = sumsOf(targets, main);
-    const beside = s ? taughtLosses(model, output, packed, targets, ctx, s) : [];
-    for (const { run, loss } of beside) (sums.get(run) as LossSum).taught = loss;
+    const auxiliary = s ? auxiliaryLosses(model, output, packed, targets, ctx, s) : [];
+    for (const { run, loss } of auxiliary) (sums.get(run) as LossSum).taught = loss;
     // One backward pass for all, because they share a part of the graph.
-    backwardOf([main, ...beside]);
+    backwardOf([main, ...auxiliary]);
     return sums;
   });
 }
@@ -94,7 +94,7 @@ export function packedLoss(
  * in PEFT's ShadowPEFT:
  *   loss_i = -λ log softmax(s_i Wᵀ)[y_i]
  */
-function taughtLosses(
+function auxiliaryLosses(
   model: Model,
   { taught = new Map() }: LearntRows,
   { batch }: PackedSequences,
@@ -160,9 +160,9 @@ export interface OpenLosses extends TargetLosses {
 }
 
 /**
- * Returns losses of targets whose weights depend on the losses. If no head parameters are trained, a row's
- * gradient is its weight times the gradient at weight 1, and one pass through the head is enough: dh_i =
- * s_i (p_i - 1[y_i]) W.
+ * Returns losses of targets whose weights depend on the losses. If nothing is trained between the rows and
+ * their logits, a row's gradient is its weight times the gradient at weight 1, so one pass through the head
+ * is enough: dh_i = s_i (p_i - 1[y_i]) W.
  * @param hidden [n, D]
  */
 export function openLosses(

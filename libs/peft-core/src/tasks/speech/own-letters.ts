@@ -186,10 +186,10 @@ export class LetterNotes implements Notes {
     const some = unknown.slice(0, 8).map(([letter, n]) => `${shown(letter)} (${n.toLocaleString('en')})`); // prettier-ignore
     const more = unknown.length > 8 ? ', …' : '';
     const one = unknown.length === 1;
-    const told = `${unknown.length} character${one ? '' : 's'} of the ${name} ${one ? 'is' : 'are'} not in the vocabulary of this job and ${one ? 'is' : 'are'} ${isTrained ? 'trained on' : 'evaluated'} as the unknown token. Number of examples with ${one ? 'it' : 'each'}: ${some.join(', ')}${more}.`;
+    const warning = `${unknown.length} character${one ? '' : 's'} of the ${name} ${one ? 'is' : 'are'} not in the vocabulary of this job and ${one ? 'is' : 'are'} ${isTrained ? 'trained on' : 'evaluated'} as the unknown token. Number of examples with ${one ? 'it' : 'each'}: ${some.join(', ')}${more}.`;
     const isIdle = isTrained && this.#base !== null && all.every(among(this.#base));
     return [
-      ...(unknown.length > 0 ? [told] : []),
+      ...(unknown.length > 0 ? [warning] : []),
       ...(isIdle ? ['The vocabulary of the base already has every character of the texts, and the base has a head for it. Without vocabulary_from_data, training reuses both, which needs fewer examples.'] : []), // prettier-ignore
     ];
   }

@@ -43,12 +43,12 @@ export class SpeechWriter implements Writer {
   /** Maximum number of generated tokens after prompt and prefix. */
   private most = 0;
   /** Candidates for language detection. Null if the language is known. */
-  private unheard: ReadonlyMap<number, string> | null;
+  private candidates: ReadonlyMap<number, string> | null;
   private logprobs = 0;
   private noSpeech: number | null = null;
   private count = 0;
   /** Number of ids whose text was returned, if there are timestamps. */
-  private told = 0;
+  private returned = 0;
 
   /** @throws DomainError for an option in `asked` that the base model has no token for */
   constructor(
@@ -65,7 +65,7 @@ export class SpeechWriter implements Writer {
     const [silence = null] = SILENCE.flatMap((name) => tokenId(tokenizer, name) ?? []);
     this.silence = silence;
     const isOpen = this.language === null && run === BARE_BASE && languages.size > 1;
-    this.unheard = isOpen ? languages : null;
+    this.candidates = isOpen ? languages : null;
     this.pending = isOpen ? [this.start] : this.begin(languages);
     this.stream = new TextStream(tokenizer, []);
     this.dictation = new Dictation(model, run, () => window.hear());
@@ -76,7 +76,7 @@ export class SpeechWriter implements Writer {
   }
 
   step(): { readonly text: string; readonly isLast: boolean } {
-    if (this.unheard) return this.hearLanguage(this.unheard);
+    if (this.candidates) return this.detectLanguage(this.candidates);
     const id = this.dictation.next(this.pending, (logits) => this.choose(logits));
     this.count += 1;
     const isEnd = this.window.tokenizer.eosIds.includes(id);
@@ -137,14 +137,17 @@ export class SpeechWriter implements Writer {
   }
 
   /** Detects the language from the token after the start token alone, as Transformers does. */
-  private hearLanguage(languages: ReadonlyMap<number, string>): { text: string; isLast: boolean } {
+  private detectLanguage(languages: ReadonlyMap<number, string>): {
+    text: string;
+    isLast: boolean;
+  } {
     const id = this.dictation.next(this.pending, (logits) => {
       const scores = scoresOf(logits(0));
       return [...languages.keys()].reduce((a, b) => ((scores[b] ?? 0) > (scores[a] ?? 0) ? b : a));
     });
     this.dictation.again();
     this.language = languages.get(id) ?? null;
-    this.unheard = null;
+    this.candidates = null;
     this.pending = this.begin(languages);
     return { text: '', isLast: false };
   }
@@ -186,16 +189,16 @@ export class SpeechWriter implements Writer {
    * window.
    */
   private timedText(isLast: boolean): string {
-    const { ids, told, clock } = this;
+    const { ids, returned, clock } = this;
     const first = clock?.first ?? 0;
     const isTime = (at: number): boolean => (ids.at(at) ?? -1) >= first;
     const end = isLast
       ? this.parts().parts.reduce((sum, part) => sum + part.ids.length, 0)
       : ids.length > 1 && isTime(-1) && isTime(-2)
         ? ids.length - 1
-        : told;
-    this.told = Math.max(told, end);
-    return this.textOf(ids.slice(told, end));
+        : returned;
+    this.returned = Math.max(returned, end);
+    return this.textOf(ids.slice(returned, end));
   }
 
   private textOf(ids: readonly number[]): string {
