@@ -13,7 +13,7 @@ it.each(familiesOf('audio_cls'))('%s reads sounds, and refuses what is none', (f
   const vocabulary = family === 'whisper-audio' ? config['vocab_size'] : 0;
   expect([model.inputKind, model.vocabSize]).toEqual(['audio', vocabulary]);
   expect(() => model.inputRows([1, 5, 5])).toThrow(
-    /expected a (sound|spectrogram) of .*, got 1 × 5 × 5/,
+    /expected (audio|a spectrogram) of .*, got 1 × 5 × 5/,
   );
   model.dispose();
   file.close();

@@ -215,7 +215,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
     expect(model.inputKind).toBe('audio');
     expect(model.inputRows(batch[0]!.size)).toBeGreaterThan(1);
     expect(() => model.inputRows([6, 4])).toThrow(
-      /expected a (sound|spectrogram) of .*, got 6 × 4/,
+      /expected (audio|a spectrogram) of .*, got 6 × 4/,
     );
   });
 
