@@ -7,11 +7,13 @@ import { IS_DUE } from '../database/entities/tenancy.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { log } from '../log.js';
 
-/** One round deletes at most so many jobs, since each may have a hundred thousand events. */
+/** Maximum number of jobs per batch, since each may have a hundred thousand events. */
 const JOBS = 20;
-/** One statement deletes at most so many rows. A million would take longer than a statement may. */
+/** Maximum number of rows per statement. Deleting a million would exceed the time limit of a statement. */
 const ROWS = 2000;
-/** Tables whose rows name a job in job_id. Runs of evals lose their samples (dropSamples) and keep their scores. */
+/**
+ * Tables whose rows name a job in job_id. Eval runs lose their samples (dropSamples) and keep their scores.
+ */
 const OF_JOB = [
   'event',
   'metric',
@@ -39,14 +41,16 @@ type Deleted = Pick<
   | 'suffix'
 >;
 
-/** Deletes the jobs that can no longer be restored. Retention deletes their bytes once no row names them. */
+/**
+ * Deletes the jobs that can no longer be restored. Retention deletes their blobs once no row references them.
+ */
 @Injectable()
 export class DeletedJobs implements OnModuleDestroy {
-  /** Jobs that could not be deleted. They are tried again after all others. */
+  /** Jobs that could not be deleted. They are retried after all others. */
   private readonly stuck = new Set<string>();
   private closing = false;
 
-  /** SQL: whether a job can no longer be restored. */
+  /** SQL condition that a job can no longer be restored. */
   private readonly isPast: string;
 
   constructor(
@@ -56,7 +60,7 @@ export class DeletedJobs implements OnModuleDestroy {
     this.isPast = `deleted_at IS NOT NULL AND NOT ${isRestorable(settings.restoreDays)}`;
   }
 
-  /** Deletes some jobs. Answers with how many are gone, and whether there may be more. */
+  /** Deletes some jobs. Returns how many were deleted, and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     const jobs = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE ${this.isPast} AND id <> ALL($1) ORDER BY deleted_at LIMIT ${JOBS}`,
@@ -69,7 +73,7 @@ export class DeletedJobs implements OnModuleDestroy {
     return { deleted: jobs.length - failed, more };
   }
 
-  /** Deletes some jobs of a project that is being deleted. Answers with how many it found. */
+  /** Deletes some jobs of a project that is being deleted. Returns how many it found. */
   async ofProject(projectId: string): Promise<number> {
     const jobs = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE project_id = $1 LIMIT ${JOBS}`,
@@ -101,7 +105,7 @@ export class DeletedJobs implements OnModuleDestroy {
     await this.database.transaction((manager) => this.dropRest(manager, id));
   }
 
-  /** Deletes some rows of a job. Answers whether there are more. */
+  /** Deletes some rows of a job. Returns whether there may be more. */
   private dropRows(table: string, id: string): Promise<boolean> {
     return this.database.transaction(async (manager) => {
       if (!(await this.past(manager, id))) return false;
@@ -117,8 +121,8 @@ export class DeletedJobs implements OnModuleDestroy {
   }
 
   /**
-   * Locks the job and returns it if it is to be deleted: it can no longer be restored, or its project is being
-   * deleted. A job that was restored at the last moment stays.
+   * Locks the job and returns it if it should be deleted: it can no longer be restored, or its project is
+   * being deleted. A job that was restored in the meantime is kept.
    */
   private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
     const [job] = await this.database.query<Deleted>(
@@ -133,7 +137,7 @@ export class DeletedJobs implements OnModuleDestroy {
   private async dropRest(manager: EntityManager, id: string): Promise<void> {
     const job = await this.past(manager, id);
     if (!job) return;
-    // Rows may have been added since the last round.
+    // Rows may have been added since the last batch.
     for (const table of OF_JOB)
       await this.database.query(`DELETE FROM ${table} WHERE job_id = $1`, [id], manager);
     await this.database.query(
@@ -156,10 +160,10 @@ export class DeletedJobs implements OnModuleDestroy {
     await this.database.query('DELETE FROM job WHERE id = $1', [id], manager);
   }
 
-  /** Deletes what the job's model and its checkpoints answered to evals. */
+  /** Deletes the samples of evals of the job's model and its checkpoints. */
   private async dropSamples(manager: EntityManager, job: Deleted): Promise<void> {
-    // A checkpoint's name is the model's name, ':' and its step, and ';' is the character after ':'. Whole runs are
-    // deleted with their project.
+    // The name of a checkpoint is the model's name, ':' and its step. ';' is the character after ':'. If the
+    // project is being deleted, its eval runs are deleted with it.
     await this.database.query(
       `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
        WHERE project_id = $1 AND samples_deleted_at IS NULL

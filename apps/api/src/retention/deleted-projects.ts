@@ -7,14 +7,17 @@ import { IS_DUE } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
 import { DeletedJobs } from './deleted-jobs.js';
 
-/** One statement deletes at most so many rows. A million would take longer than a statement may. */
+/** Maximum number of rows per statement. Deleting a million would exceed the time limit of a statement. */
 const ROWS = 500;
-/** One round deletes at most so many rows that have parts in another table. */
+/** Maximum number of rows with parts in another table per batch. */
 const OWNERS = 50;
-/** One statement reads at most so many rows of the audit log. */
+/** Maximum number of rows of the audit log per statement. */
 const AUDIT_ROWS = 5000;
 
-/** A table whose rows have parts in another table: SQL for its ids of project $1, and where the parts name such an id. */
+/**
+ * A table whose rows have parts in another table: SQL that selects its ids of project $1, and the column of
+ * the parts that references them.
+ */
 interface WithParts {
   readonly table: string;
   readonly ids: string;
@@ -24,7 +27,7 @@ interface WithParts {
 const WITH_PARTS: readonly WithParts[] = [
   {
     table: 'eval_run',
-    // eval_run has an index by eval, and none by project.
+    // eval_run has an index by eval but none by project.
     ids: 'SELECT eval_run.id FROM eval JOIN eval_run ON eval_run.eval_id = eval.id WHERE eval.project_id = $1',
     parts: ['eval_item', 'run_id'],
   },
@@ -45,7 +48,10 @@ const WITH_PARTS: readonly WithParts[] = [
   },
 ];
 
-/** Tables with a project_id. storage_change comes last, because triggers write to it as rows of others are deleted. */
+/**
+ * Tables with a project_id. storage_change is last, because triggers write to it when rows of other tables
+ * are deleted.
+ */
 const OF_PROJECT = [
   'eval',
   'eval_run',
@@ -66,31 +72,32 @@ const OF_PROJECT = [
   'storage_change',
 ];
 
-/** SQL: deletes the keys and members of project $1, and the counters of their requests. */
+/** SQL that deletes the keys and members of project $1, and their rate limits. */
 const LAST = [
   'DELETE FROM bucket WHERE key_id = $1 OR key_id IN (SELECT id FROM api_key WHERE project_id = $1)',
   'DELETE FROM api_key WHERE project_id = $1',
   'DELETE FROM member WHERE project_id = $1',
 ];
 
-/** How far the deletion of a project has come. */
+/** Progress of the deletion of a project. */
 interface Progress {
   readonly project: string;
-  /** The steps that are left, in order. Each deletes some rows and answers whether there may be more of them. */
+  /** The remaining steps, in order. Each deletes some rows and returns whether there may be more. */
   readonly left: (() => Promise<boolean>)[];
-  /** Rows of the audit log up to this one have lost their names. */
+  /** Names were removed from the rows of the audit log up to this id. */
   auditId: string;
 }
 
 /**
- * Deletes the rows of projects that can no longer be restored, some at a time. The project's own row goes last, so that
- * the next process finishes what this one leaves. Retention deletes the bytes once no row names them.
+ * Deletes the rows of projects that can no longer be restored, some at a time. The project's own row is
+ * deleted last, so that another process can finish what this one leaves. Retention deletes the blobs once no
+ * row references them.
  */
 @Injectable()
 export class DeletedProjects implements OnModuleDestroy {
-  /** Projects that could not be deleted. The sweeper's next run tries them again. */
+  /** Projects that could not be deleted. The next run of Retention retries them. */
   private readonly stuck = new Set<string>();
-  /** The progress of the project that the last round was about. */
+  /** Progress of the project in the last batch. */
   private progress: Progress | null = null;
   private closing = false;
 
@@ -100,7 +107,10 @@ export class DeletedProjects implements OnModuleDestroy {
     private readonly audit: Audit,
   ) {}
 
-  /** Deletes a part of one project. Answers with how many projects are gone, and whether there may be more to do. */
+  /**
+   * Deletes a part of one project. Returns how many projects were deleted, and whether there may be more to
+   * do.
+   */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     const [project] = await this.database.query<{ id: string }>(
       `SELECT id FROM project WHERE ${IS_DUE} AND id <> ALL($1)
@@ -145,7 +155,7 @@ export class DeletedProjects implements OnModuleDestroy {
     return progress;
   }
 
-  /** Goes on where the last round stopped; answers whether there is anything left to do. */
+  /** Continues where the last batch stopped. Returns whether anything is left. */
   private async dropSome({ left }: Progress): Promise<boolean> {
     for (let [next] = left; next; [next] = left) {
       if (await next()) return true;
@@ -160,7 +170,10 @@ export class DeletedProjects implements OnModuleDestroy {
     return owners.length > 0;
   }
 
-  /** Takes the names of people and keys out of the audit log, which stays. Answers whether there are more rows to read. */
+  /**
+   * Removes the names of users and keys from the audit log, whose rows are kept. Returns whether there are
+   * more rows.
+   */
   private async forgetNames(progress: Progress, manager?: EntityManager): Promise<boolean> {
     const [page] = await this.database.query<{ rows: number; last: string | null }>(
       `WITH page AS (
@@ -190,7 +203,7 @@ export class DeletedProjects implements OnModuleDestroy {
     });
   }
 
-  /** Deletes some rows. Answers with how many are gone. */
+  /** Deletes some rows. Returns how many. */
   private async dropRows(table: string, column: string, id: string): Promise<number> {
     const [gone] = await this.database.query<{ rows: number }>(
       `WITH gone AS (DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
@@ -201,7 +214,10 @@ export class DeletedProjects implements OnModuleDestroy {
     return gone?.rows ?? 0;
   }
 
-  /** Locks the project and deletes rows that were added meanwhile, its keys, its members and the project itself. */
+  /**
+   * Locks the project, and deletes rows that were added in the meantime, its keys, its members and the
+   * project itself.
+   */
   private dropRest(progress: Progress): Promise<boolean> {
     const { project: id } = progress;
     return this.database.transaction(async (manager) => {
@@ -210,7 +226,7 @@ export class DeletedProjects implements OnModuleDestroy {
         [id],
         manager,
       );
-      // Another process has deleted it.
+      // Another process has deleted the project.
       if (!project) return false;
       for (const { ids, parts } of WITH_PARTS)
         await this.database.query(
@@ -221,7 +237,7 @@ export class DeletedProjects implements OnModuleDestroy {
       for (const table of OF_PROJECT)
         await this.database.query(`DELETE FROM ${table} WHERE project_id = $1`, [id], manager);
       for (const statement of LAST) await this.database.query(statement, [id], manager);
-      // A transaction that is tried again must begin at the same row.
+      // A transaction that is retried must start at the same row.
       const rest = { ...progress };
       while (await this.forgetNames(rest, manager));
       await this.told(manager, id, project.name);

@@ -4,12 +4,18 @@ import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
 const KEPT_CHECKPOINTS = 3;
-/** Of those that an eval is to ask, the newest: where nobody answers it, they would fill the disk. */
+/**
+ * Maximum number of checkpoints kept for pending evals, newest first. If no worker runs the evals, more would
+ * fill the disk.
+ */
 const MOST_ASKED = 20;
-/** Jobs that one look takes. */
+/** Number of jobs per batch. */
 const JOBS = 500;
 
-/** Of jobs $1: a step saved again is one checkpoint, the newest attempt's; a damaged one is worth nothing. */
+/**
+ * SQL of the old checkpoints of jobs $1. If a step was saved again, only the checkpoint of the newest attempt
+ * counts. Damaged checkpoints are not kept.
+ */
 const OLD = `
   WITH newest AS (
     SELECT DISTINCT ON (job_id, step) id, job_id, step, (found."values"->>COALESCE((
@@ -32,31 +38,43 @@ const OLD = `
   SELECT job_id, array_agg(id) AS ids FROM checkpoint
   WHERE job_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = checkpoint.id) GROUP BY job_id`;
 
-/** Jobs whose checkpoints an eval asks, or has asked of late: what was kept for it may go. */
+/**
+ * SQL of jobs whose checkpoints an eval uses or used in the last 7 days. Checkpoints kept for an ended eval
+ * may be deleted.
+ */
 const ASKED = `
   SELECT job_id FROM eval_run WHERE job_id IS NOT NULL
     AND (status IN ('queued', 'in_progress') OR created_at >= clock_timestamp() - interval '7 days')`;
 
-/** A checkpoint other than $2 of the artifact's job names the artifact's blob. */
+/** SQL: a checkpoint of the artifact's job, other than those in $2, references the artifact's blob. */
 const NAMED_BY_ANOTHER = `
   SELECT 1 FROM blob_ref JOIN checkpoint ON checkpoint.id = blob_ref.owner_id
   WHERE blob_ref.sha256 = artifact.sha256 AND blob_ref.kind = 'checkpoint'
     AND checkpoint.job_id = artifact.job_id AND checkpoint.id <> ALL($2)`;
 
 /**
- * Deletes of each job all checkpoints but the last three, the best by its eval's score or else its validation loss or metric_for_best_model, and
- * those that are being asked by an eval. Looks only at jobs that have got one since the last pass over all.
+ * Deletes old checkpoints. For each job it keeps the last three, the best one (by the score of its eval, or
+ * else by its validation loss or metric_for_best_model), and those that a pending eval uses. A pass visits
+ * only jobs with a checkpoint since the previous pass, and jobs with recent evals.
  */
 @Injectable()
 export class OldCheckpoints {
-  /** Jobs without a checkpoint since then have been looked at. By the database's clock, with its microseconds. */
+  /**
+   * Jobs without a checkpoint since this time were visited. By the database's clock, with its microseconds.
+   */
   private since = '-infinity';
-  /** The pass that goes on: the last job it came to, and when it began. */
+  /**
+   * The pass in progress: the last job that it visited, and the time from which the next pass looks
+   * (`anHourAgo`).
+   */
   private pass: { after: string; began: string } | null = null;
 
   constructor(private readonly database: Database) {}
 
-  /** The next jobs of a pass; answers with how many went, and whether the pass goes on. */
+  /**
+   * Handles the next jobs of a pass. Returns the number of deleted checkpoints, and whether the pass
+   * continues.
+   */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     this.pass ??= { after: '', began: await this.anHourAgo() };
     const jobs = await this.database.query<{ job_id: string }>(
@@ -79,7 +97,10 @@ export class OldCheckpoints {
     return { deleted: old.reduce((sum, one) => sum + one.ids.length, 0), more };
   }
 
-  /** A row shows its transaction's beginning, and an evaluation may come after its checkpoint. */
+  /**
+   * An hour is subtracted because a row has the start time of its transaction, and an evaluation may arrive
+   * after its checkpoint.
+   */
   private async anHourAgo(): Promise<string> {
     const [row] = await this.database.query<{ then: string }>(
       `SELECT (clock_timestamp() - interval '1 hour')::text AS then`,
@@ -88,10 +109,10 @@ export class OldCheckpoints {
     return row.then;
   }
 
-  /** Under the job's lock, so that no checkpoint is being added. */
+  /** Deletes checkpoints under the job's lock, so that none is being added. */
   private async drop(manager: EntityManager, jobId: string, ids: readonly string[]): Promise<void> {
     await this.database.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [jobId], manager);
-    // What was put again after its checkpoint belongs to another that is still on its way.
+    // An artifact stored after the checkpoint belongs to another checkpoint that was not reported yet.
     await this.database.query(
       `DELETE FROM artifact USING checkpoint AS old, blob_ref
        WHERE artifact.job_id = $1 AND old.job_id = $1 AND old.id = ANY($2)

@@ -13,24 +13,31 @@ import { DeletedJobs } from './deleted-jobs.js';
 import { DeletedProjects } from './deleted-projects.js';
 import { OldCheckpoints } from './old-checkpoints.js';
 
-/** Any number that no other user of this database locks. */
+/** Id of the advisory lock. Any number that no other user of this database locks. */
 const ADVISORY_LOCK = 7_240_252;
-/** Rows of a kind that one round takes at most; a full one is followed by another at once. */
+/** Maximum number of rows of each kind per round. Another round follows a full one immediately. */
 const BATCH = 200;
 
 interface Batch {
   readonly deleted: number;
-  /** Another one may follow at once. */
+  /** Whether another round should follow immediately. */
   readonly more: boolean;
 }
 
 const batchOf = (deleted: number): Batch => ({ deleted, more: deleted >= BATCH });
 
 /**
- * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
- * one with the lowest validation loss at its own step of each job, deleted jobs and projects once they cannot be restored any more, blobs that no row has
- * named for an hour, data reports of a month ago, old webhook deliveries and rows of the audit log, what interrupted uploads left. The row that names bytes always goes before them. Safe if
- * two run; an advisory lock makes it one.
+ * Deletes data that is no longer needed:
+ *
+ * - files past `expires_after`
+ * - checkpoints of each job, except those that OldCheckpoints keeps
+ * - deleted jobs and projects that can no longer be restored
+ * - texts of eval runs whose file or job was deleted
+ * - blobs that no row has referenced for an hour, and what interrupted uploads left behind
+ * - data reports older than 30 days, and old webhook deliveries and audit entries
+ *
+ * A row is always deleted before the bytes that it references. An advisory lock ensures that one process does
+ * this at a time; several would be safe too.
  */
 @Injectable()
 export class Retention implements OnModuleDestroy {
@@ -67,7 +74,7 @@ export class Retention implements OnModuleDestroy {
     }
   }
 
-  /** True if there may be more to do. */
+  /** Returns true if there may be more to delete. */
   private async batch(): Promise<boolean> {
     const kinds: Readonly<Record<string, () => Promise<Batch>>> = {
       files: async () => batchOf(await this.expiredFiles()),
@@ -97,7 +104,7 @@ export class Retention implements OnModuleDestroy {
     return more ?? false;
   }
 
-  /** What goes wrong with one kind keeps no other waiting. */
+  /** Logs errors, so that a failure with one kind of data does not stop the others. */
   private async guarded<T>(kind: string, work: () => Promise<T>): Promise<T | null> {
     try {
       return await work();
@@ -107,7 +114,7 @@ export class Retention implements OnModuleDestroy {
     }
   }
 
-  /** A file that an open job uses stays until that has ended. */
+  /** Deletes expired files, except those that an open job uses. */
   private async expiredFiles(): Promise<number> {
     const expired = await this.database.query<Pick<File, 'id' | 'sha256'>>(
       `SELECT id, sha256 FROM file WHERE expires_at < clock_timestamp() AND NOT EXISTS (
@@ -119,7 +126,7 @@ export class Retention implements OnModuleDestroy {
     return expired.length;
   }
 
-  /** Data reports are found again when they are asked for. */
+  /** Deletes old data reports. They are computed again on request. */
   private async oldReports(): Promise<number> {
     const gone = await this.database.query(
       `DELETE FROM data_report WHERE key IN (
@@ -130,7 +137,7 @@ export class Retention implements OnModuleDestroy {
     return gone.length;
   }
 
-  /** The record of what was sent, or not: long after anybody tries it again. */
+  /** Deletes old deliveries, long after their last retry. */
   private oldWebhooks(): Promise<number> {
     return this.older('webhook_delivery', 'number', this.settings.deliveryDays);
   }
@@ -139,7 +146,7 @@ export class Retention implements OnModuleDestroy {
     return this.older('audit', 'id', this.settings.auditDays);
   }
 
-  /** Of the oldest rows of a table, those that are older than so many days; none where they stay for ever. */
+  /** Deletes those of the oldest rows of a table that are older than `days`; none if `days` is null. */
   private async older(table: string, key: string, days: number | null): Promise<number> {
     if (days === null) return 0;
     const gone = await this.database.query(
@@ -152,7 +159,10 @@ export class Retention implements OnModuleDestroy {
     return gone.length;
   }
 
-  /** What attempts that are over have put for checkpoints that never came; of a job that is over, all. */
+  /**
+   * Deletes artifacts of ended attempts whose checkpoints were never reported, and all artifacts of ended
+   * jobs.
+   */
   private async leftArtifacts(): Promise<number> {
     const rows = await this.database.query(
       `DELETE FROM artifact WHERE (job_id, attempt, sha256, name) IN (

@@ -13,13 +13,13 @@ import { grpcError } from '../worker-service/status.js';
 import { PoolLoad } from '../dispatch/pool-load.js';
 
 const METRIC = 'graft-wanted-slots';
-/** Looks again when nobody called: a wake-up may be lost, and a job's pause before a retry ends without one. */
+/** Polling interval. A wake-up may be lost, and the end of a job's pause before a retry is not announced. */
 const LOOK_MS = 5_000;
 
 /**
- * What KEDA asks of an external scaler, for a pool named in the trigger's metadata: how many slots it could use, and
- * how many a worker has (`slotsPerWorker`, else what its workers say). It shows counts alone, and needs no key:
- * KEDA has none to send.
+ * External scaler for KEDA. For the pool in a trigger's metadata, it returns how many slots the pool could
+ * use, and how many slots a worker has (`slotsPerWorker`, or what its workers report). It only exposes
+ * counts, and requires no key because KEDA sends none.
  */
 @Injectable()
 export class ExternalScaler implements OnModuleDestroy {
@@ -32,7 +32,7 @@ export class ExternalScaler implements OnModuleDestroy {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Starts listening where that is wanted; answers with its `host:port`. */
+  /** Starts listening, and returns `host:port`; null if no port is configured. */
   async listen(credentials: ServerCredentials): Promise<string | null> {
     const { scalerHost, scalerPort } = this.settings;
     if (scalerPort === null) return null;
@@ -71,7 +71,7 @@ export class ExternalScaler implements OnModuleDestroy {
             metricValues: [{ metricName: METRIC, metricValue, metricValueFloat: metricValue }],
           };
         }),
-      // The target of a pool does not change: KEDA then asks by getMetricSpec.
+      // The target of a pool does not change, so KEDA can use getMetricSpec.
       streamMetricSpec: (call) => void call.emit('error', { code: status.UNIMPLEMENTED }),
     };
   }
@@ -88,7 +88,7 @@ export class ExternalScaler implements OnModuleDestroy {
     );
   }
 
-  /** Says at once whether the pool is active, and again whenever that changes. */
+  /** Sends whether the pool is active, immediately and whenever that changes. */
   private stream(call: ServerWritableStream<ScaledObjectRef, IsActiveResponse>): void {
     let pool: string;
     try {
@@ -149,7 +149,7 @@ function answer<Value>(
   callback: (error: ReturnType<typeof grpcError> | null, value?: Value) => void,
   work: () => Promise<Value>,
 ): void {
-  // Called inside: what is thrown at once is a refusal, too.
+  // `work` runs in the chain, so that errors that it throws synchronously are sent too.
   Promise.resolve()
     .then(work)
     .then(

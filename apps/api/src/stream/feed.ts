@@ -2,15 +2,15 @@ import { DomainError } from '@graft/contracts';
 import { log } from '../log.js';
 import type { Topic, WakeUps } from '../wake/wake-ups.js';
 
-/** Looks again even if nothing was announced: an announcement may be lost with its connection. */
+/** Polling interval. An announcement may be lost with its connection. */
 const POLL_MS = 5_000;
-/** Several changes within this time become one look. */
+/** Minimum time between two reads. Changes in between are read together. */
 const EVERY_MS = 250;
 const RETRY_MS = 1_000;
 
 /**
- * What many watch and one reads: it looks after each announcement and every few seconds for as long as anybody watches,
- * and wakes them all.
+ * One reader for many watchers. While there are watchers, it reads after each announcement and every few
+ * seconds, and wakes all watchers.
  */
 export abstract class Feed {
   private watchers = 0;
@@ -19,9 +19,9 @@ export abstract class Feed {
   private running: Promise<void> | null = null;
   private wakeReader: () => void = () => undefined;
   private waiting: (() => void)[] = [];
-  /** Looks so far. */
+  /** Number of completed reads. */
   looks = 0;
-  /** What it watches is gone. */
+  /** Error that ended the feed, for example because its job was deleted. */
   failed: DomainError | null = null;
 
   constructor(
@@ -29,10 +29,10 @@ export abstract class Feed {
     private readonly topic: Topic,
   ) {}
 
-  /** Reads what is new since the last look. */
+  /** Reads the changes since the last read. */
   protected abstract look(): Promise<void>;
 
-  /** Watches until the returned function is called; that says whether nobody does any more. */
+  /** Adds a watcher. The returned function removes it, and returns true if it was the last one. */
   watch(): () => boolean {
     this.watchers++;
     this.running ??= this.run();
@@ -43,7 +43,7 @@ export abstract class Feed {
     };
   }
 
-  /** Waits for a look that saw all that was announced; there is one of its own for nobody. */
+  /** Waits for a read that includes all changes announced so far. A new feed waits for its first read. */
   async current(): Promise<void> {
     const { announced } = this;
     while (this.looked < announced && !this.failed) {
@@ -52,7 +52,7 @@ export abstract class Feed {
     }
   }
 
-  /** Calls back once there was a look after the `seen`th one, or the feed has ended. */
+  /** Calls back when there was another read after the `seen`th one, or when the feed has ended. */
   after(seen: number, then: () => void): void {
     if (this.looks !== seen || this.failed) then();
     else this.waiting.push(then);
@@ -86,7 +86,10 @@ export abstract class Feed {
     }
   }
 
-  /** How long it is to wait until the next. The database may be away for a while: the streams stay. */
+  /**
+   * Reads, and returns the pause before the next read in milliseconds. If the database is unavailable, the
+   * streams stay open.
+   */
   private async tryToLook(announced: number): Promise<number> {
     try {
       await this.look();

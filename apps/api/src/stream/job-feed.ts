@@ -9,26 +9,26 @@ import { Feed } from './feed.js';
 import { message } from './sse.js';
 
 const BATCH = 500;
-/** Events kept in memory: who is further behind reads the table. */
+/** Number of events in memory. A watcher that is further behind reads the table. */
 const KEPT = 500;
 const KEPT_BYTES = 512 * 1024;
 
-/** An event as all watchers get it. */
+/** An encoded event, shared by all watchers. */
 export interface Numbered {
   readonly number: number;
   readonly bytes: Buffer;
 }
 
 /**
- * A job's state and its newest events. Numbers are given under the job row's lock, so nothing with a lower number can
- * appear later.
+ * State and newest events of a job. Event numbers are assigned under the lock of the job's row, so no lower
+ * number can appear later.
  */
 export class JobFeed extends Feed {
-  /** The state, read before the events that are there with it. */
+  /** Encoded state of the job, read before the events that accompany it. */
   state: Buffer = Buffer.alloc(0);
   private tail: Numbered[] = [];
   private bytes = 0;
-  /** The tail has every event after this one. */
+  /** `tail` has all events after this number. */
   private begins: number | null = null;
 
   constructor(
@@ -42,14 +42,14 @@ export class JobFeed extends Feed {
     super(wakeUps, `job:${id}`);
   }
 
-  /** Some events after that number, none where there are none yet. */
+  /** Returns some of the events after a number; an empty array if there are none yet. */
   async eventsAfter(number: number): Promise<readonly Numbered[]> {
     if (this.begins === null || number < this.begins) return this.read(number);
     return this.tail.slice(this.tail.findLastIndex((event) => event.number <= number) + 1);
   }
 
   protected async look(): Promise<void> {
-    // The state is read first: the events sent after it can only be newer.
+    // Read the state first: the events sent after it can only be newer.
     const state = message('job', await this.jobs.object(this.projectId, this.id));
     if (this.begins === null) await this.readTail();
     else
@@ -99,7 +99,7 @@ export class JobFeed extends Feed {
     );
   }
 
-  /** A step goes out as its numbers, all else as the event that it is. */
+  /** Encodes events. A step is sent as its metrics, every other event as it is. */
   private async numbered(events: readonly JobEvent[]): Promise<Numbered[]> {
     const stepOf = ({ kind, data }: JobEvent): number =>
       kind === 'step' ? Number(data?.['step']) : NaN;

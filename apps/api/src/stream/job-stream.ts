@@ -12,8 +12,8 @@ import { has, ProjectFeed, type Change } from './project-feed.js';
 import { lastEventId, type Sse } from './sse.js';
 
 /**
- * Live streams that never lose an event: announcements only say "look again", and what is sent is read from the table
- * after the last number sent. Whoever watches the same shares one reader.
+ * Event streams that lose no event: announcements only trigger a read, and the events to send are read from
+ * the table, after the last number sent. Watchers of the same job or project share a reader.
  */
 @Injectable()
 export class JobStream {
@@ -51,8 +51,8 @@ export class JobStream {
   }
 
   /**
-   * `job` events of a whole project. Ids are milliseconds of the change; `ready` gives the first, so that
-   * a client who has seen no change yet can come back for all that it missed.
+   * Streams the `job` events of a project. Event ids are the milliseconds of changes. `ready` has the first
+   * id, so that a client that has received no change can reconnect without missing any.
    */
   async project(caller: Principal, request: Request, response: Response): Promise<void> {
     let last = lastEventId(request) ?? (await this.database.now()).getTime();
@@ -72,11 +72,11 @@ export class JobStream {
       new ProjectFeed(this.wakeUps, this.database, this.jobs, caller.projectId);
     await follow(sse, this.projectFeeds, caller.projectId, make, async (feed) => {
       const fresh: readonly Change[] | null = place === null ? null : feed.from(place);
-      // First the place, then the table: what changes meanwhile is behind the place.
+      // Get the position before reading the table: changes in the meantime are after the position.
       place = feed.end;
       if (fresh) {
         send(fresh);
-        // Needed only against what was read from the table.
+        // The filter is only needed for changes that were also read from the table.
         if (fresh.length > 0) had = new Map();
       } else
         for await (const changes of feed.missed(last)) {
@@ -88,13 +88,13 @@ export class JobStream {
     });
   }
 
-  /** Ends all streams, so that a stopping server does not wait for them; clients come back by themselves. */
+  /** Ends all streams, so that a stopping server does not wait for them. Clients reconnect. */
   endAll(): void {
     this.streams.endAll();
   }
 }
 
-/** Sends what a feed has after each of its looks, until the client leaves. */
+/** Sends what a feed has after each of its reads, until the client disconnects. */
 async function follow<F extends Feed>(
   sse: Sse,
   feeds: Map<string, F>,
@@ -105,7 +105,7 @@ async function follow<F extends Feed>(
   const feed = feeds.get(id) ?? make();
   feeds.set(id, feed);
   const leave = feed.watch();
-  // Not a race with its end at each look: a promise keeps whoever waits for it for as long as it lives.
+  // Do not race each read with `sse.closed`: a pending promise keeps every handler that was added to it.
   let wake: () => void = () => undefined;
   void sse.closed.then(() => wake());
   try {

@@ -8,11 +8,17 @@ import { Readiness } from '../readiness.js';
 import { log } from '../log.js';
 import { Sse } from './sse.js';
 
-/** Between two looks whether the keys of all streams still work: theirs end within twice this. */
+/**
+ * Interval for checking the keys of all streams. A stream ends within twice this time after its key stops
+ * working.
+ */
 const CHECK_MS = 2_000;
 const RETRY_AFTER_SECONDS = 10;
 
-/** The event streams of this process: so many, of a key, of a project and in all, and none for longer than its key works. */
+/**
+ * Event streams of this process. Their number is limited per key, per project and in total. A stream ends
+ * when its key stops working.
+ */
 @Injectable()
 export class OpenStreams implements OnModuleInit, OnModuleDestroy {
   private readonly byKey = new Map<string, Set<Sse>>();
@@ -26,12 +32,15 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
     private readonly readiness: Readiness,
   ) {}
 
-  /** Not while it is made: where another part cannot be, nobody would end it. */
+  /**
+   * Starts the checks. The constructor does not, because nothing would stop them if another provider failed
+   * to start.
+   */
   onModuleInit(): void {
     this.checking = setInterval(() => void this.check(), CHECK_MS).unref();
   }
 
-  /** @throws DomainError where there are as many as may be */
+  /** @throws DomainError if the maximum number of streams is open */
   open({ keyId, projectId }: Principal, request: Request, response: Response): Sse {
     const own = this.byKey.get(keyId) ?? new Set();
     const ofProject = this.byProject.get(projectId) ?? 0;
@@ -54,7 +63,7 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
       this.counted(projectId, -1);
       if (own.size === 0 && this.byKey.get(keyId) === own) this.byKey.delete(keyId);
     });
-    // The client comes back by itself, then to another process.
+    // The client reconnects, then to another process.
     if (this.readiness.state === 'stopping') sse.end();
     return sse;
   }
@@ -66,7 +75,7 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
     else this.byProject.delete(projectId);
   }
 
-  /** Ends all streams, so that a stopping server does not wait for them; clients come back by themselves. */
+  /** Ends all streams, so that a stopping server does not wait for them. Clients reconnect. */
   endAll(): void {
     for (const own of this.byKey.values()) for (const sse of own) sse.end();
   }

@@ -6,32 +6,35 @@ import { Feed } from './feed.js';
 import { message } from './sse.js';
 
 const BATCH = 500;
-/** Changes kept in memory: who is further behind reads the table. */
+/** Number of changes in memory. A watcher that is further behind reads the table. */
 const KEPT = 1_000;
-/** Looks back this far; longer than any transaction may take. */
+/** Time that consecutive reads overlap. Longer than any transaction may take. */
 const OVERLAP_MS = 20_000;
-/** A feed begins with the changes since then, so that clients that come back soon need no look of their own. */
+/**
+ * Age of the oldest changes that a new feed reads, so that clients that reconnect soon need no read of their
+ * own.
+ */
 const BEGINS_MS = 3 * OVERLAP_MS;
 
-/** A change of a job, as all watchers get it. */
+/** A change of a job, shared by all watchers. */
 export interface Change {
   readonly job: string;
-  /** Milliseconds by the database's clock: the id that it is sent with. */
+  /** Milliseconds by the database's clock. Used as the event id. */
   readonly at: number;
   readonly version: string;
   readonly events: number;
   readonly bytes: Buffer;
 }
 
-/** What a watcher has of a job. */
+/** Versions of jobs that a watcher has received. */
 type Had = ReadonlyMap<string, Pick<Change, 'version' | 'events'>>;
 
-/** Changes of all jobs of a project, as they are committed. */
+/** Committed changes of all jobs of a project. */
 export class ProjectFeed extends Feed {
   private kept: Change[] = [];
-  /** Changes before the first that is kept. */
+  /** Number of changes dropped before the first one in `kept`. */
   private dropped = 0;
-  /** Whatever changed at this time or later is kept. */
+  /** `kept` has all changes from this time on. */
   private covers = Infinity;
   private since: Date | null = null;
   private sent = new Map<string, string>();
@@ -45,17 +48,20 @@ export class ProjectFeed extends Feed {
     super(wakeUps, `project:${projectId}`);
   }
 
-  /** The place behind all changes so far. */
+  /** Position after all changes so far. */
   get end(): number {
     return this.dropped + this.kept.length;
   }
 
-  /** Changes from a place on; null where some of them are not kept any more. */
+  /** Returns the changes from a position on, or null if some of them were dropped. */
   from(place: number): readonly Change[] | null {
     return place < this.dropped ? null : this.kept.slice(place - this.dropped);
   }
 
-  /** The newest change of each job that a client may have missed after one at `last`, page by page. */
+  /**
+   * Yields, in pages, the newest change of each job that a client may have missed since its last change at
+   * `last`.
+   */
   async *missed(last: number): AsyncGenerator<readonly Change[]> {
     const from = last - OVERLAP_MS;
     if (from < this.covers) {
@@ -78,12 +84,15 @@ export class ProjectFeed extends Feed {
       const newest = rows.at(-1)?.updated_at.getTime() ?? 0;
       since = new Date(Math.max(since.getTime(), newest - OVERLAP_MS));
     }
-    // What is older than `since` is not looked at again.
+    // Changes before `since` are not read again.
     this.since = since;
     this.sent = seen;
   }
 
-  /** Jobs changed at `from` or later, the earliest first; `seen` has the version of each. */
+  /**
+   * Yields jobs that changed at `from` or later, earliest first. Skips versions in `seen`, and adds new ones
+   * to it.
+   */
   private async *pages(from: Date, seen: Map<string, string>): AsyncGenerator<readonly Job[]> {
     for (;;) {
       const rows = await this.jobs.changed(this.projectId, from, BATCH);
@@ -118,7 +127,7 @@ export class ProjectFeed extends Feed {
   }
 }
 
-/** Whether a client that has these has a change already, or a newer one. */
+/** Whether a client has already received this change or a newer one of the job. */
 export function has(had: Had, { job, version, events }: Change): boolean {
   const own = had.get(job);
   return own !== undefined && (own.version === version || own.events > events);

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 const HEARTBEAT_MS = 5000;
 const MAX_BUFFERED = 256 * 1024;
 
-/** One open event stream: headers, heartbeats, and an end for clients that do not read. */
+/** An open event stream. Sends headers and heartbeats, and ends if the client does not read. */
 export class Sse {
   readonly closed: Promise<void>;
   private over = false;
@@ -33,12 +33,15 @@ export class Sse {
     this.write(message(kind, data, id));
   }
 
-  /** What `message` made. */
+  /** Writes an encoded event (`message`). */
   write(bytes: Buffer): void {
     if (!this.over) this.response.write(bytes);
   }
 
-  /** Waits for the client to read; one that does not is let go, and comes back with its last id. */
+  /**
+   * Waits until the client has read. A client that does not is disconnected, and reconnects with its last
+   * event id.
+   */
   async drained(): Promise<void> {
     if (this.over || this.response.writableLength < MAX_BUFFERED) return;
     const patience = AbortSignal.timeout(30_000);
@@ -58,13 +61,13 @@ export class Sse {
   }
 }
 
-/** An event as it goes to every client alike. */
+/** Encodes an event, which is the same for all clients. */
 export function message(kind: StreamKind, data: unknown, id?: number): Buffer {
   const head = id === undefined ? '' : `id: ${id}\n`;
   return Buffer.from(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
 }
 
-/** `Last-Event-ID` as a number, or null when absent or not one of ours. */
+/** Returns `Last-Event-ID` as a number, or null if it is absent or not an id of ours. */
 export function lastEventId(request: Request): number | null {
   const raw = request.headers['last-event-id'] ?? request.query['last_event_id'];
   return typeof raw === 'string' && /^\d{1,15}$/.test(raw) ? Number(raw) : null;

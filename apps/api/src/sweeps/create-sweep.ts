@@ -26,7 +26,7 @@ export class SweepCreation {
     private readonly audit: Audit,
   ) {}
 
-  /** Checks every trial first; then all of them and the sweep commit together. */
+  /** Creates a sweep. All trials are checked first; then the sweep and its jobs are committed together. */
   async create(
     caller: Principal,
     body: unknown,
@@ -43,7 +43,7 @@ export class SweepCreation {
       const message = `Trial ${n + 1} of ${id}: ${inWords(trial.options)}`;
       return { ...draft, notes: [{ message }, ...draft.notes] };
     });
-    // Before the transaction, which may run again after it was committed.
+    // Choose the ids before the transaction, which may run again after it was committed.
     const jobs = drafts.map(() => newId('ftjob-'));
     const made = await this.database.transaction(async (manager) => {
       const taken = await this.calls.claim(manager, call, id);

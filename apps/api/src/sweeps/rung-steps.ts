@@ -1,18 +1,20 @@
-// At which steps trials are compared, and that they are measured there.
+// Steps at which trials are compared (rungs), and how often trials have to be measured for that.
 import { DomainError, type SweepMetric } from '@graft/contracts';
 
 export const DEFAULT_REDUCTION = 3;
-/** So many times at most a trial is measured until its first rung. */
+/** Maximum number of times that a trial is measured up to its first rung. */
 const CLOSEST = 4;
 
-/** Of trials that are compared by it, the option that says every how many steps it is measured. */
+/**
+ * Returns the option that sets the interval at which trials are measured, for the metric that compares them.
+ */
 export const measuredEvery = (metric: SweepMetric): 'eval_steps' | 'save_steps' =>
   metric === 'valid_loss' ? 'eval_steps' : 'save_steps';
 
 /**
- * A first rung, and others at eta times the steps of the one before; none later than an eta-th of the shortest trial,
- * since little is saved after that.
- * @param eta of those that reach a rung one in so many goes on
+ * Returns default rungs: a first one, and further ones at eta times the steps of the previous one. None is
+ * later than 1/eta of the shortest trial, because stopping after that saves little.
+ * @param eta reduction factor: one in `eta` trials that reach a rung continues
  */
 export function defaultRungs(shortest: number, eta: number): number[] {
   const rungs: number[] = [];
@@ -23,10 +25,10 @@ export function defaultRungs(shortest: number, eta: number): number[] {
 }
 
 /**
- * Rungs that nobody asked for, where trials say themselves how often they are measured: each at the next step at which
- * all of them are.
- * @param own every how many steps each trial is measured; 0: it does not say
- * @throws DomainError where they are measured at none before the end of the shortest
+ * Moves default rungs to steps at which all trials are measured, if trials set their own interval: each to
+ * the next such step.
+ * @param own interval in steps of each trial; 0 if it sets none
+ * @throws DomainError if there is no such step before the end of the shortest trial
  */
 export function measuredAt(
   rungs: readonly number[],
@@ -45,7 +47,7 @@ export function measuredAt(
   );
 }
 
-/** @throws DomainError where no trial would be compared with another */
+/** @throws DomainError if no trial would be compared with another */
 export function checkRungs(
   rungs: readonly number[],
   { shortest, longest }: { readonly shortest: number; readonly longest: number },
@@ -66,8 +68,8 @@ export function checkRungs(
 }
 
 /**
- * Of rungs for trials that do not say how often they are measured.
- * @throws DomainError where they would be far more often than is of use
+ * Checks requested rungs for trials that do not set how often they are measured.
+ * @throws DomainError if trials would have to be measured much more often than is useful
  */
 export function checkSpacing(rungs: readonly number[]): void {
   const every = rungs.reduce(divisor);
@@ -81,9 +83,9 @@ export function checkSpacing(rungs: readonly number[]): void {
 }
 
 /**
- * Every how many steps a trial is measured, so that it is at each rung.
- * @param asked what the trial says itself
- * @throws DomainError where that misses a rung
+ * Returns the interval in steps at which a trial is measured, so that it is measured at each rung.
+ * @param asked interval that the trial sets
+ * @throws DomainError if that interval misses a rung
  */
 export function everyFor(
   rungs: readonly number[],

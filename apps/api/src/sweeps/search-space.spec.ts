@@ -83,7 +83,7 @@ it('sets fields without changing the input, whole objects first', () => {
     peft: { peft_type: 'LORA', r: 4 },
     seed: 1,
   });
-  // a field of the language is one like any other
+  // Names of built-in properties are ordinary fields.
   const odd = withOptions({}, { 'constructor.prototype.polluted': 1 });
   expect(odd).toEqual({ constructor: { prototype: { polluted: 1 } } });
   expect(({} as { polluted?: number }).polluted).toBeUndefined();

@@ -1,4 +1,4 @@
-// Which trials a search comes to: for each the values of its parameters, by the paths of fields.
+// The trials of a search: for each trial, the values of its parameters by field path.
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError, MOST_TRIALS, type SweepRange, type SweepSearch } from '@graft/contracts';
 import { sha256 } from '../ids.js';
@@ -9,17 +9,18 @@ type Parameters = NonNullable<SweepSearch['parameters']>;
 
 const DEFAULT_TRIALS = 16;
 export const DEFAULT_SEED = 42;
-/** Draws for each trial, where most of them have been drawn before. */
+/** Maximum number of draws per wanted trial, if most draws repeat earlier ones. */
 const MOST_DRAWS = 50;
-/** Characters of a value, and of all of a trial's, in words. */
+/** Maximum number of characters of one value, and of all values of a trial, in messages. */
 const [LONGEST_VALUE, LONGEST_WORDS] = [80, 400];
-/** Hexadecimal digits of a hash that make a number, and how many such numbers there are. */
+/** Number of hexadecimal digits of a hash that are used, and the number of their values. */
 const DIGITS = 13;
 const NUMBERS = 2 ** (4 * DIGITS);
 
 /**
- * All combinations of a grid; else so many different ones as are wanted, or all where there are no more.
- * @throws DomainError naming the field
+ * Returns the options of each trial: all combinations of a grid; otherwise max_trials different random ones,
+ * or all combinations if there are no more.
+ * @throws DomainError that names the field
  */
 export function trialsOf(search: SweepSearch, asked: Parameters): Options[] {
   const parameters = withoutRepeats(asked);
@@ -37,7 +38,7 @@ export function trialsOf(search: SweepSearch, asked: Parameters): Options[] {
   return drawn(parameters, most, seed);
 }
 
-/** A value that is given twice is one. */
+/** Removes repeated values. */
 const withoutRepeats = (parameters: Parameters): Parameters =>
   Object.fromEntries(
     Object.entries(parameters).map(([path, values]) => [
@@ -67,7 +68,7 @@ function onlyLists(parameters: Parameters): Readonly<Record<string, readonly unk
     : null;
 }
 
-/** The first parameter changes slowest. */
+/** Returns all combinations. The first parameter changes slowest. */
 function combinations(lists: Readonly<Record<string, readonly unknown[]>>): Options[] {
   return Object.entries(lists).reduce<Options[]>(
     (made, [path, values]) =>
@@ -90,14 +91,17 @@ function drawn(parameters: Parameters, most: number, seed: number): Options[] {
   return [...made.values()];
 }
 
-/** From 0 on, below 1: by the seed, the number of the draw and the field alone. */
+/**
+ * Pseudorandom number from 0 (inclusive) to 1 (exclusive), from the seed, the number of the draw and the
+ * field only.
+ */
 const chance = (seed: number, draw: number, path: string): number =>
   parseInt(sha256(`${seed} ${draw} ${path}`).slice(0, DIGITS), 16) / NUMBERS;
 
 function valueAt(values: readonly unknown[] | SweepRange, at: number): unknown {
   if (!('min' in values)) return values[Math.floor(at * values.length)];
   const { min, max, log = false, integer = false } = values;
-  // each whole number has as much room as any other
+  // Extend the range by 0.5 on both sides, so that its first and last integers are as likely as the others.
   const [from, to] = integer ? [log ? Math.max(min - 0.5, 0.5) : min - 0.5, max + 0.5] : [min, max];
   const value = log
     ? Math.exp(Math.log(from) + at * (Math.log(to) - Math.log(from)))
@@ -106,7 +110,7 @@ function valueAt(values: readonly unknown[] | SweepRange, at: number): unknown {
   return Math.min(max, Math.max(min, rounded));
 }
 
-/** A body with these fields set, whole ones before those within them. */
+/** Returns a copy of the body with these fields set, whole objects before fields within them. */
 export function withOptions(body: Options, options: Options): Options {
   const paths = Object.keys(options).sort((a, b) => a.length - b.length);
   return paths.reduce((made, path) => withField(made, path.split('.'), options[path]), body);
@@ -118,7 +122,7 @@ function withField(body: unknown, [name = '', ...within]: string[], value: unkno
   return { ...fields, [name]: within.length === 0 ? value : withField(own, within, value) };
 }
 
-/** "peft.r 8, graft.learning_rate 0.0002" */
+/** Formats options like "peft.r 8, graft.learning_rate 0.0002". */
 export const inWords = (options: Options): string =>
   short(
     Object.entries(options)

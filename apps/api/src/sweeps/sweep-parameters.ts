@@ -1,4 +1,4 @@
-// Fields in which trials differ, and those that they have in common.
+// Fields in which trials differ, and fields that they share.
 import {
   CreateJob,
   DomainError,
@@ -12,7 +12,7 @@ import {
 import { DEFAULT_PEFT, peftFields, triedMethods } from '../catalog/plugins.js';
 import { withOptions, type Options } from './search-space.js';
 
-/** What trials cannot differ in: by it they are compared, or it is what they share. */
+/** Fields in which trials cannot differ: trials are compared by them, or share them. */
 const COMMON = [
   'model',
   'training_file',
@@ -27,10 +27,13 @@ const COMMON = [
   'metadata',
 ];
 
-/** What the validation loss is of: where trials differ in it, their losses say nothing of each other. */
+/** Fields that change the validation loss. The losses of trials that differ in them cannot be compared. */
 const LOSS = ['graft.task_options', 'graft.max_seq_len', 'method.dpo.hyperparameters.beta'];
 
-/** @throws DomainError naming the field that trials cannot differ in */
+/**
+ * Returns the parameters of a search, including those of its preset.
+ * @throws DomainError that names a field in which trials cannot differ
+ */
 export function parametersOf(
   { preset, parameters = {}, metric = 'valid_loss' }: SweepSearch,
   job: Options,
@@ -85,11 +88,11 @@ let paths: ReadonlySet<string> | undefined;
 const known = (): ReadonlySet<string> =>
   (paths ??= new Set([...fieldPaths(CreateJob), ...peftFields()]));
 
-/** What trials have in common, with what they are compared by. */
+/** Returns the request that all trials share, with the fields that are needed to compare them. */
 export const jobOf = (job: Options, metric: SweepMetric, parameters: Options): Options =>
   measured(remembering(withMethod(job, parameters)), metric, parameters);
 
-/** Options of an adapter are those of the method that a job gets which names none. */
+/** Sets the default method if fields of a method are searched but no method is named. */
 function withMethod(job: Options, parameters: Options): Options {
   const paths = Object.keys(parameters);
   const isNamed = job['peft'] !== undefined || paths.some((path) => METHOD.includes(path));
@@ -98,7 +101,7 @@ function withMethod(job: Options, parameters: Options): Options {
     : { ...job, peft: DEFAULT_PEFT };
 }
 
-/** Of each trial it is measured what it has forgotten, unless that is not wanted. */
+/** Measures forgetting in each trial, unless the request sets graft.measure_forgetting. */
 const remembering = (job: Options): Options =>
   (job['graft'] as Options | null | undefined)?.['measure_forgetting'] === undefined
     ? withOptions(job, { 'graft.measure_forgetting': true })
@@ -106,7 +109,7 @@ const remembering = (job: Options): Options =>
 
 const METHOD = ['peft', 'peft.peft_type'];
 
-/** The job's fields with something to measure its trials by. */
+/** Ensures that the trials can be measured: by graft.eval, a validation file or a validation split. */
 function measured(job: Options, metric: SweepMetric, parameters: Options): Options {
   const graft = (job['graft'] ?? {}) as Options;
   if (metric === EVAL_SCORE) {

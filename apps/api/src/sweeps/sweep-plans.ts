@@ -18,12 +18,12 @@ import { DEFAULT_SEED, inWords, trialsOf, withOptions, type Options } from './se
 import { jobOf, parametersOf } from './sweep-parameters.js';
 
 export interface PlannedTrial {
-  /** Of the sweep's parameters, by path. */
+  /** Values of the sweep's parameters, by path. */
   readonly options: Options;
   readonly plan: JobPlan;
 }
 
-/** What a create call asks for, checked and resolved; nothing is written yet. */
+/** A checked and resolved request to create a sweep. Nothing is written yet. */
 export interface SweepPlan {
   readonly request: Options;
   readonly search: ResolvedSearch;
@@ -32,12 +32,12 @@ export interface SweepPlan {
 
 const Body = z.looseObject({ search: SweepSearch });
 
-/** Turns the body of a create call into the plans of its trials, each as that of a job. */
+/** Plans the trials of a sweep, each like a job. */
 @Injectable()
 export class SweepPlans {
   constructor(private readonly plans: JobPlans) {}
 
-  /** @throws DomainError naming the field that is wrong, and the trial where it is one of its own */
+  /** @throws DomainError that names the wrong field, and the trial if it set that field */
   async of(caller: Principal, body: unknown): Promise<SweepPlan> {
     const { search: asked, ...job } = parseBody(Body, body);
     const parameters = parametersOf(asked, job);
@@ -57,7 +57,7 @@ export class SweepPlans {
     return this.withRungs(caller, asked, { request, search, trials });
   }
 
-  /** The trials again, where they are not measured yet at the steps at which they are compared. */
+  /** Chooses the rungs, and plans trials again that are not yet measured at these steps. */
   private async withRungs(
     caller: Principal,
     { reduction_factor: eta = DEFAULT_REDUCTION, rungs: asked }: SweepSearch,
@@ -85,7 +85,7 @@ export class SweepPlans {
     };
   }
 
-  /** Where a preset gives them, a trial is left out whose method does not go with its task or model. */
+  /** Plans the trials. With a preset, trials whose method does not support the task or model are skipped. */
   private async planned(
     caller: Principal,
     request: Options,
@@ -95,7 +95,8 @@ export class SweepPlans {
     const planned: PlannedTrial[] = [];
     let refusal: unknown = null;
     for (const [n, options] of trials.entries()) {
-      // of asha they will be measured, which a patience asks for: how often is known once their steps are
+      // Trials of asha are measured, which early stopping requires. Their interval is known only after
+      // planning: 1 for now.
       const isUnsaid = everyOf(withOptions(request, options), metric) === 0;
       const more = algorithm === 'asha' && isUnsaid ? everySo(1, metric) : {};
       try {
@@ -129,11 +130,14 @@ export class SweepPlans {
   }
 }
 
-/** Whether a field is one that the trial has of its own, or may be wrong because of one. */
+/** Whether the trial sets the field, or may have made it invalid. */
 const concerns = (options: Options, param: string | null): boolean =>
   Object.keys(options).some((path) => param !== null && path.split('.')[0] === param.split('.')[0]);
 
-/** Every how many steps a body asks that a trial is measured; 0: it does not. A number where the body was checked. */
+/**
+ * Interval in steps at which the body requests that a trial is measured; 0 if it sets none. A number if the
+ * body was checked.
+ */
 const everyOf = (body: Options, metric: SweepMetric): number =>
   ((body['graft'] as Options | null | undefined)?.[measuredEvery(metric)] ?? 0) as number;
 

@@ -24,7 +24,7 @@ export class SweepsService {
     private readonly pools: Pools,
   ) {}
 
-  /** Newest first, without their trials. */
+  /** Lists sweeps, newest first, without their trials. */
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<SweepObject>> {
     const { limit, after } = pageQuery(query, 20, 100);
     if (after) await this.row(caller, after, 'after');
@@ -47,7 +47,7 @@ export class SweepsService {
     return { ...sweepObject(row, rows), warnings, trials };
   }
 
-  /** Its trials that are not over are cancelled as jobs are; models of the others stay. */
+  /** Cancels the unfinished trials. Models of the others are kept. */
   async cancel(caller: Principal, id: string): Promise<SweepObject> {
     await this.row(caller, id);
     let before: Job[] | null = null;
@@ -80,7 +80,7 @@ export class SweepsService {
     return this.get(caller, id);
   }
 
-  /** Another project's does not exist for the caller. */
+  /** @throws DomainError not_found, also if the sweep belongs to another project */
   private async row(caller: Principal, id: string, param = 'sweep_id'): Promise<Sweep> {
     const found = await this.database.manager
       .getRepository(Sweep)
@@ -134,7 +134,10 @@ function countsOf(trials: readonly TrialSummary[]): Counts {
   return counts;
 }
 
-/** @param counts of all trials, those that can be restored too; of others the sweep knows what became of them */
+/**
+ * @param counts of all trials, including deleted ones that can be restored; `gone` has the statuses of the
+ * others
+ */
 function statusOf({ cancelled_at: cancelled, gone }: Sweep, counts: Counts): SweepStatus {
   const had = (state: 'succeeded' | 'failed'): boolean => counts[state] > 0 || gone.includes(state);
   if (counts.running > 0) return 'running';

@@ -22,17 +22,20 @@ type OfJob = Pick<
 type Summed =
   'id' | 'state' | 'step' | 'total_steps' | 'end_at_step' | 'valid_loss' | 'fine_tuned_model';
 
-/** What a sweep is summed up by. */
+/** Values of a trial that are needed to summarize its sweep. */
 export interface TrialSummary extends Pick<OfJob, Summed> {
   readonly sweep_id: string;
   readonly trial: number;
-  /** Where they are compared by it; of one that succeeded, of its model, or of its last step where that has no score. */
+  /**
+   * Set if trials are compared by it. For a succeeded trial, the score of its model, or of its last step if
+   * its model has no score.
+   */
   readonly eval_score: number | null;
-  /** Whether it is done, and its model is still asked. */
+  /** Whether the trial succeeded and an eval of its model is still running. */
   readonly scoring: boolean;
-  /** Null where there is no model, or it was deleted. */
+  /** `null` if there is no model or it was deleted. */
   readonly model_bytes: number | null;
-  /** It counts for what became of its sweep, and is shown no more. */
+  /** A deleted trial still counts for the status of its sweep but is not shown. */
   readonly deleted_at: Date | null;
 }
 
@@ -45,8 +48,8 @@ export interface TrialRow extends TrialSummary, OfJob {
 }
 
 /**
- * Of one that succeeded, the loss of its model, which may be that of an earlier step (load_best_model_at_end); where that
- * was not measured, the last one.
+ * SQL of the validation loss. For a succeeded trial, the loss of its model, which may be from an earlier step
+ * (load_best_model_at_end), or the last loss if that step was not measured.
  */
 const VALID_LOSS = `CASE WHEN job.state = 'succeeded' AND job.published_step < job.step THEN
     COALESCE((SELECT ("values"->>'loss')::float8 FROM evaluation WHERE job_id = job.id AND step = job.published_step
@@ -67,7 +70,7 @@ const WHOLE = `${SUMMARY}, trial_options, best, job.error, forgetting, run_bytes
   (SELECT json_agg(json_build_object('step', rung.step, 'score', rung.score, 'kept', rung.kept) ORDER BY rung.step)
     FROM sweep_rung AS rung WHERE job_id = job.id) AS rungs`;
 
-/** Reads of the jobs of sweeps, deleted ones too, with what they are compared by. */
+/** Reads the jobs of sweeps, including deleted ones, with the values by which they are compared. */
 @Injectable()
 export class Trials {
   constructor(private readonly database: Database) {}
@@ -76,7 +79,7 @@ export class Trials {
     return this.read<TrialRow>(WHOLE, [sweep]);
   }
 
-  /** Of each of the sweeps no more than what lists show needs. */
+  /** Returns the trials of each sweep, with only the values that lists show. */
   async summaries(
     sweeps: readonly string[],
   ): Promise<ReadonlyMap<string, readonly TrialSummary[]>> {
@@ -118,7 +121,10 @@ export function trialObject(row: TrialRow, metric: SweepMetric): TrialObject {
   };
 }
 
-/** One that reached its last step before it heard is whole; one that failed or was cancelled did not end by it. */
+/**
+ * Whether a trial was ended early at a rung. A trial that reached its last step before it received
+ * the command is complete; a trial that failed or was cancelled ended for another reason.
+ */
 export const endedEarly = ({
   state,
   step,
@@ -130,7 +136,7 @@ export const endedEarly = ({
 export const scoreOf = (row: TrialSummary, metric: SweepMetric): number | null =>
   finite(metric === EVAL_SCORE ? row.eval_score : row.valid_loss);
 
-/** The best of those whose model is there; of equal ones the first. */
+/** Returns the best trial that has a model and a score; on a tie, the first. */
 export function bestOf<R extends TrialSummary>(rows: readonly R[], metric: SweepMetric): R | null {
   const sign = metric === EVAL_SCORE ? -1 : 1;
   const worth = (row: R): number => sign * (scoreOf(row, metric) as number);
