@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { missingOfSandbox } from './reader-sandbox.js';
 import { confinedAnswer } from './confined-answer.js';
 
-// Programs that a file has taken over.
+// Programs compromised by a file.
 
 const missing = missingOfSandbox();
 let dir: string;

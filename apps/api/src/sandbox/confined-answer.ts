@@ -1,14 +1,14 @@
-// One answer of a program that reads a stranger's file, as JSON. What the file lacks is an answer, too: the refusal keeps
-// its code and its field.
+// JSON result of a program that reads an untrusted file. An error in the file is a result too: the refusal
+// keeps its code and its field.
 import { DomainError, isErrorCode, type ErrorCode } from '@graft/contracts';
 import { z } from 'zod';
 import { confined, type Confined } from './confined-process.js';
 
 const MOST_BYTES = 8 * 2 ** 20;
-/** Characters of a refusal. */
+/** Maximum number of characters of a refusal's message and field. */
 const MOST_SAID = 16_384;
 
-/** A program that a file has taken over may say anything. */
+/** Validated strictly: a program compromised by a file can write anything. */
 const Answer = z.union([
   z.strictObject({ value: z.unknown() }).refine((answer) => 'value' in answer),
   z.strictObject({
@@ -20,7 +20,7 @@ const Answer = z.union([
   }),
 ]);
 
-/** What is wrong with a file, for whoever sent it. */
+/** Error in a file, for the user who uploaded it. */
 export interface Refusal {
   readonly code: ErrorCode;
   readonly message: string;
@@ -29,7 +29,7 @@ export interface Refusal {
 
 export type ConfinedAnswer<T> = { readonly value: T } | { readonly refused: Refusal };
 
-/** @throws DomainError what the program refuses; the order's failure where it gives no answer */
+/** @throws DomainError that the program returned; the order's failure if there is no valid result */
 export async function confinedAnswer<T>(order: Confined): Promise<T> {
   const parts: Buffer[] = [];
   let bytes = 0;
@@ -51,7 +51,7 @@ function parsed<T>(text: string): ConfinedAnswer<T> | null {
     const answer = Answer.safeParse(JSON.parse(text));
     return answer.success ? (answer.data as ConfinedAnswer<T>) : null;
   } catch {
-    // The program was stopped half-way, or says what the file made it say.
+    // The program was stopped early, or the file made it write something else.
     return null;
   }
 }

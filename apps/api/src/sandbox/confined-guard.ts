@@ -1,5 +1,6 @@
-// For a program that reads a stranger's file: what the file claims decides what it allocates, beyond the heap, too. Where
-// the system limits its memory (sandbox/reader-sandbox.ts) it stumbles over that; elsewhere it is killed here.
+// Used in programs that read untrusted files. A file's content decides how much they allocate, also outside
+// the heap. Where the system limits memory (sandbox/reader-sandbox.ts), the allocation fails; elsewhere this
+// guard kills the process.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
@@ -7,7 +8,10 @@ import type { ConfinedAnswer } from './confined-answer.js';
 
 const MOST_BYTES = 1.5e9;
 
-/** The reading leaves no time to look: a thread does. An API that was killed leaves nobody to end this process. */
+/**
+ * Watches memory and the parent in a thread, because reading blocks the main thread. Nothing else ends this
+ * process if the API is killed.
+ */
 export function guard(): void {
   const watch = `const { ppid } = process;
 setInterval(() => {
@@ -18,12 +22,12 @@ setInterval(() => {
   new Worker(watch, { eval: true, execArgv: [] }).unref();
 }
 
-/** Writes it, and waits where nobody reads as fast. */
+/** Writes to stdout and waits until the reader has caught up. */
 export async function write(content: string | Uint8Array): Promise<void> {
   if (!process.stdout.write(content)) await once(process.stdout, 'drain');
 }
 
-/** Writes what the work finds, or what it refuses, for `confinedAnswer`. */
+/** Writes the result of the work, or its DomainError, for `confinedAnswer`. */
 export async function answer(work: () => unknown): Promise<void> {
   let found: ConfinedAnswer<unknown>;
   try {
@@ -36,7 +40,7 @@ export async function answer(work: () => unknown): Promise<void> {
   await write(JSON.stringify(found));
 }
 
-/** Ends the program with words for people. What a damaged file leads a library to are none. */
+/** Ends the program with a message for users. Replaces errors of libraries that a damaged file causes. */
 export function fail(error: unknown): void {
   const { message } = error as Error;
   const lacksMemory = error instanceof RangeError && /allocation failed/i.test(message);

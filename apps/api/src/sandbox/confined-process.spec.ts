@@ -9,7 +9,7 @@ import { confined, type Confined } from './confined-process.js';
 const dir = mkdtempSync(join(tmpdir(), 'graft-confined-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** What a program wrote, and its remarks. */
+/** Returns what a program wrote, and its remarks. */
 async function run(
   program: string,
   more: Partial<Confined> = {},
@@ -44,7 +44,7 @@ it('fails with the message of the program', async () => {
 });
 
 it('reports an outage, not a bad file, if the process cannot be started', async () => {
-  // Longer than any argument of a program may be: E2BIG.
+  // Longer than the maximum length of an argument (E2BIG).
   const start = run('', { arguments: ['x'.repeat(2 ** 18)] });
   const error: unknown = await start.catch((reason: unknown) => reason);
   expect([faultOf(error, 'own'), error]).toMatchObject(['readers', { code: 'unavailable' }]);
@@ -83,7 +83,7 @@ it('a project whose files never finish blocks neither another project nor its ow
     leaving.abort();
   }
   const messages = (await Promise.all(ends)).filter((end) => /for this project/.test(end ?? ''));
-  // one was read and 16 waited
+  // Of 40, one ran and 16 waited.
   expect(messages).toHaveLength(23);
 });
 

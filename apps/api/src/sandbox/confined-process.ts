@@ -6,10 +6,10 @@ import { log } from '../log.js';
 import { startReader, type Reading } from './reader-sandbox.js';
 import { Slots } from '../limits/slots.js';
 
-/** Characters of what a program says. */
+/** Maximum number of characters of a program's stderr; the last ones are kept. */
 const MOST_SAID = 1e6;
 
-/** One project's may take half an hour, and leave the other slot to the others. */
+/** Slots of conversions, which may take half an hour. A project uses at most one of the two. */
 const slots = new Slots({
   atOnce: 2,
   each: 1,
@@ -19,7 +19,7 @@ const slots = new Slots({
   part: 'readers',
 });
 
-/** What is over soon does not wait for conversions, of which a project's may take half an hour. */
+/** Slots of short reads, which do not wait for conversions of up to half an hour. */
 const shortSlots = new Slots({
   atOnce: 2,
   each: 1,
@@ -29,7 +29,7 @@ const shortSlots = new Slots({
   part: 'readers',
 });
 
-/** A base's look takes minutes. Bases are everybody's: their imports take turns as one project does. */
+/** Slots of base inspections, which take minutes. Bases have no project, so all imports count as one. */
 const importSlots = new Slots({
   atOnce: 1,
   each: 1,
@@ -42,27 +42,28 @@ const importSlots = new Slots({
 const SLOTS = { conversion: slots, adapter: shortSlots, import: importSlots };
 
 export interface Confined {
-  /** The project whose file it is. */
+  /** ID of the project that the file belongs to. */
   readonly owner: string;
-  /** The program's file. */
+  /** Path of the program. */
   readonly script: string;
   readonly arguments: readonly string[];
-  /** The file, or the folder of files. */
+  /** The file, or a folder of files. */
   readonly path: string;
-  /** Aborted when nobody waits for it any more. */
+  /** Aborted when the caller no longer waits. */
   readonly gone: AbortSignal;
   readonly deadlineMs: number;
-  /** Whose slots it waits for; a conversion's where left out. */
+  /** Kind of slot to wait for; the default is a conversion. */
   readonly kind?: keyof typeof SLOTS;
-  /** What is thrown where it ends early, with its own words or ours. */
+  /** Creates the error of a failed or stopped program. The reason is the program's or this module's. */
   failure(reason: string): Error;
-  /** Gets its last word on stderr where all went well: libraries may have warned before. */
+  /** Receives the last line of stderr if the program succeeds. Earlier lines may be warnings of libraries. */
   remarks?(said: string): void;
 }
 
 /**
- * What a process of its own writes about a file of a stranger, which ends it alone at worst.
- * @throws Outage where too many wait or no process can be started: that says nothing of the file
+ * Yields the output of a program that reads an untrusted file in a separate process. At worst, the file ends
+ * that process.
+ * @throws Outage if too many wait or no process can be started; neither is an error of the file
  */
 export async function* confined(order: Confined): AsyncGenerator<Buffer> {
   const done = await SLOTS[order.kind ?? 'conversion'].take(order.owner, order.gone);
@@ -98,12 +99,12 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
   }
 }
 
-/** Some errors of a start are thrown, and others are told of later, where there may be no streams either. */
+/** Some errors of a start are thrown. Others are emitted later, when the streams may be missing too. */
 async function started(reading: Reading): Promise<ChildProcess> {
   try {
     const child = startReader(reading);
     if (child.pid === undefined) throw (await once(child, 'error'))[0];
-    // One that runs ends by its signal, and closes.
+    // After a successful start, an abort emits an error; the process then ends by its signal and closes.
     child.on('error', () => undefined);
     return child;
   } catch (error) {
@@ -119,7 +120,7 @@ async function endOf(child: ChildProcess): Promise<{ code: number | null; said: 
   return { code, said: await said };
 }
 
-/** No more of it than messages and remarks have. */
+/** Reads the end of a stream, up to the maximum length of messages and remarks. */
 async function lastWords(stream: Readable): Promise<string> {
   let said = '';
   for await (const part of stream.setEncoding('utf8') as AsyncIterable<string>)

@@ -14,7 +14,7 @@ const missing = missingOfSandbox();
 if (missing.length > 0)
   console.warn(`skipped: not available on this system: ${missing.join('; ')}`);
 
-/** What became of each attempt: its error's code, or "done". */
+/** Program that prints the result of each attempt: its error code, or "done". */
 const ATTEMPTS = `
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
@@ -123,7 +123,7 @@ describe.skipIf(missing.length > 0)('a program that reads an untrusted file', ()
     const child = `setInterval(() => {}, 1000); process.stdout.write(String(process.pid));`;
     writeFileSync(join(dir, 'endless.mjs'), child);
     const parent = join(dir, 'parent.mjs');
-    // As an API that is killed: it cannot end what it has started.
+    // Acts as an API that is killed and cannot end the processes that it started.
     writeFileSync(
       parent,
       `import { startReader } from ${JSON.stringify(join(import.meta.dirname, '../../dist/sandbox/reader-sandbox.js'))};
@@ -133,7 +133,7 @@ child.stdout.once('data', (pid) => process.stdout.write(pid, () => process.kill(
     const api = spawn(process.execPath, [parent], { stdio: ['ignore', 'pipe', 'inherit'] });
     const pid = Number(await text(api.stdout));
     expect(pid).toBeGreaterThan(0);
-    // Whoever adopts it may not have noticed its end.
+    // The process that adopts it may not have reaped it yet.
     const runs = (): boolean => {
       try {
         return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
@@ -147,7 +147,7 @@ child.stdout.once('data', (pid) => process.stdout.write(pid, () => process.kill(
 
 const perl = spawnSync('perl', ['-v']).status === 0;
 describe.skipIf(missing.length > 0 || !perl || process.arch !== 'x64')('system calls that', () => {
-  /** What a call of this number answers, in a program behind the filter. */
+  /** Result of a system call with this number in a program behind the filter. */
   function call(number: number, ...values: (number | 'parent')[]): string {
     const dir = mkdtempSync(join(tmpdir(), 'graft-filter-'));
     try {

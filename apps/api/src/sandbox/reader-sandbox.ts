@@ -1,6 +1,6 @@
-// What a program that reads strangers' files is started behind. It decodes them with libraries in C; whoever takes it
-// over finds the file that was given to it and nothing else: no other file, no network, no other process, no more memory.
-// The programs of util-linux do it, without privileges, and each becomes the next, so that the process keeps its id.
+// Sandbox of programs that decode untrusted files with C libraries. A compromised program can read the file
+// that it was given, but no other file, network or process, and cannot allocate more memory. Programs of
+// util-linux set it up without privileges. Each executes the next one, so the process ID stays the same.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import {
   closeSync,
@@ -17,20 +17,20 @@ import { CHECKOUT } from '../scripts.js';
 import { systemCallFilter } from './system-call-filter.js';
 
 const MOST_BYTES = 1.5e9;
-/** Pictures of some megapixels are decoded with less, but not many at once. */
+/** Minimum of the limit. Less is enough for one image of a few megapixels, but not for many at a time. */
 const LEAST_BYTES = 700e6;
-/** Of the memory that the API may use: six such processes can run at once. */
+/** Fraction of the API's memory. Up to six of these processes run concurrently. */
 const SHARE = 1 / 7;
-/** Of a process's memory: what its JavaScript may take, without what it decodes. */
+/** Fraction of a process's memory for the JavaScript heap. Decoded data is outside the heap. */
 const HEAP_SHARE = 0.6;
 const OPEN_FILES = 256;
 const FILTER_FD = 3;
-/** What Landlock forbids but for what is allowed: all, or all that Linux 5.13 knows. */
+/** Landlock rights that are denied unless a rule allows them: all of them, or all that Linux 5.13 knows. */
 const ALL_RIGHTS = 'fs';
 const OLDER_RIGHTS =
   'fs:execute,write-file,read-file,read-dir,remove-dir,remove-file,make-char,make-dir,make-reg,make-sock,make-fifo,make-block,make-sym';
 
-/** What any program of Node needs. The system's configuration is not among it. */
+/** Files that every Node.js program needs. The system's configuration is not included. */
 const NEEDED = [
   '/usr',
   '/lib',
@@ -39,7 +39,7 @@ const NEEDED = [
   '/etc/localtime',
   '/dev/null',
   '/dev/urandom',
-  // Its own: the process keeps its id.
+  // The process's own entry: its ID stays the same.
   ...['/proc/self', '/proc/meminfo', '/proc/stat', '/proc/cpuinfo', '/proc/sys/vm'],
   '/sys/fs/cgroup',
   process.execPath,
@@ -47,37 +47,37 @@ const NEEDED = [
 ];
 
 interface Sandbox {
-  /** Goes before the command, which can open only these files, and what is in these folders. */
+  /** Returns the command prefix that restricts reading to these files and to the content of these folders. */
   prefix(readable: readonly string[]): string[];
-  /** Open for each start; null: without a filter. */
+  /** File descriptor of the filter, which each start inherits; null without a filter. */
   readonly filterFd: number | null;
-  /** What this system does not have, in words for the log. */
+  /** Limits that this system does not support, as text for the log. */
   readonly missing: readonly string[];
 }
 
 export interface Reading {
-  /** The program's file. */
+  /** Path of the program. */
   readonly script: string;
   readonly arguments?: readonly string[];
-  /** Files that it may open, and folders of such files. */
+  /** Files, and folders of files, that it may open. */
   readonly readable: readonly string[];
-  /** It writes its results to stdout and its errors to stderr, or sends and receives messages. */
+  /** `output`: results on stdout and errors on stderr. `messages`: sends and receives messages. */
   readonly speaks: 'output' | 'messages';
-  /** It is killed when this aborts. */
+  /** Kills the process when aborted. */
   readonly signal?: AbortSignal;
 }
 
-/** Bytes that each process that reads files may allocate. */
+/** Memory in bytes that a process that reads files may allocate. */
 const READER_BYTES = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, SHARE * memoryBytes()));
 
 let opened: Sandbox | undefined;
 
-/** What this system lacks, in words: files are read without it. */
+/** Limits that this system does not support, as text. Files are read without them. */
 export function missingOfSandbox(): readonly string[] {
   return sandbox().missing;
 }
 
-/** Starts it without the API's environment. */
+/** Starts the program in the sandbox, without the API's environment variables. */
 export function startReader(reading: Reading): ChildProcess {
   const { prefix, filterFd } = sandbox();
   const readable = [...NEEDED, reading.script, ...reading.readable];
@@ -86,7 +86,7 @@ export function startReader(reading: Reading): ChildProcess {
   const [program = '', ...args] = [...prefix(readable), ...node, ...(reading.arguments ?? [])];
   const output = reading.speaks === 'output' ? 'pipe' : 'ignore';
   return spawn(program, args, {
-    // OpenSSL's configuration is not needed, and Node does not start where it may not read it.
+    // Node.js does not start if it cannot read OpenSSL's configuration, which is not needed here.
     env: { PATH: process.env['PATH'], OPENSSL_CONF: '/dev/null' },
     stdio: [
       'ignore',
@@ -104,7 +104,7 @@ function sandbox(): Sandbox {
   return (opened ??= openSandbox());
 }
 
-/** Tries what this system can do; what it lacks is left out and named. */
+/** Tests which limits this system supports. Others are omitted and listed in `missing`. */
 function openSandbox(): Sandbox {
   if (process.platform !== 'linux')
     return { prefix: () => [], filterFd: null, missing: ['all limits (they need Linux)'] };
@@ -130,7 +130,7 @@ function openSandbox(): Sandbox {
     missing.push('the memory limit (prlimit)');
     limits.length = 0;
   }
-  // Root would keep its capabilities otherwise; nobody else may drop what nobody else has.
+  // Root would keep its capabilities otherwise. Other users have none and may not drop any.
   const dropped = process.getuid?.() === 0 ? ['--bounding-set=-all', '--inh-caps=-all'] : [];
   const bare = ['setpriv', '--pdeathsig', 'KILL', '--no-new-privs', ...dropped];
   if (!works(bare))
@@ -161,7 +161,7 @@ function openSandbox(): Sandbox {
   };
 }
 
-/** Reading these files, and what is in these folders; nothing else of the file system. */
+/** Landlock options that allow reading these files and the content of these folders, and nothing else. */
 function landlock(all: string, readable: readonly string[]): string[] {
   const rules = [...new Set(readable)].filter(existsSync).flatMap((path) => {
     const rights = statSync(path).isDirectory()
@@ -172,7 +172,7 @@ function landlock(all: string, readable: readonly string[]): string[] {
   return ['--landlock-access', all, ...rules];
 }
 
-/** A file without a name, so that nobody has to remove it. */
+/** Opens a deleted file with the filter, so that no cleanup is needed. */
 function filterFile(): number | null {
   const filter = systemCallFilter(process.arch);
   if (filter === null) return null;

@@ -1,4 +1,4 @@
-// A seccomp filter in the form that `setpriv --seccomp-filter` reads: classic BPF instructions of eight bytes
+// A seccomp filter as `setpriv --seccomp-filter` reads it: classic BPF instructions of eight bytes
 // (struct sock_filter of linux/filter.h, struct seccomp_data of linux/seccomp.h).
 
 const LOAD = 0x20;
@@ -8,7 +8,7 @@ const IS_AT_LEAST = 0x35;
 const HAS_BITS = 0x45;
 const RETURN = 0x06;
 
-/** Offsets in struct seccomp_data; of an argument, its lower half. */
+/** Offsets in struct seccomp_data. For an argument, the offset of its lower 32 bits. */
 const NUMBER = 0;
 const ARCHITECTURE = 4;
 const argument = (n: number): number => 16 + 8 * n;
@@ -16,22 +16,22 @@ const argument = (n: number): number => 16 + 8 * n;
 const ALLOW = 0x7fff0000;
 const failWith = (errno: number): number => 0x00050000 | errno;
 const EPERM = 1;
-/** The caller takes another way, as on a kernel without the call. */
+/** Makes the caller fall back, as on a kernel without the call. */
 const ENOSYS = 38;
 
 const X32 = 0x40000000;
 const CLONE_THREAD = 0x10000;
-/** MAP_SHARED and MAP_ANONYMOUS. */
+/** MAP_SHARED | MAP_ANONYMOUS. */
 const SHARED_MEMORY = 0x21;
-/** F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl, FIOSETOWN and SIOCSPGRP of ioctl: who gets which signal for a file. */
+/** Signals for a file: F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl, FIOSETOWN and SIOCSPGRP of ioctl. */
 const FCNTL_SIGNALS = [8, 10, 15];
 const IOCTL_SIGNALS = [0x8901, 0x8902];
 
 interface Calls {
   readonly architecture: number;
-  /** Refused whatever their arguments. */
+  /** Calls that fail with EPERM, whatever their arguments. */
   readonly refused: readonly number[];
-  /** As on a kernel that does not have them. */
+  /** Calls that fail with ENOSYS, as on a kernel without them. */
   readonly absent: readonly number[];
   readonly clone: number;
   readonly fcntl: number;
@@ -40,9 +40,12 @@ interface Calls {
   readonly prlimit: number;
 }
 
-/** The same on both processors: pidfd_send_signal, pidfd_open, pidfd_getfd, fchmodat2, setxattrat and removexattrat. */
+/**
+ * Same on both processors: pidfd_send_signal, pidfd_open, pidfd_getfd, fchmodat2, setxattrat and
+ * removexattrat.
+ */
 const NEWER = [424, 434, 438, 452, 463, 466];
-/** io_uring_setup and clone3, whose arguments a filter cannot see. */
+/** io_uring_setup and clone3, whose arguments a filter cannot read. */
 const UNSEEN = [425, 435];
 
 const CALLS: Readonly<Record<string, Calls>> = {
@@ -66,7 +69,7 @@ const CALLS: Readonly<Record<string, Calls>> = {
     mmap: 9,
     prlimit: 302,
   },
-  // Never run on such a processor.
+  // Not tested: never run on an arm64 processor.
   arm64: {
     architecture: 0xc00000b7,
     refused: [
@@ -90,9 +93,10 @@ const CALLS: Readonly<Record<string, Calls>> = {
 };
 
 /**
- * For a program that only computes and reads files: no sockets, signals to others, looks into others, new processes
- * (threads are made with clone), memory that processes share, or changes of a file's mode, owner, times and attributes,
- * which Landlock does not cover. Null: for a processor whose calls are not listed here.
+ * Returns the filter for a program that only computes and reads files; null if the calls of this processor
+ * are not listed. It rejects sockets, signals to other processes, access to their memory, new processes
+ * (clone may create threads), shared memory, and changes of a file's mode, owner, times and attributes, which
+ * Landlock does not cover.
  */
 export function systemCallFilter(processor: string): Buffer | null {
   const calls = CALLS[processor];
@@ -132,7 +136,7 @@ export function systemCallFilter(processor: string): Buffer | null {
   ]);
 }
 
-/** Ends a call of this number: what does not refuse it allows it. */
+/** Runs `decide` for calls of this number. What it does not reject is allowed. */
 function where(number: number, decide: readonly Buffer[]): Buffer[] {
   return [
     instruction(IS, number, { skipElse: decide.length + 1 }),
@@ -147,7 +151,7 @@ const refuseAny = (values: readonly number[]): Buffer[] =>
     instruction(RETURN, failWith(EPERM)),
   ]);
 
-/** A comparison skips so many of the instructions that follow it. */
+/** Encodes an instruction. A comparison that holds skips the next `skip` ones, otherwise `skipElse`. */
 function instruction(code: number, value: number, { skip = 0, skipElse = 0 } = {}): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeUInt16LE(code, 0);
