@@ -22,7 +22,7 @@ const PROGRAMS = {
     'models/imports/inspect-process',
     'preview/reader-process',
   ],
-  worker: ['main', 'run/main', 'trainer/main', 'trainer/sound-thread'],
+  worker: ['main', 'run/main', 'trainer/main', 'trainer/audio-thread'],
   cli: ['main'],
 };
 

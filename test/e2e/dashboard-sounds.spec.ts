@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
-import type { HeardSound, JobObject } from '@graft/contracts';
+import type { AudioFacts, JobObject } from '@graft/contracts';
 import { decodeAudio } from '@graft/peft-core/media';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ let worker: ScriptedWorker;
 const USAGE = { prompt_tokens: 10, completion_tokens: 4 };
 
 /** Sends a chunk of a transcript. */
-const write = ({ id }: Question, text: string, sound?: HeardSound): void =>
+const write = ({ id }: Question, text: string, sound?: AudioFacts): void =>
   worker.reply(id, { text, segments: [], sound, ...USAGE }, { last: sound !== undefined });
 
 const label = ({ id }: Question, answer: object): void =>

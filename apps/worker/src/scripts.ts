@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** Script of the trainer process, which the agent starts. */
 export const TRAINER_MAIN = scriptAt('./trainer/main.js');
 /** Script of the trainer's thread that decodes audio. */
-export const SOUND_THREAD = scriptAt('./trainer/sound-thread.js');
+export const AUDIO_THREAD = scriptAt('./trainer/audio-thread.js');
 
 function scriptAt(path: string): string {
   return fileURLToPath(new URL(path, import.meta.url));

@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
-import { DomainError, MAX_ASKED_MEDIA_BYTES, MAX_DOWN_BYTES } from '@graft/contracts';
+import { DomainError, MAX_REQUEST_MEDIA_BYTES, MAX_DOWN_BYTES } from '@graft/contracts';
 import { GatewayServiceClient, type SendRequest } from '@graft/contracts/grpc';
 import { log } from '../log.js';
 import { Gateways, type Gateway } from './gateways.js';
@@ -15,7 +15,7 @@ const SHUN_MS = 3_000;
 /** Around a worker's message, and around the pieces of a picture or sound. */
 const ENVELOPE_BYTES = 1024 * 1024;
 /** A question and what it is about go together: no heartbeat is behind them here. */
-const MAX_RELAYED_BYTES = MAX_DOWN_BYTES + MAX_ASKED_MEDIA_BYTES + ENVELOPE_BYTES;
+const MAX_RELAYED_BYTES = MAX_DOWN_BYTES + MAX_REQUEST_MEDIA_BYTES + ENVELOPE_BYTES;
 
 /** Limits of both ends. */
 export const RELAY_OPTIONS = {

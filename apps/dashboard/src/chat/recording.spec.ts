@@ -1,4 +1,4 @@
-import { MAX_ASKED_MEDIA_BYTES } from '@graft/contracts/limits';
+import { MAX_REQUEST_MEDIA_BYTES } from '@graft/contracts/limits';
 import { decodeAudio } from '@graft/peft-core/media';
 import { expect, it, vi } from 'vitest';
 import { MOST_SECONDS, wavOf, type RecordedPiece } from './recording.js';
@@ -15,7 +15,7 @@ it('never exceeds the length that the API accepts', () => {
   // Excess of the last chunk.
   const length = 16_000 * MOST_SECONDS + 2047;
   expect(length).toBeLessThanOrEqual(16_000 * 600);
-  expect(44 + 2 * length).toBeLessThanOrEqual(MAX_ASKED_MEDIA_BYTES);
+  expect(44 + 2 * length).toBeLessThanOrEqual(MAX_REQUEST_MEDIA_BYTES);
 });
 
 it('sends an incomplete chunk on request, and continues afterwards', async () => {

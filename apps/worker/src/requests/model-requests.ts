@@ -14,7 +14,7 @@ import type { Connection } from '../connection/connection.js';
 import type { ReportPhase } from '../trainer-pool/bases.js';
 import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
 import type { BaseRequest, Precision, Trainers } from '../trainer-pool/trainers.js';
-import { AskedMedia } from './asked-media.js';
+import { RequestMedia } from './request-media.js';
 
 export interface ModelRequestsOptions {
   readonly blobs: Blobs;
@@ -36,7 +36,7 @@ const MOST_MEDIA_BYTES = 256 * 1024 * 1024;
 
 interface Open {
   readonly abort: AbortController;
-  readonly media: AskedMedia | null;
+  readonly media: RequestMedia | null;
 }
 
 /** Model requests in progress. Each is processed by a trainer that holds its base and streams its response. */
@@ -64,7 +64,7 @@ export class ModelRequests {
     const abort = new AbortController();
     const media =
       mediaBytes > 0
-        ? new AskedMedia(join(this.options.folder, `asked-${++this.count}`), mediaBytes)
+        ? new RequestMedia(join(this.options.folder, `asked-${++this.count}`), mediaBytes)
         : null;
     this.open.set(id, { abort, media });
     try {
@@ -92,9 +92,9 @@ export class ModelRequests {
     const { size } = this.open;
     if (size >= (1 + WAITING_PER_CHAT) * maxChats)
       return `this worker processes ${maxChats} ${maxChats === 1 ? 'request' : 'requests'} at a time and ${size - maxChats} are waiting; try again later`;
-    const held = [...this.open.values()].reduce((sum, { media }) => sum + (media?.bytes ?? 0), 0);
-    if (mediaBytes === 0 || held + mediaBytes <= MOST_MEDIA_BYTES) return null;
-    return `this worker already stores ${grouped(held)} bytes of images and audio of requests, of at most ${grouped(MOST_MEDIA_BYTES)}; try again later`;
+    const stored = [...this.open.values()].reduce((sum, { media }) => sum + (media?.bytes ?? 0), 0);
+    if (mediaBytes === 0 || stored + mediaBytes <= MOST_MEDIA_BYTES) return null;
+    return `this worker already stores ${grouped(stored)} bytes of images and audio of requests, of at most ${grouped(MOST_MEDIA_BYTES)}; try again later`;
   }
 
   /** Adds a chunk of a request's media. Ignored if the request has ended. */

@@ -22,10 +22,10 @@ import { AnswerShare } from './answer-share.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { failed } from './answer-facts.js';
 import { GenerationScheduler } from './generation-scheduler.js';
-import { HeardInputs } from './heard-inputs.js';
+import { AudioInputs } from './audio-inputs.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { Operations } from './operations.js';
-import { SoundDecoder, type Decode } from './sound-decoder.js';
+import { AudioDecoder, type Decode } from './audio-decoder.js';
 import { eventOf, TrainingRuns } from './training-runs.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import type { WorkMark } from './work-mark.js';
@@ -78,7 +78,7 @@ export class Trainer {
   private readonly answers = new AnswerShare();
   private readonly operations: Operations;
   private readonly decode: Decode;
-  private readonly heardInputs: HeardInputs;
+  private readonly audioInputs: AudioInputs;
   private readonly starts: { readonly [K in RequestKind]: (command: AskCommand<K>) => void } = {
     generate: (command) => loaded(this.generations).start(command),
     infer: (command) => this.infer(command),
@@ -97,23 +97,23 @@ export class Trainer {
   ) {
     this.runs = new TrainingRuns(send, mark);
     this.operations = new Operations(send, mark, () => this.nextRun++);
-    const decoder = new SoundDecoder();
+    const decoder = new AudioDecoder();
     this.decode = (order, left) => decoder.decode(order, left);
     const start = (command: AskCommand<'infer'>): void => this.inferences?.start(command);
-    this.heardInputs = new HeardInputs({ decode: this.decode, start, send, wake });
+    this.audioInputs = new AudioInputs({ decode: this.decode, start, send, wake });
   }
 
   get busy(): boolean {
-    const { group, isAsked, operations, opening } = this;
-    return (group?.size ?? 0) > 0 || isAsked || operations.busy || opening.size > 0;
+    const { group, hasRequests, operations, opening } = this;
+    return (group?.size ?? 0) > 0 || hasRequests || operations.busy || opening.size > 0;
   }
 
-  private get isAsked(): boolean {
-    return this.asked.length > 0;
+  private get hasRequests(): boolean {
+    return this.busySchedulers.length > 0;
   }
 
   /** Schedulers with requests in progress. */
-  private get asked(): readonly { work(seconds: number): void }[] {
+  private get busySchedulers(): readonly { work(seconds: number): void }[] {
     const all = [this.generations, this.inferences, this.transcripts];
     return all.filter((one) => one !== null).filter(({ busy }) => busy);
   }
@@ -135,7 +135,7 @@ export class Trainer {
       case 'cancelAsk':
         this.generations?.cancel(command.id);
         this.transcripts?.cancel(command.id);
-        this.heardInputs.cancel(command.id);
+        this.audioInputs.cancel(command.id);
         return this.inferences?.cancel(command.id);
       case 'ping':
         return void this.send({
@@ -159,15 +159,15 @@ export class Trainer {
     if (!group || group.size === 0) return this.answer(ALONE_SECONDS);
     const trained = timed(() => takeTurn(group, (run, fact) => this.runs.report(run, fact)));
     this.mark.idle();
-    this.answers.trained(trained, this.isAsked);
+    this.answers.trained(trained, this.hasRequests);
     const { seconds } = this.answers;
     if (seconds > 0) this.answers.answered(timed(() => this.answer(seconds)));
   }
 
   /** Divides the time equally between generation, inference and transcription requests. */
   private answer(seconds: number): void {
-    const { asked } = this;
-    for (const one of asked) one.work(seconds / asked.length);
+    const { busySchedulers: schedulers } = this;
+    for (const one of schedulers) one.work(seconds / schedulers.length);
   }
 
   private ask(command: AskCommand): void {
@@ -185,9 +185,9 @@ export class Trainer {
     const { base } = this;
     const inferences = loaded(this.inferences);
     if (!base) throw notLoaded();
-    const isHeard = command.payload.inputs.some(({ audio }) => audio !== undefined);
-    if (!isHeard || !base.processor.has('audio')) return inferences.start(command);
-    this.heardInputs.start(command, base.processor.audio.samplingRate);
+    const hasAudio = command.payload.inputs.some(({ audio }) => audio !== undefined);
+    if (!hasAudio || !base.processor.has('audio')) return inferences.start(command);
+    this.audioInputs.start(command, base.processor.audio.samplingRate);
   }
 
   private load({ baseId, path, dtype, quantization, device }: LoadCommand): void {
@@ -233,7 +233,7 @@ export class Trainer {
 
   private start(command: StartCommand): void {
     const key = { jobId: command.jobId, attempt: command.attempt };
-    const began = performance.now();
+    const startedAt = performance.now();
     this.mark.runs([key]);
     try {
       if (!this.base) throw new Error('the base is not loaded');
@@ -249,7 +249,7 @@ export class Trainer {
           void this.send(eventOf(key, { type: 'log', level, code: null, message })),
       };
       const prepared = prepareRun(this.base, command.spec, options);
-      const seconds = (performance.now() - began) / 1000;
+      const seconds = (performance.now() - startedAt) / 1000;
       const waiting = { key, options, prepared, seconds };
       if (command.asks === true) {
         this.waiting.set(keyOf(key), waiting);
@@ -283,10 +283,10 @@ export class Trainer {
     const { key, work } = opening;
     this.mark.runs([key]);
     const before = allocatedBytes();
-    const began = performance.now();
+    const startedAt = performance.now();
     try {
       const { done, value: run } = work.next();
-      opening.spent += (performance.now() - began) / 1000;
+      opening.spent += (performance.now() - startedAt) / 1000;
       opening.grown += allocatedBytes() - before;
       if (done) this.opened(opening, run);
     } catch (error) {

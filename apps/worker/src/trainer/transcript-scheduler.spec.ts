@@ -12,7 +12,7 @@ import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
 import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
 import type { AskCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
-import type { Decode, DecodedSound, SoundFile, SoundOrder } from './sound-decoder.js';
+import type { Decode, DecodedAudio, AudioFile, DecodeRequest } from './audio-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import { WorkMark } from './work-mark.js';
 
@@ -30,38 +30,38 @@ afterAll(() => {
 
 const task = taskFor('speech_seq_2_seq');
 const options = task.options.parse({}) as Record<string, unknown>;
-const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
+const PARAMETERS = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
 
 function ask(
   id: string,
-  sound: Buffer,
+  audio: Buffer,
   { cacheBytes, ...changes }: Partial<TranscribeRequest> & { cacheBytes?: number } = {},
 ): AskCommand<'transcribe'> {
   const file = join(dir, `${id}.wav`);
-  writeFileSync(file, sound);
+  writeFileSync(file, audio);
   return {
     type: 'ask',
     kind: 'transcribe',
     id,
-    payload: { task: 'speech_seq_2_seq', options, ...ASKED, ...changes },
+    payload: { task: 'speech_seq_2_seq', options, ...PARAMETERS, ...changes },
     file,
     adapter: null,
     ...(cacheBytes !== undefined && { cacheBytes }),
   };
 }
 
-const bytesOf = ({ sounds }: SoundOrder): Buffer[] =>
-  sounds.map((sound) => readFileSync((sound as SoundFile).file));
+const bytesOf = ({ clips }: DecodeRequest): Buffer[] =>
+  clips.map((clip) => readFileSync((clip as AudioFile).file));
 
-const decodeHere = (order: SoundOrder): Promise<readonly DecodedSound[]> =>
+const decodeHere = (request: DecodeRequest): Promise<readonly DecodedAudio[]> =>
   Promise.resolve(
-    bytesOf(order).map((bytes) => {
+    bytesOf(request).map((bytes) => {
       const { samples, samplingRate: from, values } = decodeAudio(bytes);
-      return { samples: resample(samples, from, order.samplingRate), values };
+      return { samples: resample(samples, from, request.samplingRate), values };
     }),
   );
 
-function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
+function scheduler(decode: Decode = decodeHere, maxDecodedBytes = Infinity) {
   const facts: FlatAnswer[] = [];
   let woken = 0;
   const it = new TranscriptScheduler(base, new AttachedAdapters(base), {
@@ -69,7 +69,7 @@ function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
     mark: new WorkMark(null),
     wake: () => void woken++,
     decode,
-    mostHeldBytes,
+    maxDecodedBytes,
   });
   const of = (id: string) => facts.filter((fact) => fact.id === id);
   const text = (id: string): string => of(id).map((fact) => fact.text).join(''); // prettier-ignore
@@ -82,24 +82,24 @@ function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
 }
 
 /** Transcribes in a separate forward pass. */
-function alone(sound: Buffer): string {
+function alone(audio: Buffer): string {
   const infer = task.infer!;
-  const record = infer.record(dataUrl(sound, 'audio/wav'));
+  const record = infer.record(dataUrl(audio, 'audio/wav'));
   const how = { maxSeqLen: 1000, vocabSize: base.model.vocabSize, taskOptions: options };
   const examples = infer.encode([record], base.processor, how).map(({ example }) => example);
-  const [said] = answersTo(infer, base.model, [{ run: BARE_BASE, examples, options }]);
-  return (said as { text: string }).text;
+  const [answer] = answersTo(infer, base.model, [{ run: BARE_BASE, examples, options }]);
+  return (answer as { text: string }).text;
 }
 
 it('streams the same transcript token by token', async () => {
   const { it: transcripts, of, text, decoded, all } = scheduler();
-  const sounds = [tone('low', 0, 0.8), tone('high', 1, 0.5)] as const;
-  transcripts.start(ask('a', sounds[0]));
-  transcripts.start(ask('b', sounds[1]));
+  const clips = [tone('low', 0, 0.8), tone('high', 1, 0.5)] as const;
+  transcripts.start(ask('a', clips[0]));
+  transcripts.start(ask('b', clips[1]));
   expect(transcripts.busy).toBe(false);
   await decoded(2);
   all();
-  expect([text('a'), text('b')]).toEqual(sounds.map(alone));
+  expect([text('a'), text('b')]).toEqual(clips.map(alone));
   expect(of('a').length).toBeGreaterThan(3);
   const last = of('a').at(-1);
   expect(last).toMatchObject({ last: true, errorCode: null });
@@ -120,31 +120,31 @@ it('alternates between requests after each forward pass', async () => {
 
 it('opens as many requests as fit in memory', async () => {
   const { it: transcripts, of, text, decoded, all } = scheduler();
-  const sound = tone('middle', 2, 0.8);
-  transcripts.start(ask('a', sound, { cacheBytes: 1 }));
-  transcripts.start(ask('b', sound, { cacheBytes: 1 }));
+  const audio = tone('middle', 2, 0.8);
+  transcripts.start(ask('a', audio, { cacheBytes: 1 }));
+  transcripts.start(ask('b', audio, { cacheBytes: 1 }));
   await decoded(2);
   transcripts.work(0);
   transcripts.work(0);
   expect(of('b')).toEqual([]);
   all();
-  expect([text('a'), text('b')]).toEqual([alone(sound), alone(sound)]);
+  expect([text('a'), text('b')]).toEqual([alone(audio), alone(audio)]);
 });
 
 it('limits decoded audio, and continues when a request completes or is canceled', async () => {
   const { it: transcripts, text, decoded, all } = scheduler(decodeHere, 1);
-  const sound = tone('middle', 2, 0.8);
-  for (const id of ['a', 'b', 'c', 'd']) transcripts.start(ask(id, sound));
+  const audio = tone('middle', 2, 0.8);
+  for (const id of ['a', 'b', 'c', 'd']) transcripts.start(ask(id, audio));
   await decoded(1);
   transcripts.cancel('b');
   transcripts.cancel('a');
   await decoded(2);
   expect(transcripts.busy).toBe(true);
   all();
-  expect([text('a'), text('b'), text('c'), text('d')]).toEqual(['', '', alone(sound), '']);
+  expect([text('a'), text('b'), text('c'), text('d')]).toEqual(['', '', alone(audio), '']);
   await decoded(3);
   all();
-  expect(text('d')).toBe(alone(sound));
+  expect(text('d')).toBe(alone(audio));
 });
 
 it('sends nothing for a request that was canceled during decoding', async () => {
@@ -170,20 +170,20 @@ it('reports invalid audio, options and tasks', async () => {
     of,
     decoded,
     all,
-  } = scheduler((order) =>
-    bytesOf(order)[0]!.length < 50
+  } = scheduler((request) =>
+    bytesOf(request)[0]!.length < 50
       ? Promise.resolve([{ problem: 'the audio cannot be decoded: expected WAV or FLAC, got MP3' }])
-      : decodeHere(order),
+      : decodeHere(request),
   );
-  const sound = tone('low', 0, 0.8);
+  const audio = tone('low', 0, 0.8);
   const wishes = [
     [{ segments: true }, /no timestamp tokens; set response_format to json or text/],
     [{ language: 'de' }, /language: the base does not support de; expected en, or remove it/],
     [{ prompt: 'Graft' }, /prompt: the base does not support prompts/],
   ] as const;
-  for (const [i, [wish]] of wishes.entries()) transcripts.start(ask(`wish ${i}`, sound, wish));
+  for (const [i, [wish]] of wishes.entries()) transcripts.start(ask(`wish ${i}`, audio, wish));
   transcripts.start(ask('mp3', Buffer.from('ID3')));
-  transcripts.start(ask('labels', sound, { task: 'audio_cls' }));
+  transcripts.start(ask('labels', audio, { task: 'audio_cls' }));
   await decoded(5);
   all();
   for (const [i, [, message]] of wishes.entries())

@@ -14,7 +14,7 @@ import {
 import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { answered, failed } from './answer-facts.js';
 import type { AttachedAdapters } from './attached-adapters.js';
-import type { Decode } from './sound-decoder.js';
+import type { Decode } from './audio-decoder.js';
 import type { WorkMark } from './work-mark.js';
 
 export interface TranscriptSchedulerOptions {
@@ -24,11 +24,11 @@ export interface TranscriptSchedulerOptions {
   readonly wake: () => void;
   readonly decode: Decode;
   /** Maximum bytes of decoded audio that is not transcribed yet; above it, no further audio is decoded. */
-  readonly mostHeldBytes?: number;
+  readonly maxDecodedBytes?: number;
 }
 
 /** Request whose audio is decoded. */
-interface Heard {
+interface DecodedRequest {
   readonly command: AskCommand<'transcribe'>;
   readonly samples: Float32Array;
 }
@@ -39,15 +39,15 @@ interface Open {
   readonly run: number;
 }
 
-const MOST_HELD_BYTES = 256 * 1024 * 1024;
+const MAX_DECODED_BYTES = 256 * 1024 * 1024;
 
 export class TranscriptScheduler {
   /** Requests whose audio file is not decoded yet. */
-  private readonly unheard = new Map<string, AskCommand<'transcribe'>>();
+  private readonly undecoded = new Map<string, AskCommand<'transcribe'>>();
   /** The request whose audio file is being decoded. */
-  private decoding: { readonly id: string; readonly left: AbortController } | null = null;
+  private decoding: { readonly id: string; readonly controller: AbortController } | null = null;
   /** Requests that wait for their adapter, or for memory. */
-  private readonly waiting = new Map<string, Heard>();
+  private readonly waiting = new Map<string, DecodedRequest>();
   private readonly open = new Map<string, Open>();
 
   constructor(
@@ -66,41 +66,42 @@ export class TranscriptScheduler {
   }
 
   start(command: AskCommand<'transcribe'>): void {
-    this.unheard.set(command.id, command);
-    this.hearNext();
+    this.undecoded.set(command.id, command);
+    this.decodeNext();
   }
 
   /** Decodes the next audio, unless one is being decoded or the memory limit is reached. */
-  private hearNext(): void {
-    const [command] = this.unheard.values();
+  private decodeNext(): void {
+    const [command] = this.undecoded.values();
     if (!command || this.decoding !== null || this.isFull) return;
     const { id } = command;
-    const left = new AbortController();
-    this.unheard.delete(id);
-    this.decoding = { id, left };
-    void this.heard(command, left.signal)
-      .then((heard) => {
-        if (!left.signal.aborted) this.waiting.set(id, heard);
+    const controller = new AbortController();
+    this.undecoded.delete(id);
+    this.decoding = { id, controller };
+    void this.decoded(command, controller.signal)
+      .then((decoded) => {
+        if (!controller.signal.aborted) this.waiting.set(id, decoded);
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) this.options.send(failed(id, error));
+        if (!controller.signal.aborted) this.options.send(failed(id, error));
       })
       .finally(() => {
         this.decoding = null;
-        this.hearNext();
+        this.decodeNext();
         this.options.wake();
       });
   }
 
   private get isFull(): boolean {
-    const { mostHeldBytes = MOST_HELD_BYTES } = this.options;
-    const held = [...this.waiting.values(), ...this.open.values()];
-    return held.reduce((sum, { samples }) => sum + samples.byteLength, 0) >= mostHeldBytes;
+    const { maxDecodedBytes = MAX_DECODED_BYTES } = this.options;
+    const decoded = [...this.waiting.values(), ...this.open.values()];
+    return decoded.reduce((sum, { samples }) => sum + samples.byteLength, 0) >= maxDecodedBytes;
   }
 
   cancel(id: string): void {
-    this.unheard.delete(id);
-    if (this.decoding?.id === id) this.decoding.left.abort(new DomainError('conflict', 'canceled'));
+    this.undecoded.delete(id);
+    if (this.decoding?.id === id)
+      this.decoding.controller.abort(new DomainError('conflict', 'canceled'));
     if (this.waiting.delete(id)) this.adapters.drop();
     this.end(id);
   }
@@ -118,23 +119,26 @@ export class TranscriptScheduler {
     mark.idle();
   }
 
-  private async heard(command: AskCommand<'transcribe'>, left: AbortSignal): Promise<Heard> {
+  private async decoded(
+    command: AskCommand<'transcribe'>,
+    signal: AbortSignal,
+  ): Promise<DecodedRequest> {
     const { samplingRate } = this.base.processor.audio;
     const { file } = command;
     if (file === null) throw new DomainError('internal_error', 'the request has no audio file');
-    const sounds = [{ file }];
-    const [found] = await this.options.decode({ sounds, samplingRate }, left);
-    if (!found) throw new DomainError('internal_error', 'the audio was not decoded');
-    if ('problem' in found)
-      throw new DomainError('invalid_value', `file: ${found.problem}`, 'file');
-    return { command, samples: found.samples };
+    const clips = [{ file }];
+    const [audio] = await this.options.decode({ clips, samplingRate }, signal);
+    if (!audio) throw new DomainError('internal_error', 'the audio was not decoded');
+    if ('problem' in audio)
+      throw new DomainError('invalid_value', `file: ${audio.problem}`, 'file');
+    return { command, samples: audio.samples };
   }
 
   private admit(): void {
-    for (const [id, heard] of [...this.waiting]) {
-      if (this.open.size > 0 && !this.fits(heard.command)) return;
+    for (const [id, request] of [...this.waiting]) {
+      if (this.open.size > 0 && !this.fits(request.command)) return;
       try {
-        const opened = this.opened(heard);
+        const opened = this.opened(request);
         if (opened === null) continue;
         this.open.set(id, opened);
         this.waiting.delete(id);
@@ -142,7 +146,7 @@ export class TranscriptScheduler {
         if (isFatal(error)) throw error;
         this.waiting.delete(id);
         this.options.send(failed(id, error));
-        this.hearNext();
+        this.decodeNext();
       }
     }
   }
@@ -156,18 +160,23 @@ export class TranscriptScheduler {
   }
 
   /** Opens a request; null while its adapter is being attached. */
-  private opened({ command, samples }: Heard): Open | null {
+  private opened({ command, samples }: DecodedRequest): Open | null {
     const { payload, adapter } = command;
     const { task, options } = payload;
     const { infer } = taskFor(task);
     if (infer?.kind !== 'transcribe')
       throw new DomainError('unsupported', `models of task ${task} do not transcribe audio`);
     const spec = { task, task_options: options };
-    const known = adapter ? trainedOptions(spec, () => storedLetters(adapter.dir)) : options;
-    const head = headOf({ task, task_options: known });
+    const taskOptions = adapter ? trainedOptions(spec, () => storedLetters(adapter.dir)) : options;
+    const head = headOf({ task, task_options: taskOptions });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;
-    const transcript = new Transcript(this.base, infer, { run, options: known, samples }, payload);
+    const transcript = new Transcript(
+      this.base,
+      infer,
+      { run, options: taskOptions, samples },
+      payload,
+    );
     return { run, samples, transcript };
   }
 
@@ -201,6 +210,6 @@ export class TranscriptScheduler {
   private end(id: string): void {
     this.open.get(id)?.transcript.close();
     this.open.delete(id);
-    this.hearNext();
+    this.decodeNext();
   }
 }

@@ -7,7 +7,7 @@ export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** Maximum size of inputs with images and audio as JSON sent to a trainer: a whole body, with a record around each input. */
 export const MAX_MEDIA_ORDER_BYTES = MAX_BODY_BYTES + MAX_ORDER_BYTES;
 /** Maximum size of an image or audio file of a request. It is sent to the worker in chunks, separate from the JSON. */
-export const MAX_ASKED_MEDIA_BYTES = 25 * 1024 * 1024;
+export const MAX_REQUEST_MEDIA_BYTES = 25 * 1024 * 1024;
 /** Maximum size of an image or audio file in an archive. Base64 adds a third, and the file shares its line with text. */
 export const MAX_MEDIA_BYTES = 11 * 1024 * 1024;
 /** Maximum size of a JSON frame (a fact) from a trainer to its agent. */

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { MAX_ASKED_MEDIA_BYTES } from '@graft/contracts';
+import { MAX_REQUEST_MEDIA_BYTES } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { mediaPart } from './media-input.js';
 
@@ -18,9 +18,9 @@ it('stores a file in pieces of one size, whatever the size of the received chunk
 });
 
 it('rejects a file that is empty or too large', async () => {
-  const most = Buffer.alloc(MAX_ASKED_MEDIA_BYTES);
+  const most = Buffer.alloc(MAX_REQUEST_MEDIA_BYTES);
   const { pieces, bytes } = await mediaPart(Readable.from([most]));
-  expect([pieces.length, bytes]).toEqual([400, MAX_ASKED_MEDIA_BYTES]);
+  expect([pieces.length, bytes]).toEqual([400, MAX_REQUEST_MEDIA_BYTES]);
   await expect(mediaPart(Readable.from([most, Buffer.of(1)]))).rejects.toMatchObject({
     code: 'request_too_large',
   });

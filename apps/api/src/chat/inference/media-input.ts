@@ -1,5 +1,5 @@
 // An image or audio input that is sent as a file instead of a data URL.
-import { DomainError, MAX_ASKED_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
+import { DomainError, MAX_REQUEST_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
 import type { Request } from 'express';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
@@ -61,7 +61,7 @@ export async function mediaPart(part: Readable): Promise<MediaFile> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const come of part as AsyncIterable<Buffer>) {
-    if (bytes + come.length > MAX_ASKED_MEDIA_BYTES) throw tooLarge();
+    if (bytes + come.length > MAX_REQUEST_MEDIA_BYTES) throw tooLarge();
     for (let at = 0; at < come.length;) {
       const filled = bytes % PIECE_BYTES;
       if (filled === 0) pieces.push(Buffer.allocUnsafeSlow(PIECE_BYTES));
@@ -95,6 +95,6 @@ function cutUrl(task: string | undefined): Record<string, string> {
 const tooLarge = (): DomainError =>
   new DomainError(
     'request_too_large',
-    `file is larger than the limit of ${grouped(MAX_ASKED_MEDIA_BYTES)} bytes (25 MB)`,
+    `file is larger than the limit of ${grouped(MAX_REQUEST_MEDIA_BYTES)} bytes (25 MB)`,
     'file',
   );

@@ -1,13 +1,13 @@
 // Formats of transcripts in OpenAI's API.
 import { deflateSync } from 'node:zlib';
 import type {
-  HeardSound,
+  AudioFacts,
   TranscriptionSegment,
   TranscriptionVerboseObject,
   TranscriptSegment,
 } from '@graft/contracts';
 
-export interface Transcribed extends HeardSound {
+export interface Transcribed extends AudioFacts {
   readonly text: string;
   readonly segments: readonly TranscriptSegment[];
 }

@@ -3,7 +3,7 @@ import {
   DomainError,
   parseBody,
   readRequest,
-  type HeardSound,
+  type AudioFacts,
   type TranscribeAnswer,
   type TranscribeRequest,
   type TranscriptionEvent,
@@ -67,7 +67,7 @@ function payloadOf(model: Resolved, asked: TranscriptionBody): TranscribeRequest
 interface Heard {
   readonly text: string;
   readonly segments: readonly TranscriptSegment[];
-  readonly sound: HeardSound | undefined;
+  readonly sound: AudioFacts | undefined;
   readonly usage: ReturnType<typeof usage>;
 }
 

@@ -46,17 +46,17 @@ const transcriptSegment = z.object({
 export type TranscriptSegment = Readonly<z.infer<typeof transcriptSegment>>;
 
 /** Facts about the audio, known after its end. */
-const heardSound = z.object({
+const audioFacts = z.object({
   seconds: z.number().min(0),
   language: z.string().nullable(),
 });
-export type HeardSound = Readonly<z.infer<typeof heardSound>>;
+export type AudioFacts = Readonly<z.infer<typeof audioFacts>>;
 
 /** Part of a transcript since the previous chunk. */
 export const transcribeAnswer = z.object({
   text: z.string(),
   segments: list(transcriptSegment, MAX_SEGMENTS),
-  sound: heardSound.optional().describe('Facts about the audio; only in the last chunk'),
+  sound: audioFacts.optional().describe('Facts about the audio; only in the last chunk'),
   prompt_tokens: tokenCount.describe('Encoder frames of the audio so far'),
   completion_tokens: tokenCount.describe('Tokens generated so far'),
 });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { removeWritten } from '../blobs/written-folder.js';
 
-export class AskedMedia {
-  private readonly pieces: Uint8Array[] = [];
+export class RequestMedia {
+  private readonly chunks: Uint8Array[] = [];
   private wake: () => void = () => undefined;
 
   /**
@@ -17,8 +17,8 @@ export class AskedMedia {
     readonly bytes: number,
   ) {}
 
-  add(piece: Uint8Array): void {
-    this.pieces.push(piece);
+  add(chunk: Uint8Array): void {
+    this.chunks.push(chunk);
     this.wake();
   }
 
@@ -35,15 +35,16 @@ export class AskedMedia {
     const wake = (): void => this.wake();
     signal.addEventListener('abort', wake, { once: true });
     try {
-      let left = this.bytes;
-      while (left > 0) {
+      let remaining = this.bytes;
+      while (remaining > 0) {
         signal.throwIfAborted();
-        const piece = this.pieces.shift();
-        if (piece) await file.appendFile(piece);
+        const chunk = this.chunks.shift();
+        if (chunk) await file.appendFile(chunk);
         else await new Promise<void>((resolve) => (this.wake = resolve));
-        left -= piece?.length ?? 0;
+        remaining -= chunk?.length ?? 0;
       }
-      if (left < 0) throw new DomainError('internal_error', 'the file is larger than announced');
+      if (remaining < 0)
+        throw new DomainError('internal_error', 'the file is larger than announced');
       return path;
     } finally {
       signal.removeEventListener('abort', wake);

@@ -3,9 +3,9 @@ import { DomainError, type InferRequest } from '@graft/contracts';
 import { MAX_SOUND_VALUES, mediaBytes, tooMuchSound, wavFile } from '@graft/peft-core/media';
 import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { failed } from './answer-facts.js';
-import type { Decode } from './sound-decoder.js';
+import type { Decode } from './audio-decoder.js';
 
-export interface HeardInputsOptions {
+export interface AudioInputsOptions {
   readonly decode: Decode;
   /** Starts a request whose audio is decoded. */
   readonly start: (command: AskCommand<'infer'>) => void;
@@ -14,27 +14,27 @@ export interface HeardInputsOptions {
   readonly wake: () => void;
 }
 
-export class HeardInputs {
+export class AudioInputs {
   private readonly open = new Map<string, AbortController>();
 
-  constructor(private readonly options: HeardInputsOptions) {}
+  constructor(private readonly options: AudioInputsOptions) {}
 
   /** @param samplingRate sampling rate of the base in Hz */
   start(command: AskCommand<'infer'>, samplingRate: number): void {
     const { id } = command;
     const { start, send, wake } = this.options;
-    const left = new AbortController();
-    this.open.set(id, left);
-    void this.heard(command, samplingRate, left.signal)
+    const controller = new AbortController();
+    this.open.set(id, controller);
+    void this.decoded(command, samplingRate, controller.signal)
       .then((inputs) => {
-        if (!left.signal.aborted)
+        if (!controller.signal.aborted)
           start({ ...command, payload: { ...command.payload, inputs }, file: null });
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) send(failed(id, error));
+        if (!controller.signal.aborted) send(failed(id, error));
       })
       .finally(() => {
-        if (this.open.get(id) === left) this.open.delete(id);
+        if (this.open.get(id) === controller) this.open.delete(id);
         wake();
       });
   }
@@ -45,25 +45,25 @@ export class HeardInputs {
   }
 
   /** Returns the inputs with decoded audio as WAV files. */
-  private async heard(
+  private async decoded(
     { payload: { inputs }, file }: AskCommand<'infer'>,
     samplingRate: number,
-    left: AbortSignal,
+    signal: AbortSignal,
   ): Promise<InferRequest['inputs']> {
-    const heard: InferRequest['inputs'][number][] = [];
+    const inputsWithAudio: InferRequest['inputs'][number][] = [];
     let values = 0;
-    const sounds = file
+    const clips = file
       ? [{ file }]
       : inputs.map((input) => mediaBytes('audio', input['audio'], 'audio'));
-    const decoded = await this.options.decode({ sounds, samplingRate }, left);
-    for (const [i, found] of decoded.entries()) {
-      if ('problem' in found)
-        throw new DomainError('invalid_value', `input ${i}: ${found.problem}`, `input.${i}`);
-      values += found.values;
+    const results = await this.options.decode({ clips, samplingRate }, signal);
+    for (const [i, result] of results.entries()) {
+      if ('problem' in result)
+        throw new DomainError('invalid_value', `input ${i}: ${result.problem}`, `input.${i}`);
+      values += result.values;
       if (values > MAX_SOUND_VALUES) throw tooMuchSound();
-      const file = wavFile(found.samples, samplingRate).toString('base64');
-      heard.push({ ...inputs[i], audio: `data:audio/wav;base64,${file}` });
+      const file = wavFile(result.samples, samplingRate).toString('base64');
+      inputsWithAudio.push({ ...inputs[i], audio: `data:audio/wav;base64,${file}` });
     }
-    return heard;
+    return inputsWithAudio;
   }
 }

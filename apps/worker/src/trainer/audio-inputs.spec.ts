@@ -3,17 +3,17 @@ import { expect, it } from 'vitest';
 import { dataUrl } from '../../../../test/tiny-pictures.js';
 import { tone } from '../../../../test/tiny-sounds.js';
 import type { AskCommand, Fact } from '../protocol/protocol.js';
-import { HeardInputs } from './heard-inputs.js';
-import type { Decode } from './sound-decoder.js';
+import { AudioInputs } from './audio-inputs.js';
+import type { Decode } from './audio-decoder.js';
 
 const RATE = 16_000;
 const samples = Float32Array.from([0, 0.25, -0.5]);
 
-function hearing(decode: Decode) {
+function decoding(decode: Decode) {
   const started: AskCommand<'infer'>[] = [];
   const facts: Fact[] = [];
   let woken = 0;
-  const it = new HeardInputs({
+  const it = new AudioInputs({
     decode,
     start: (command) => void started.push(command),
     send: (fact) => void facts.push(fact),
@@ -22,14 +22,14 @@ function hearing(decode: Decode) {
   return { it, started, facts, done: () => expect.poll(() => woken).toBe(1) };
 }
 
-const ask = (...sounds: readonly Buffer[]): AskCommand<'infer'> => ({
+const ask = (...clips: readonly Buffer[]): AskCommand<'infer'> => ({
   type: 'ask',
   kind: 'infer',
   id: 'a',
   payload: {
     task: 'audio_cls',
     options: {},
-    inputs: sounds.map((sound) => ({ audio: dataUrl(sound, 'audio/wav') })),
+    inputs: clips.map((clip) => ({ audio: dataUrl(clip, 'audio/wav') })),
   },
   adapter: null,
   file: null,
@@ -42,11 +42,11 @@ it('sends the decoded samples of each input, in order', async () => {
     started,
     facts,
     done,
-  } = hearing(({ sounds, samplingRate }) => {
+  } = decoding(({ clips, samplingRate }) => {
     expect(samplingRate).toBe(RATE);
-    orders.push(sounds.map((sound) => (sound as Uint8Array).length));
+    orders.push(clips.map((clip) => (clip as Uint8Array).length));
     return Promise.resolve(
-      sounds.map((_, i) => ({ samples: samples.map((value) => value / (i + 1)), values: 3 })),
+      clips.map((_, i) => ({ samples: samples.map((value) => value / (i + 1)), values: 3 })),
     );
   });
   const [low, high] = [tone('low', 0), tone('high', 2)];
@@ -55,22 +55,22 @@ it('sends the decoded samples of each input, in order', async () => {
   // One request, since a thread per file would take longer than decoding it.
   expect(orders).toEqual([[low.length, high.length]]);
   expect(facts).toEqual([]);
-  const heard = started[0]!.payload.inputs.map(({ audio }) => {
+  const decoded = started[0]!.payload.inputs.map(({ audio }) => {
     const url = audio as string;
     return decodeAudio(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64'));
   });
-  expect(heard.map((one) => [...one.samples])).toEqual([
+  expect(decoded.map((one) => [...one.samples])).toEqual([
     [0, 0.25, -0.5],
     [0, 0.125, -0.25],
   ]);
-  expect(heard[0]?.samplingRate).toBe(RATE);
+  expect(decoded[0]?.samplingRate).toBe(RATE);
 });
 
 it('names the audio that cannot be decoded, and rejects audio above the limit', async () => {
-  const broken = hearing(({ sounds }) =>
+  const broken = decoding(({ clips }) =>
     Promise.resolve(
-      sounds.map((sound) =>
-        (sound as Uint8Array).length < 9 ? { problem: 'no sound' } : { samples, values: 3 },
+      clips.map((clip) =>
+        (clip as Uint8Array).length < 9 ? { problem: 'no sound' } : { samples, values: 3 },
       ),
     ),
   );
@@ -80,8 +80,8 @@ it('names the audio that cannot be decoded, and rejects audio above the limit', 
   expect(broken.facts).toMatchObject([
     { errorCode: 'invalid_value', errorMessage: 'input 1: no sound' },
   ]);
-  const long = hearing(({ sounds }) =>
-    Promise.resolve(sounds.map(() => ({ samples, values: MAX_SOUND_VALUES / 2 + 1 }))),
+  const long = decoding(({ clips }) =>
+    Promise.resolve(clips.map(() => ({ samples, values: MAX_SOUND_VALUES / 2 + 1 }))),
   );
   long.it.start(ask(tone('low', 0), tone('low', 2)), RATE);
   await long.done();
@@ -96,10 +96,10 @@ it('sends nothing for a canceled request', async () => {
     started,
     facts,
     done,
-  } = hearing(
-    (_, left) =>
+  } = decoding(
+    (_, signal) =>
       new Promise((resolve) =>
-        left.addEventListener('abort', () => resolve([{ samples, values: 3 }])),
+        signal.addEventListener('abort', () => resolve([{ samples, values: 3 }])),
       ),
   );
   inputs.start(ask(tone('low', 0)), RATE);
