@@ -1,5 +1,6 @@
-// Weighted combinations of LoRA adapters, and conversions of others to LoRA, equal PEFT's. Singular vectors have no sign of
-// their own, so products of factors are compared, not factors. Measure: as golden.spec.ts has it.
+// Weighted combinations of LoRA adapters, and conversions of other adapters to LoRA, equal PEFT's. The sign
+// of singular vectors is arbitrary, so the products of the factors are compared. Same measure as in
+// golden.spec.ts.
 import { join } from 'node:path';
 import { mapSafetensors, matmul, setThreads, tidy, type Tensor } from '@graft/kernels';
 import {
@@ -62,7 +63,7 @@ afterAll(() => {
   }
 });
 
-/** B A of each module, by path. */
+/** B·A of each module, by path. */
 function products(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Array> {
   const found = new Map<string, Float32Array>();
   for (const [name, a] of tensors) {
@@ -77,7 +78,7 @@ function products(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Arra
   return found;
 }
 
-/** The same of a file of PEFT's. */
+/** B·A of each module in a file of PEFT's. */
 function golden(file: string, inside: (name: string) => string): Map<string, Float32Array> {
   const { tensors, close } = mapSafetensors(join(HERE, FOLDER, `${file}.safetensors`));
   const ours = new Map([...tensors].map(([name, tensor]) => [inside(name), tensor]));
@@ -98,7 +99,7 @@ function expectEqual(
     ).toBeLessThan(F32);
 }
 
-/** Attached, an adapter does what its files say. */
+/** Checks that an attached adapter produces the updates in its file. */
 function expectAttaches(family: string, { peft, tensors }: AdapterFile): void {
   const adapter = attachMethod(baseOf(family), peft, { run: RUN, seed: 1 });
   try {
@@ -151,13 +152,13 @@ describe('combinations', () => {
     ['LoftQ', 'starts/loftq', 'adapters[1]: init_lora_weights "loftq" is for a base that'],
     ['token rows', 'llama/lora-tokens', 'adapters[1]: trainable_token_indices are whole rows'],
     ['a head', 'llama/cls-lora', 'adapters[1]: modules_to_save (classifier, score) are whole'],
-  ])('%s is refused by the place in the list', (_, dir, message) => {
+  ])('rejects %s and names its position in the list', (_, dir, message) => {
     const other = readAdapter(join(HERE, dir));
     expect(refusal([a, other], { weights: [1, 1], combination_type: 'cat' })).toContain(message);
     other.dispose();
   });
 
-  it('says which ranks do not go together, and how many weights it wants', () => {
+  it('reports incompatible ranks and a wrong number of weights', () => {
     expect(refusal([a, c], { weights: [1, 1], combination_type: 'linear' })).toContain(
       'adapters[1]: has rank 3, adapters[0] has 4: "linear" needs equal ranks',
     );
@@ -172,7 +173,7 @@ describe('conversions', () => {
   const inside = (name: string): string =>
     name.replace(/^base_model\.model\./, '').replace(/\.lora_([AB])\.weight$/, '.lora_$1');
 
-  /** Looks at what a conversion makes; the source is attached as long as it looks. */
+  /** Runs `look` on the result of a conversion while the source adapter is attached. */
   function convert<T>(dir: string, how: object, look: (made: Converted) => T): T {
     const source = readAdapter(join(HERE, dir));
     const model = baseOf(dir.split('/')[0] as string);
@@ -197,11 +198,11 @@ describe('conversions', () => {
       );
   });
 
-  it.each(['llama/loha', 'llama/lora-saved-head'])('%s: the LoRA attaches in its place', (dir) =>
+  it.each(['llama/loha', 'llama/lora-saved-head'])('%s: attaches the converted LoRA', (dir) =>
     convert(dir, { rank: 4 }, (made) => expectAttaches('llama', made)),
   );
 
-  it('says what is lost, of each module and of all', () => {
+  it('reports the error of each module and of all', () => {
     const lost = convert('llama/loha', { rank: 2 }, ({ modules, error }) => {
       for (const module of modules) expect(module).toMatchObject({ rank: 2 });
       const errors = modules.map((module) => module.error);

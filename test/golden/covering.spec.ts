@@ -6,14 +6,14 @@ const lines = (letter: string, kinds: readonly number[]): Line[] =>
 
 const MATRICES: readonly (readonly [string, Matrix])[] = [
   [
-    'more kinds of columns than a row needs',
+    'more kinds of columns than KINDS_OF_A_ROW',
     {
       rows: lines('r', [0, 0, 0, 1, 0, 2, 1, 0, 0, 3, 2]),
       columns: lines('c', [0, 0, 1, 2, 0, 3, 4, 4, 5, 0]),
     },
   ],
   [
-    'rows that few columns have',
+    'rows with few columns',
     {
       rows: lines('r', [0, 1, 2, 0, 1]),
       columns: lines('c', [0, 0, 1, 1, 2, 2, 3, 4]),
@@ -21,7 +21,7 @@ const MATRICES: readonly (readonly [string, Matrix])[] = [
     },
   ],
   [
-    'columns that stand for themselves',
+    'columns of their own kind',
     {
       rows: lines('r', [0, 0, 0]),
       columns: lines('c', [0, 0, 0, 0, 0, 0]),
@@ -37,13 +37,13 @@ describe.each(MATRICES)('%s', (_, matrix) => {
   const { rows, columns, has = () => true, always = [] } = matrix;
   const isChosen = covering(matrix);
 
-  it('has no case that the matrix has not', () => {
+  it('selects only cases of the matrix', () => {
     for (const { name: row } of rows)
       for (const { name: column } of columns)
         if (isChosen(row, column)) expect(has(row, column), `${row} ${column}`).toBe(true);
   });
 
-  it('has each row with columns of different kinds', () => {
+  it('selects each row with columns of different kinds', () => {
     for (const { name: row } of rows) {
       const own = columns.filter(({ name }) => has(row, name));
       const kinds = (some: readonly Line[]): number => new Set(some.map(({ kind }) => kind)).size;
@@ -52,7 +52,7 @@ describe.each(MATRICES)('%s', (_, matrix) => {
     }
   });
 
-  it('has each column with every kind of row', () => {
+  it('selects each column with every kind of row', () => {
     for (const { name: column } of columns)
       for (const { kind } of rows) {
         const own = rows.filter((row) => row.kind === kind && has(row.name, column));
@@ -61,11 +61,11 @@ describe.each(MATRICES)('%s', (_, matrix) => {
       }
   });
 
-  it('has what is always chosen', () => {
+  it('selects the cases in `always`', () => {
     for (const [row, column] of always) expect(isChosen(row, column)).toBe(true);
   });
 
-  it('is the same each time', () => {
+  it('is deterministic', () => {
     const again = covering(matrix);
     for (const { name: row } of rows)
       for (const { name: column } of columns)
@@ -83,7 +83,7 @@ it('spreads the rows over columns of one kind', () => {
   expect(counts).toEqual([4, 4, 4]);
 });
 
-it('refuses a name that the matrix has not', () => {
+it('rejects an unknown name', () => {
   const [rows, columns] = [lines('r', [0]), lines('c', [0])];
   expect(() => covering({ rows, columns, always: [['r0', 'c7']] })).toThrow('no "c7"');
   expect(() => covering({ rows, columns })('r0', 'c7')).toThrow('no "c7"');

@@ -1,5 +1,5 @@
-// Other devices than the CPU take compositions of libtorch's operators in place of our kernels: here the CPU takes them.
-// All of the goldens so: GRAFT_OWN_KERNELS=0 npm test -- test/golden
+// Devices other than the CPU use compositions of libtorch operators instead of our kernels. This spec runs
+// them on the CPU. To run all goldens this way: GRAFT_OWN_KERNELS=0 npm test -- test/golden
 import { join } from 'node:path';
 import { mapSafetensors, noGrad, ownKernels, tidy } from '@graft/kernels';
 import { buildModel, runRows, type HfConfig } from '@graft/peft-core';
@@ -16,7 +16,7 @@ import {
 } from './golden-case.js';
 
 const RUN = 5;
-/** As golden.spec.ts has it. */
+/** Tolerance, as in golden.spec.ts. */
 const F32 = 1e-4;
 
 afterEach(() => void ownKernels(true));

@@ -1,4 +1,4 @@
-// What is the same of all tasks that learn vectors: loss, gradients, twenty steps and files of their goldens.
+// Tests for all tasks that train embeddings: loss, gradients, twenty steps and files of their goldens.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -42,20 +42,20 @@ export interface Options {
 }
 
 interface Goldens<E extends Example> {
-  /** The task's name. */
+  /** Name of the task. */
   readonly of: string;
   readonly family: string;
-  /** Of the goldens, by batch. */
+  /** Examples of the goldens, by batch. */
   readonly batches: readonly (readonly E[])[];
-  /** An example of one input of a record alone; null where it has none there. */
+  /** Returns an example with only one input of a record, or null if the record does not have that input. */
   alone(example: E, part: number): E | null;
-  /** What is pooled. */
+  /** Pooling modes. */
   readonly modes: readonly string[];
-  /** The base, before any test. */
+  /** Returns the base model. Only available while tests run. */
   readonly loaded: () => Model;
 }
 
-/** Sums over a batch; with `count` also the gradients of its part of a mean over so many. */
+/** Sums over a batch. With `count`, also the gradients of its part of a mean over `count` records. */
 export function sumsOf<E extends Example>(
   task: Task<E, unknown, Options>,
   model: Model,
@@ -69,7 +69,10 @@ export function sumsOf<E extends Example>(
   return (count === null ? noGrad(score) : score()).get(RUN)!;
 }
 
-/** PEFT's names are those of the model without a head: most lack what ours begin with. */
+/**
+ * Maps PEFT's name to ours. PEFT names the modules of the model without a head, so most of its names have no
+ * prefix.
+ */
 export function namedOn(model: Model, name: string): string {
   const own = ourName(name);
   if (!name.startsWith('base_model.model.')) return own;
@@ -82,7 +85,7 @@ export function namedOn(model: Model, name: string): string {
 const sorted = (value: unknown): unknown =>
   Array.isArray(value) ? [...(value as unknown[])].sort() : value;
 
-/** The base of a family, there while its tests run. */
+/** Loads the base model of a family while the tests of a file run. */
 export function useBase(family: string, config: HfConfig): () => Model {
   let model: Model;
   let close: () => void;
@@ -134,7 +137,7 @@ export function embeddingGoldens<E extends Example>({
         noGrad(() => tidy(() => task.infer!.answer(loaded(), shares, ctx))).flat() as number[],
       );
     };
-    /** As an answer has them: of length 1. */
+    /** The golden vectors, normalized to length 1 as in responses. */
     const expected = (): Float32Array => {
       const golden = values(join(family, name, 'golden.safetensors')).get('embeddings')!;
       const size = loaded().hiddenSize;
@@ -144,7 +147,7 @@ export function embeddingGoldens<E extends Example>({
       });
     };
 
-    it(`${name}: the vectors, the loss and its gradients`, () => {
+    it(`${name}: embeddings, loss and gradients`, () => {
       const golden = values(join(family, name, 'golden.safetensors'));
       attached((adapter) => {
         expect(difference(vectors(), expected())).toBeLessThan(TOLERANCE);
@@ -202,7 +205,7 @@ export function embeddingGoldens<E extends Example>({
       }, 'initial.safetensors');
     });
 
-    it(`${name}: PEFT's own file gives its vectors, and is what is written`, () => {
+    it(`${name}: PEFT's file yields its embeddings, and equals the written one`, () => {
       const stored = readAdapter(join(HERE, family, name), config);
       const dir = mkdtempSync(join(tmpdir(), 'graft-golden-'));
       try {
@@ -231,7 +234,7 @@ export function embeddingGoldens<E extends Example>({
     });
   }
 
-  it('runs that share a forward have what each has alone, whatever they pool', () => {
+  it('runs that share a forward pass have the same results as alone, with any pooling', () => {
     const names = casesOf(family, of);
     const parts = modes.map((pooling_mode, i) => {
       const name = names[i % names.length] as string;
@@ -248,7 +251,7 @@ export function embeddingGoldens<E extends Example>({
       const sums = tidy(() => task.loss(loaded(), shares, { training: true, runs }, scales));
       const gradients = some.flatMap(({ adapter }) =>
         [...adapter.parameters.values()].map((parameter) => {
-          // none: what it pools does not go through it
+          // No gradient: the pooled hidden states do not depend on this parameter.
           const found = parameter.grad ? floats(parameter.grad) : new Float32Array(1);
           parameter.zeroGrad();
           return found;

@@ -1,5 +1,5 @@
-// Vectors, loss, gradients, twenty steps and files of every feature_extraction golden equal those of sentence-transformers'
-// loss written out on transformers and PEFT (stems/feature_extraction.py).
+// Embeddings, loss, gradients, twenty steps and files of every feature_extraction golden equal those of
+// sentence-transformers' loss, reimplemented on Transformers and PEFT (stems/feature_extraction.py).
 import {
   add_,
   copy_,
@@ -81,8 +81,8 @@ for (const family of familiesOf(TASK)) {
       loaded,
     });
 
-    // Else the gradient of a piece would be that of another mask than its vectors had.
-    it('a batch that takes several forwards drops the same twice', () => {
+    // Otherwise the gradient of a micro-batch would use another dropout mask than its embeddings.
+    it('a split batch uses the same dropout masks in both passes', () => {
       const peft = { peft_type: 'LORA', r: 4, lora_dropout: 0.4, target_modules: 'all-linear' };
       const adapter = attachMethod(loaded(), peft, { run: RUN, seed: 0 });
       const wave = (salt: number) => (_: number, i: number) => 0.3 * Math.sin(1.7 * i + salt);
@@ -98,7 +98,7 @@ for (const family of familiesOf(TASK)) {
         return totals['loss']! / units;
       };
       const first = mean();
-      // BERT's pooler is a linear as others are, and its vector is not taken.
+      // BERT's pooler is an ordinary linear layer, but its output is not used here.
       const moved = [...adapter.parameters.values()].filter(({ grad }) => grad !== null);
       const gradients = moved.map(({ grad }) => floats(grad!));
       const norm2 = gradients.reduce((sum, g) => sum + g.reduce((s, x) => s + x * x, 0), 0);
@@ -118,8 +118,8 @@ for (const family of familiesOf(TASK)) {
       adapter.detach();
     });
 
-    // Every record's texts are others', so that a wrong piece shows.
-    it('a batch that takes several forwards has the loss and gradients of one', () => {
+    // Every record has different texts, so that a wrong micro-batch shows.
+    it('a split batch has the same loss and gradients as an unsplit one', () => {
       const [name] = casesOf(family, TASK) as [string];
       const peft = json<Config>(family, name, 'adapter_config.json');
       const options = { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' };

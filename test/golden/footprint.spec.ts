@@ -1,4 +1,5 @@
-// What a job's preview says of its parameters, from config.json alone, must be what its trainer counts.
+// Number of parameters: the preview computes it from config.json alone, and it must equal that of the
+// trainer.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, setThreads } from '@graft/kernels';
@@ -43,7 +44,7 @@ describe.each(families)('%s', (family) => {
     const adapter = attachMethod(model, peft, { run: 1, seed: 0, adapters });
     try {
       const made = [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0);
-      // of AdaMSS' clusters, whose ranks follow from the weights, the most is told
+      // AdaMSS' ranks depend on clusters of the weights, so the preview reports the maximum
       const least = peft?.peft_type === 'ADAMSS' ? 0.8 : 1;
       expect(made).toBeLessThanOrEqual(trainableParameters);
       expect(made).toBeGreaterThanOrEqual(least * trainableParameters);

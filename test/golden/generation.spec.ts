@@ -1,5 +1,5 @@
-// Greedy continuations with a KV cache must be those of repeated whole forwards in transformers and PEFT, for
-// the bare base and every kind of adapter, alone and when answers of different adapters are stepped together.
+// Greedy continuations with a KV cache equal those of repeated full forward passes in Transformers and PEFT,
+// for the bare base and every kind of adapter, alone and in a batch of different adapters.
 import { join } from 'node:path';
 import {
   attachMethod,
@@ -28,7 +28,7 @@ interface Golden {
 const greedyCases = (family: string): string[] =>
   casesOf(family).filter((name) => json<Golden>(family, name, 'golden.json').greedy);
 
-// The golden bases have no tokenizer, and ids are all that is compared.
+// The golden bases have no tokenizer. Only ids are compared.
 const ids = { eosIds: [], decode: (tokens: number[]) => tokens.join(' ') } as unknown as Tokenizer;
 
 beforeAll(() => setThreads(1));
@@ -92,7 +92,7 @@ for (const family of families) {
       cache.dispose();
     });
 
-    it('all together, two of each, some further on than others', () => {
+    it('all in one batch, two of each, at different positions', () => {
       const cache = model.cache();
       const names = [...cases, ...cases.toReversed()];
       const answers = names.map((name, i) => open(name, cache, i % 3));
@@ -106,8 +106,8 @@ for (const family of families) {
   });
 }
 
-// where queries, keys and values are one product, the keys of a virtual token are a part of its row
-it.each(['phi3', 'gpt_neox', 'falcon', 'llama'])('%s: behind one virtual token', (family) => {
+// if query, key and value are one product, the keys of a virtual token are a slice of its row
+it.each(['phi3', 'gpt_neox', 'falcon', 'llama'])('%s: after one virtual token', (family) => {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
   const model = buildModel(json(family, 'base', 'config.json'), file.tensors, {
     dtype: 'f32',
@@ -136,7 +136,7 @@ it.each(['phi3', 'gpt_neox', 'falcon', 'llama'])('%s: behind one virtual token',
   file.close();
 });
 
-/** The likeliest ids after a prompt, of run 1, by whole forwards. */
+/** Most likely ids after a prompt for run 1, by full forward passes. */
 function continued(model: Model, prompt: readonly number[], count: number): number[] {
   const all = [...prompt];
   while (all.length < prompt.length + count) {

@@ -21,13 +21,16 @@ interface BaseConfig {
   readonly quantization_config?: { readonly bnb_4bit_quant_type: string };
 }
 
-/** The part of golden.json that says what a case needs. */
+/** Fields of golden.json that select cases. */
 interface CaseFacts {
   readonly task?: string;
   readonly training?: boolean;
 }
 
-/** Whether the reference was in training mode; it is not where that draws numbers. */
+/**
+ * Whether the reference was in training mode. Methods that draw random numbers in training have references in
+ * evaluation mode.
+ */
 export const isTraining = (family: string, name: string): boolean =>
   json<CaseFacts>(family, name, 'golden.json').training ?? true;
 
@@ -42,7 +45,10 @@ const has = {
 export const baseConfig = (family: string): BaseConfig =>
   json<BaseConfig>(family, 'base', 'config.json');
 
-/** A golden may be there before its plug-in: what the registries do not have yet is passed over. */
+/**
+ * Whether the registries have the plug-ins of a base. A golden may be added before its plug-in; such goldens
+ * are skipped.
+ */
 function hasBase(family: string): boolean {
   if (!existsSync(join(HERE, family, 'base', 'config.json'))) return false;
   const { model_type: type, quantization_config: quantization } = baseConfig(family);
@@ -60,10 +66,10 @@ function hasPlugins(family: string, name: string): boolean {
   );
 }
 
-/** Every base that this build can load. */
+/** All base models that this build can load. */
 export const bases = readdirSync(HERE).filter(hasBase).sort();
 
-/** The golden cases of a base that are of this task. */
+/** Names of the golden cases of a base for a task. */
 export const casesOf = (family: string, task = 'causal_lm'): string[] =>
   readdirSync(join(HERE, family))
     .filter((name) => existsSync(join(HERE, family, name, 'golden.json')))
@@ -74,13 +80,13 @@ export const casesOf = (family: string, task = 'causal_lm'): string[] =>
     )
     .sort();
 
-/** The bases that have cases of this task. */
+/** Base models with cases for a task. */
 export const familiesOf = (task: string): string[] =>
   has.task.has(task) ? bases.filter((family) => casesOf(family, task).length > 0) : [];
 
 export const families = familiesOf('causal_lm');
 
-/** The adapters that a case's is made of. */
+/** Adapters that a case's adapter is built from. */
 export function partsOf(family: string, name: string): StoredAdapter[] {
   const dir = (part: number): string => join(HERE, family, name, String(part));
   const parts: StoredAdapter[] = [];
@@ -88,19 +94,19 @@ export function partsOf(family: string, name: string): StoredAdapter[] {
   return parts;
 }
 
-/** Parts that all modules share; in memory PEFT has them at the first. */
+/** Parts that all modules share. In memory, PEFT stores them at the first module. */
 const SHARED = allMethods.flatMap(({ tensors }) =>
   Object.keys(tensors)
     .filter((part) => tensors[part] === 'shared')
     .map((part) => new RegExp(`(?<=\\.)${part.replace('.*', '\\.[^.]+')}$`)),
 );
 
-/** Parts whose names in files have the adapter's in them. */
+/** Parts whose names in files contain the adapter's name. */
 const LITERAL = allMethods.flatMap(({ tensors }) =>
   Object.keys(tensors).filter((part) => /\.default($|\.)/.test(part)),
 );
 
-/** PEFT's name in memory → ours. */
+/** Maps PEFT's name in memory to ours. */
 export function ourName(name: string): string {
   const inside = name.replace(/^base_model\.(model\.)?/, '');
   const literal = LITERAL.find((part) => `.${inside}`.includes(`.${part}.`));
@@ -108,7 +114,7 @@ export function ourName(name: string): string {
   const own = inside
     .replace(/^prompt_encoder\.default\./, '')
     .replace('.modules_to_save.default', '')
-    // of parameters that one module has, files say so too
+    // in files, too, a parameter that only one module has is named without `base_layer`
     .replace(/\.base_layer(?!(?:\.base_layer)*\.lora_)/, '')
     .replace(/\.default((?:\.[^.]+)*?)(?:\.weight)?$/, '$1');
   for (const part of SHARED) {
@@ -123,16 +129,16 @@ interface HfSequence {
   readonly labels: readonly number[];
 }
 
-/** Unshifted labels → targets of the next token. */
+/** Converts unshifted labels to next-token targets. */
 export const example = ({ tokens, labels }: HfSequence, i = 0): TokenSequence => ({
-  // of adapters with prompts by task: in turn, of three (measure.py)
+  // for adapters with a prompt per task: cycles through three tasks (measure.py)
   taskId: i % 3,
   tokens: Int32Array.from(tokens),
   labels: Int32Array.from([...labels.slice(1), -100]),
   first: labels[0] as number,
 });
 
-/** Batch 0 of a family, all sequences of one run. */
+/** Batch 0 of a family, with all sequences in one run. */
 export const firstBatch = (family: string, run: number): ReturnType<typeof packBatch> =>
   packBatch([
     {
@@ -141,7 +147,7 @@ export const firstBatch = (family: string, run: number): ReturnType<typeof packB
     },
   ]);
 
-/** Values by name; `rename` gives the names. */
+/** Values by name. @param rename maps the names in the file */
 export function values(
   file: string,
   rename = (name: string): string => name,
@@ -171,11 +177,14 @@ export function dtypesOf(file: string): Map<string, string> {
 export const largest = (list: Float32Array): number =>
   list.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
-/** Largest difference. */
+/** Largest absolute difference. */
 export const difference = (ours: Float32Array, theirs: Float32Array): number =>
   ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))), 0);
 
-/** The same numbers by the same names, bit for bit. vitest looks at each number by itself, which took longer than making them. */
+/**
+ * Checks that both have the same names with bitwise equal values. Compares bytes, because vitest compares
+ * number by number, which takes longer than computing them.
+ */
 export function expectSameBits(
   ours: ReadonlyMap<string, Float32Array>,
   theirs: ReadonlyMap<string, Float32Array>,
@@ -185,7 +194,7 @@ export function expectSameBits(
     Buffer.from(buffer, byteOffset, byteLength);
   for (const [name, numbers] of theirs) {
     const found = ours.get(name) as Float32Array;
-    // it says what is different
+    // reports the difference
     if (!bytes(found).equals(bytes(numbers))) expect(found, name).toEqual(numbers);
   }
 }

@@ -1,6 +1,6 @@
 // Logits, loss, gradients, merged weights, files and greedy continuations of every golden case equal those of
-// transformers and PEFT. The measure is the largest difference over the largest value of the tensor; README.md
-// beside says how far f32 itself is from double.
+// Transformers and PEFT. The measure is the largest difference divided by the largest value of the tensor.
+// README.md lists the error of f32 itself against f64.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -55,20 +55,26 @@ import { begin } from './initial.js';
 
 const RUN = 3;
 /**
- * Quantisers whose matrices alone are compared, bit for bit (libs/peft-core/src/quant): FP4 is NF4 with another code,
- * transformers expands a GGUF when it loads it, and rounds what it multiplies an int8 matrix by.
+ * Quantizers of which only the matrices are compared, bitwise (libs/peft-core/src/quant). FP4 is NF4 with
+ * another code. Transformers dequantizes a GGUF when it loads it, and rounds the inputs of int8 products.
  */
 const BY_MATRICES = ['fp4', 'gguf_blocks', 'int8'];
-/** Largest difference over largest value; f32 is up to 8e-6 from double here. */
+/**
+ * Tolerance: largest difference divided by largest value. The error of f32 against f64 is up to 8e-6 here.
+ */
 const F32 = 1e-4;
 const F32_ALL = { logits: F32, loss: F32, gradients: F32 };
 /**
- * Where an adapter starts from the directions of W (PiSSA, PSOFT): LAPACK finds them in f32, on other processors by
- * another path, and values that lie close together amplify its rounding. On a Xeon with AMX logits differ by up to 1.6e-4
- * and PSOFT's gradients by 9.1e-4; PiSSA's golden is itself 1.1e-4 from what directions that were found in f64 give.
+ * Tolerances for adapters that start from singular vectors of W (PiSSA, PSOFT). LAPACK computes them in f32,
+ * with code that depends on the processor, and close singular values amplify rounding. On a Xeon with AMX,
+ * logits differ by up to 1.6e-4 and PSOFT's gradients by 9.1e-4. PiSSA's golden itself differs by 1.1e-4 from
+ * the result with f64 vectors.
  */
 const F32_DIRECTIONS = { logits: 5e-4, loss: 5e-4, gradients: 2e-3 };
-/** A gradient that is zero but for rounding has no scale of its own: it is compared with the case's largest. */
+/**
+ * Gradients that are zero except for rounding have no scale of their own. They are compared with the largest
+ * gradient of the case.
+ */
 const SCALE_FLOOR = 1e-3;
 
 type Config = { readonly peft_type: string; readonly [field: string]: unknown };
@@ -96,7 +102,7 @@ const context = ({ decoder }: DecoderBatch, training = true): ForwardContext => 
   rows: runRows(decoder.sequences),
 });
 
-/** Null where all of the base trains. */
+/** Config of a case; null for full fine-tuning. */
 function configOf(family: string, name: string): Config | null {
   const path = [family, name, 'adapter_config.json'] as const;
   return existsSync(join(HERE, ...path)) ? json<Config>(...path) : null;
@@ -139,7 +145,7 @@ function measure(
     );
     const { loss, count, taught = 0 } = sums.get(RUN) as NonNullable<ReturnType<typeof sums.get>>;
     expect(count).toBe(wanted);
-    // PEFT's loss has both in itself
+    // PEFT's loss includes the auxiliary loss and the penalty
     const penalty = adapter?.penalty?.();
     penalty?.backward();
     const gradients = [...(adapter?.parameters ?? [])].map(
@@ -179,7 +185,7 @@ function compare(
   }
 }
 
-/** Continues by the cache: one forward over the prompt, then one row a token. */
+/** Generates greedily with the cache: one forward pass over the prompt, then one row per token. */
 function greedy(model: Model, prompt: readonly number[], count: number): number[] {
   const cache = model.cache();
   const handle = cache.open(RUN);
@@ -214,10 +220,13 @@ function greedy(model: Model, prompt: readonly number[], count: number): number[
 const sorted = (value: unknown): unknown =>
   Array.isArray(value) ? [...(value as unknown[])].sort() : value;
 
-/** Where PEFT saved an adapter that took a part of its base for the base as it was. */
+/** Folder for adapters that modify the base: the files that PEFT saved for the original base. */
 const CONVERTED = 'converted';
 
-/** What writeAdapter writes is what PEFT wrote: same tensors, same config but for the order of lists. */
+/**
+ * Checks that writeAdapter writes the files that PEFT wrote: the same tensors, and the same config except for
+ * the order of lists.
+ */
 function compareFiles(adapter: Adapter, trained: Config, family: string, name: string): void {
   const isConverted = existsSync(join(HERE, family, name, CONVERTED));
   const place = isConverted ? join(name, CONVERTED) : name;
@@ -373,7 +382,7 @@ describe.each(families)('%s', (family) => {
           model.dispose();
         }
       });
-      // without the adapter the base is what it was
+      // without the adapter, the base is unchanged
       const bare = values(join(family, 'none', 'golden.safetensors')).get('logits') as Float32Array;
       expect(difference(logitsOf(base.model, batch), bare) / largest(bare)).toBeLessThan(F32);
     });
@@ -382,7 +391,7 @@ describe.each(families)('%s', (family) => {
     const files = [name, join(name, CONVERTED)].filter((path) =>
       existsSync(join(HERE, family, path, 'adapter_config.json')),
     );
-    it.each(files)("%s: PEFT's own file, loaded, gives its logits", (path) => {
+    it.each(files)("%s: PEFT's file yields its logits", (path) => {
       const stored = readAdapter(join(HERE, family, path));
       const { adapters } = stored;
       const adapter = attachMethod(base.model, stored.peft, { run: RUN, seed: 1, adapters });
@@ -403,8 +412,12 @@ describe.each(families)('%s', (family) => {
   }
 });
 
-// bf16 rounds to 8 bits: two correct programs differ about as much as one of them from f32, which golden.json has.
-/** Gradients that are further apart: 2.2 times with AVX2, by libtorch's own products and by ours alike. */
+// bf16 rounds to 8 bits. Two correct programs differ from each other about as much as one of them from f32.
+// golden.json has that difference.
+/**
+ * Cases with larger differences of gradients: 2.2 times with AVX2, both with libtorch's products and with
+ * ours.
+ */
 const FURTHER = ['adaption-prompt', 'waveft'];
 const halves = (family: string): string[] =>
   casesOf(family).filter((name) => json<Facts>(family, name, 'golden.json').bf16_against_f32);

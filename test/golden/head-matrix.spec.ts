@@ -1,6 +1,7 @@
-// Every base that a task with a head has goldens on, or one that spells, with every method: all that trains learns, files come back, methods
-// that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone. In the
-// default tier a method by itself meets bases of different kinds (covering.ts), and in one batch with all others every base.
+// Every base that has goldens for a task with a head, or for CTC, with every method: all trainable parameters
+// get gradients, files can be loaded again, and methods that PEFT does not support are rejected. Runs with
+// different labels that share a base produce the same as alone. In the default tier, a method alone is tested
+// on bases of different kinds (covering.ts), and in one batch with all other methods on every base.
 import { join } from 'node:path';
 import { keep, mapSafetensors, mul, noGrad, Recomputation, setThreads, tidy } from '@graft/kernels';
 import {
@@ -45,14 +46,17 @@ import { kindOfBase, kindOfConfig } from './matrix-kinds.js';
 import type { Picture } from './pictures.js';
 import { stir } from './stir.js';
 
-/** Fields of a golden's config that are of its base, not of the method. */
+/** Fields of a golden's config that depend on its base, not on the method. */
 const OF_BASE =
   /^(auto_mapping|base_model_name_or_path|inference_mode|peft_version|revision|task_type|.*_modules|modules_to_save|layers_.*|.*_pattern|num_layers|token_dim|num_attention_heads|num_transformer_submodules)$/;
 
-/** Made for weights far larger: on these its update saturates attention's softmax, which then multiplies rounding. */
+/**
+ * Options for methods made for far larger weights. With their defaults, the update saturates the attention's
+ * softmax here, which then amplifies rounding.
+ */
 const SMALLER: Readonly<Record<string, object>> = { FOURIERFT: { scaling: 10 } };
 
-/** A method's defaults, or, where those do not fit so small a base, what its goldens have. */
+/** Defaults of each method, or the options of its goldens if the defaults do not fit such a small base. */
 function configsFor(config: HfConfig): (Config | null)[] {
   const fits = (peft: Config): boolean => {
     try {
@@ -81,8 +85,9 @@ const EXTRA: readonly Config[] = [
   { peft_type: 'LORA', r: 2, target_modules: 'all-linear', lora_dropout: 0.1 },
 ];
 /**
- * Sums of products of other sizes differ (matrix.spec.ts). Gradients: seen 2.13e-5, of FourierFT on ALBERT with
- * GRAFT_ISA=generic, where all layers' gradients add up in twelve frequencies.
+ * Tolerances. Products of different sizes are summed in different orders (matrix.spec.ts). Largest measured
+ * difference of gradients: 2.13e-5, FourierFT on ALBERT with GRAFT_ISA=generic, where the gradients of all
+ * layers are summed in twelve frequencies.
  */
 const SAME = { logits: 6e-6, gradients: 2.5e-5 };
 const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
@@ -97,7 +102,7 @@ function sequences(salt: number, lengths: readonly number[], target: number): La
   });
 }
 
-/** The pictures of one run; of a base that reads any size, of several. */
+/** Images of one run. If the base accepts any size, they have several sizes. */
 function pictures(salt: number, count: number, target: number, config: HfConfig): Labelled[] {
   const [channels, height, width] = pictureShape(config);
   const varies = config.model_type.startsWith('dinov2');
@@ -110,7 +115,10 @@ function pictures(salt: number, count: number, target: number, config: HfConfig)
   );
 }
 
-/** The sounds of one run, as long as those of the base's goldens; of one that spells, with letters of which two are one. */
+/**
+ * Audio clips of one run, as long as those of the base's goldens. For CTC, the targets have a repeated
+ * letter.
+ */
 function sounds(
   salt: number,
   count: number,
@@ -139,7 +147,7 @@ function pictureShape(config: HfConfig): [number, number, number] {
 
 const namesOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `l${i}`);
 
-/** Four more than there are labels of a run: a target has the first six tokens. */
+/** Vocabulary of a run: its labels and four more letters, because a target uses the first six tokens. */
 const lettersOf = (count: number): string[] => [...'abcd', ...'efghij'.slice(0, count)];
 
 interface Share {
@@ -148,7 +156,7 @@ interface Share {
   readonly labels: number;
 }
 
-/** Gradients of each run's loss, all through one forward. */
+/** Gradients of each run's loss, all in one forward pass. */
 function gradientsOf(
   of: string,
   model: Model,
@@ -189,7 +197,7 @@ function gradientsOf(
   );
 }
 
-/** Layers that are computed once more on the way back change no bit. */
+/** Checks that recomputing layers in the backward pass changes no bit. */
 function expectSameRecomputed(
   usual: ReturnType<typeof gradientsOf>,
   ...[of, model, shares, examplesOf]: Parameters<typeof gradientsOf>
@@ -203,7 +211,7 @@ function expectSameRecomputed(
 
 beforeAll(() => setThreads(1));
 
-/** What these do differently stands in a stack that another has, too. */
+/** Bases whose differences are covered by another base with the same stack. */
 const ALIKE = [
   'deit',
   'dinov2-gated',
@@ -220,7 +228,7 @@ const pairs = [...HEAD_TASKS, 'ctc'].flatMap((of) =>
 
 const configOfBase = (family: string): HfConfig => json<HfConfig>(family, 'base', 'config.json');
 
-/** The head that a run has on a base, of so many labels. */
+/** Head of a run on a base. @param labels number of labels */
 function headFor(of: string, config: HfConfig, labels = 3): HeadRequest | null {
   const kind = outlineOf(config).ctc ? undefined : task(of).head?.kind;
   if (kind === 'ctc') return headOf({ task: of, task_options: { letters: lettersOf(labels) } });
@@ -243,21 +251,24 @@ interface Row {
   readonly isRefused: boolean;
 }
 
-/** The rows of the matrix for each place. Their configs differ where the defaults do not fit a base. */
+/** Rows of the matrix for each task and base. Their configs differ if the defaults do not fit a base. */
 const ROWS: ReadonlyMap<string, readonly Row[]> = new Map(
   pairs.map(([of, family]) => {
     const config = configOfBase(family);
     const own = [...configsFor(config), ...EXTRA];
     const rows = own.map((peft, i): Row => {
       const name = peft?.peft_type ?? 'FULL';
-      const row = i < methods.length ? name : `${name}, number ${i - methods.length} beside`;
+      const row = i < methods.length ? name : `${name}, variant ${i - methods.length}`;
       return { row, peft, isRefused: isRefused(peft, of, config) };
     });
     return [`${of} on ${family}`, rows] as const;
   }),
 );
 const rowsOf = (place: string): readonly Row[] => ROWS.get(place) ?? [];
-/** The cases that run by themselves: in the default tier a selection, whose rest runs in the batch of all methods. */
+/**
+ * Cases that run alone. In the default tier these are a selection; the other cases run in the batch of all
+ * methods.
+ */
 const runsAlone = isAllTier
   ? () => true
   : covering({
@@ -267,8 +278,8 @@ const runsAlone = isAllTier
       })),
       columns: pairs.map(([of, family]) => ({
         name: `${of} on ${family}`,
-        // letters are a loss over all rows
-        kind: `${of === 'ctc' ? 'letters, ' : ''}${kindOfBase(family)}`,
+        // the CTC loss covers all rows
+        kind: `${of === 'ctc' ? 'ctc, ' : ''}${kindOfBase(family)}`,
       })),
       has: (name, place) => rowsOf(place).some(({ row, isRefused: not }) => row === name && !not),
     });
@@ -309,7 +320,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
   it('is known to the catalogue', () => expect(known.map(({ name }) => name)).toContain(of));
 
   it.each(all.filter((one) => one.isRefused).map(({ peft }) => [title(peft), peft] as const))(
-    '%s is refused',
+    'rejects %s',
     (_, peft) =>
       expect(() => attach(peft, 1)).toThrow(
         expect.objectContaining({ code: 'unsupported', param: 'peft.peft_type' }),
@@ -317,7 +328,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
   );
 
   it.each(alone.map(({ peft }) => [title(peft), peft] as const))(
-    '%s: all that trains learns, and the file comes back',
+    '%s: trains every parameter, and loads its file',
     (_, peft) => {
       const count = ({ parameters }: Adapter): number =>
         [...parameters.values()].reduce((total, { size }) => total + size, 0);
@@ -351,7 +362,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
     },
   );
 
-  it('runs of all methods, with labels of their own, equal each alone, and recomputed', () => {
+  it('runs of all methods in one batch, with different labels, equal each alone, and recomputed', () => {
     const shares = usable.map((peft, i): Share => {
       const labels = 2 + (i % 4);
       return { run: i + 1, adapter: attach(peft, i + 1, labels), labels };
@@ -361,7 +372,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
       expectSameRecomputed(together, of, model, shares, examplesOf);
       for (const share of shares) {
         const own = gradientsOf(of, model, [share], examplesOf);
-        // in the default tier once, of all together
+        // in the default tier only once, for all methods together
         if (isAllTier) expectSameRecomputed(own, of, model, [share], examplesOf);
         const alone = own.get(share.run)!;
         const top = Math.max(...[...alone.values()].map(largest));

@@ -1,5 +1,5 @@
-// An adapter of every method on a model without its head: written under the names that AutoModel's modules have, and read
-// back to the same numbers.
+// Adapters of every method on a model without its head: they are saved with the module names of AutoModel,
+// and loading them yields the same values.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -25,8 +25,8 @@ const task = taskFor('feature_extraction').peft;
 const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
 
 /**
- * Of each method a golden's, and of AdaLoRA one that has pruned, too. None trains the head, which is not there, and
- * ADAPTION_PROMPT and XLORA are for models that write alone.
+ * One golden config per method, and for AdaLoRA also a pruned one. None trains the head, because the model
+ * has none. ADAPTION_PROMPT and XLORA only support models that generate text.
  */
 const CONFIGS: (readonly [string, Config])[] = methods
   .filter(({ name }) => !['FULL', 'ADAPTION_PROMPT', 'XLORA'].includes(name))
@@ -59,7 +59,7 @@ beforeAll(() => {
 });
 afterAll(() => close());
 
-it('has one of every method that a golden of this base has', () => {
+it('covers every method with goldens for this base', () => {
   expect(CONFIGS.length).toBeGreaterThan(methods.length - 4);
 });
 

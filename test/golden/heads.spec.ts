@@ -1,5 +1,5 @@
-// Tasks with a head of the run's own: logits, loss, gradients, merged weights, files and twenty steps of every golden case
-// equal those of transformers and PEFT. Measured as golden.spec.ts does.
+// Tasks with a head per run: logits, loss, gradients, merged weights, files and twenty steps of every golden
+// case equal those of Transformers and PEFT. Same measure as in golden.spec.ts.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,11 +46,17 @@ import { readNamed } from './initial.js';
 import { splitCases, worst, type Trajectory } from './steps.js';
 
 const RUN = 3;
-/** Largest difference over largest value; f32 is up to 1.3e-5 from double here (gradients). */
+/**
+ * Tolerance: largest difference divided by largest value. The error of f32 against f64 is up to 1.3e-5 here
+ * (gradients).
+ */
 const F32 = 1e-4;
-/** A gradient that is zero but for rounding (of key biases, in every encoder) is compared with the largest of its case. */
+/**
+ * Gradients that are zero except for rounding (key biases of every encoder) are compared with the largest
+ * gradient of the case.
+ */
 const SCALE_FLOOR = 1e-2;
-/** Relative; see trajectory.spec.ts. */
+/** Relative tolerances; see trajectory.spec.ts. */
 const [LOSS, NORM, FINAL] = [2e-5, 2e-4, 1e-3];
 
 interface Facts {
@@ -112,7 +118,10 @@ function compare(
 const listed = (value: unknown): unknown =>
   Array.isArray(value) ? [...new Set(value as unknown[])].sort() : value;
 
-/** What is written is what PEFT wrote: same tensors, same config but for the order of lists and what stands in them twice. */
+/**
+ * Checks that the files equal PEFT's: the same tensors, and the same config except for the order of lists and
+ * duplicates in them.
+ */
 function compareFiles(
   adapter: Adapter,
   peft: Config,
@@ -148,7 +157,8 @@ function compareFiles(
     expect(mine).toEqual(golden);
     const labels = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8')) as HfConfig;
     expect(labels).toMatchObject({ ...facts.headConfig, model_type: config.model_type });
-    // transformers' AutoModelForAudioClassification is one for sequences there
+    // for these bases, AutoModelForAudioClassification of Transformers is a class named
+    // ForSequenceClassification
     const models = of === 'audio_cls' && family.startsWith('wav2vec2') ? 'SequenceClassification' : task(of).peft.models; // prettier-ignore
     expect((labels['architectures'] as string[])[0]).toMatch(new RegExp(`For${models}$`));
   } finally {
@@ -156,7 +166,10 @@ function compareFiles(
   }
 }
 
-/** Losses and gradient norms of the steps, by the task's own loss. @param budget most rows of a forward */
+/**
+ * Losses and gradient norms of the steps, computed by the task's own loss. @param budget maximum number of
+ * rows per forward pass
+ */
 function train(
   model: Model,
   adapter: Adapter,
@@ -254,7 +267,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
       if (!merged) return;
       const lazy = [...mergedWeights(model, adapter, peft!.peft_type)];
       const whole = new Map(lazy.map(([key, weight]) => [key, weight.make()]));
-      // what only heads have of the files is no part of the base
+      // tensors that only heads use do not change the base
       const other = open('f32', new Map<string, unknown>([...file.tensors, ...whole]));
       const bare = attach(other, null, { name: of, options: one.options, run: RUN });
       bare.load(new Map([...bare.parameters].map(([key, own]) => [key, whole.get(key) ?? own])));
@@ -266,7 +279,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
   });
 
   it.each(cases.filter((name) => configOf(family, name)))(
-    "%s: PEFT's own file, loaded, gives its logits",
+    "%s: PEFT's file yields its logits",
     (name) => {
       const { options, batch } = facts(name);
       const stored = readAdapter(join(HERE, family, name), config);

@@ -1,4 +1,4 @@
-// The tasks whose runs have a head each for themselves: their golden records as examples, and their options as a job's.
+// Tasks with a head per run: golden records as examples, and options as in a job.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { copy_, noGrad, tidy, type Tensor } from '@graft/kernels';
@@ -39,7 +39,7 @@ interface HeadTask {
 const wantedOf = (record: Record<string, unknown>, options: Options): Float64Array =>
   Float64Array.from([record[options['problem_type'] as string] as number | number[]].flat());
 
-/** What is wanted of each record, by the names that the stems give it. */
+/** File and target of each task's records, with the stems' field names. */
 const TASKS: Readonly<Record<string, HeadTask>> = {
   seq_cls: {
     file: 'labelled.json',
@@ -78,16 +78,16 @@ const TASKS: Readonly<Record<string, HeadTask>> = {
 };
 
 /**
- * The same number for all tokens of a window moves no softmax over them: only rounding does. A row that stands for what
- * training hides is not seen where nothing is hidden.
+ * Whether the gradient is zero except for rounding. Adding the same number to all tokens of a window does not
+ * change the softmax over them. The embedding of masked frames is not used if nothing is masked.
  */
 export const isUnmoved = (of: string, name: string): boolean =>
   (of === 'question_ans' && /^(qa_outputs|classifier)\.bias$/.test(name)) || isHidden(name);
 
-/** Whether the goldens' loss leaves it without a gradient. */
+/** Whether the goldens' loss does not use the parameter, so that it has no gradient. */
 export const isHidden = (name: string): boolean => name.endsWith('masked_spec_embed');
 
-/** An example that is one window, all of which is context. */
+/** Returns an example with one window that consists of context only. */
 export function windowed(found: Labelled): Labelled {
   const from = found.tokens.map((_, i) => 2 * i);
   const target = [found.target[0]!, found.target[1] ?? found.target[0]!];
@@ -100,7 +100,7 @@ export function windowed(found: Labelled): Labelled {
   } as Labelled;
 }
 
-/** An example whose picture is at hand. */
+/** Returns an example with a decoded image. */
 export function pictured(
   record: Pick<Picture, 'picture' | 'size'>,
   target: ArrayLike<number>,
@@ -112,7 +112,7 @@ export function pictured(
   return found as unknown as Labelled;
 }
 
-/** An example whose sound is at hand, as the front end takes it. */
+/** Returns an example with an audio clip, as input of the front end. */
 export function heard(
   record: Pick<Picture, 'picture' | 'size'>,
   target: ArrayLike<number>,
@@ -124,7 +124,7 @@ export function heard(
   return found as unknown as Labelled;
 }
 
-/** An example whose sound is at hand, with letters of its base. */
+/** Returns a CTC example with an audio clip and the vocabulary of its base. */
 export const spelt = (
   record: Pick<Picture, 'picture' | 'size'>,
   target: Int32Array,
@@ -163,7 +163,7 @@ export const configOf = (family: string, name: string): Config | null =>
 export const task = (name: string): Task<Labelled, unknown, Options> =>
   taskFor(name) as Task<Labelled, unknown, Options>;
 
-/** Attaches a case as its run would, with its head. */
+/** Attaches the adapter of a case together with its head, as in a run. */
 export function attach(
   model: Model,
   peft: Config | null,
@@ -176,11 +176,14 @@ export function attach(
   });
 }
 
-/** PEFT's name in memory → ours. Of an encoder alone paths lack what holds it beside a decoder. */
+/**
+ * Maps PEFT's name in memory to ours. For an encoder alone, PEFT's paths do not have the prefix of the
+ * encoder–decoder.
+ */
 export const named = (name: string): string =>
   ourName(name).replace(/^(?=encoder\.(conv|embed_positions|layer))/, 'model.');
 
-/** Puts an adapter in the state that its case begins with; of a whole model only the head is not its base's. */
+/** Loads the initial parameters of a case. For full fine-tuning only the head differs from the base. */
 export function start(adapter: Adapter, family: string, name: string): void {
   if (existsSync(join(HERE, family, name, 'initial.safetensors')))
     return begin(adapter, join(family, name, 'initial.safetensors'), named);
@@ -192,7 +195,7 @@ export function start(adapter: Adapter, family: string, name: string): void {
 type FeatureSequence = Omit<Parameters<typeof packFeatures>[0][number], 'run'>;
 type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
 
-/** As the head's model reads them. */
+/** Converts examples to the inputs of the head's model. */
 const readOf = (sequences: readonly Labelled[]): Read =>
   sequences.map((one) => {
     const { rows } = one;

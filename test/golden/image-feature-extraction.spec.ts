@@ -1,5 +1,5 @@
-// Vectors, loss, gradients, twenty steps and files of every image_feature_extraction golden equal those of
-// sentence-transformers' loss written out on transformers and PEFT (stems/image_feature_extraction.py).
+// Embeddings, loss, gradients, twenty steps and files of every image_feature_extraction golden equal those of
+// sentence-transformers' loss, reimplemented on Transformers and PEFT (stems/image_feature_extraction.py).
 import { noGrad, setThreads } from '@graft/kernels';
 import { outlineOf, taskFor, type Example, type HfConfig } from '@graft/peft-core';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -59,7 +59,7 @@ for (const family of familiesOf(TASK))
     });
 
     if (family === 'siglip')
-      it('has nothing that stands for a whole picture, and says so', () => {
+      it('rejects pooling that the base does not support', () => {
         const [examples] = batches as [PicturesExample[]];
         const task = taskFor(TASK);
         const shares = [{ run: 1, examples, options: task.options.parse({}) }];

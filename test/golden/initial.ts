@@ -1,11 +1,11 @@
-// Golden tensors by Graft's names, and an adapter put into a golden's state.
+// Golden tensors with Graft's names, and adapters in a golden's initial state.
 import { dirname, join } from 'node:path';
 import { copy_, mapSafetensors, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { readAdapter, type Adapter } from '@graft/peft-core';
 import { expect } from 'vitest';
 import { HERE, ourName } from './golden-case.js';
 
-/** @param rename PEFT's name in memory → ours */
+/** Opens a golden file. @param rename maps PEFT's name in memory to ours */
 export function readNamed(
   file: string,
   rename = ourName,
@@ -14,7 +14,7 @@ export function readNamed(
   return { tensors: new Map([...tensors].map(([name, tensor]) => [rename(name), tensor])), close };
 }
 
-/** Gives an adapter the parameters of a file, encoders included: it must have those and no others. */
+/** Loads an adapter's parameters from a file, including encoders. Both must have the same names. */
 export function begin(adapter: Adapter, file: string, rename = ourName): void {
   if (holdsMore(adapter)) {
     const stored = readAdapter(join(HERE, dirname(file)));
@@ -30,8 +30,8 @@ export function begin(adapter: Adapter, file: string, rename = ourName): void {
 }
 
 /**
- * Whether the adapter's file alone tells what is saved and does not train: rows beside those that do, and decompositions,
- * which know no sign, so that another processor may choose the other.
+ * Whether the adapter's file is needed for saved tensors that do not train: rows next to trainable ones, and
+ * decompositions, whose sign is arbitrary and depends on the processor.
  */
 const holdsMore = ({ parameters, exported }: Adapter): boolean =>
   parameters.has('trainable_embedding') ||

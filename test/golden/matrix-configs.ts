@@ -3,7 +3,10 @@ import { XLORA } from './mixed-loras.js';
 
 export type Config = { readonly peft_type: string; readonly [field: string]: unknown } | null;
 
-/** Configs that differ in what they touch. A method without a line here runs with its defaults, its parameters stirred. */
+/**
+ * Configs that cover different parts of the model. A method that is not listed runs with its defaults and
+ * perturbed parameters.
+ */
 export const LISTED: readonly (readonly [string, Config])[] = [
   [
     'LORA',
@@ -24,15 +27,15 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     { peft_type: 'LORA', r: 2, use_dora: true, lora_dropout: 0.1, init_lora_weights: false },
   ],
   [
-    'LORA with biases and a head of its own',
+    'LORA with biases and a saved head',
     { peft_type: 'LORA', bias: 'all', modules_to_save: ['lm_head'], init_lora_weights: false },
   ],
   [
-    'LORA from the largest singular parts, with dropout',
+    'LORA with PiSSA and dropout',
     { peft_type: 'LORA', r: 2, init_lora_weights: 'pissa_niter_2', lora_dropout: 0.1 },
   ],
   [
-    'LORA with blocks, and dropout',
+    'LORA with BD-LoRA and dropout',
     {
       peft_type: 'LORA',
       r: 2,
@@ -42,7 +45,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     },
   ],
   [
-    'LORA that keeps little of its inputs',
+    'LORA with VeLoRA',
     {
       peft_type: 'LORA',
       r: 2,
@@ -52,7 +55,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     },
   ],
   [
-    'LORA that is drawn',
+    'LORA with MonteCLoRA',
     {
       peft_type: 'LORA',
       r: 2,
@@ -62,7 +65,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     },
   ],
   [
-    'LORA that is invoked',
+    'LORA with aLoRA',
     {
       peft_type: 'LORA',
       r: 2,
@@ -72,26 +75,23 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     },
   ],
   [
-    'LORA from what its data show',
+    'LORA with EVA',
     {
       peft_type: 'LORA',
       r: 2,
       init_lora_weights: 'eva',
-      // ranks that do not move: config.json then tells how much trains
+      // fixed ranks, so that config.json determines the number of trainable parameters
       eva_config: { rho: 1, use_label_mask: false },
       lora_dropout: 0.1,
     },
   ],
   [
-    'LORA along the gradient of its data',
+    'LORA with LoRA-GA',
     { peft_type: 'LORA', r: 2, init_lora_weights: 'lora_ga', lora_dropout: 0.1 },
   ],
+  ['LORA with CorDA', { peft_type: 'LORA', r: 2, init_lora_weights: 'corda', lora_dropout: 0.1 }],
   [
-    'LORA by the covariance of its data',
-    { peft_type: 'LORA', r: 2, init_lora_weights: 'corda', lora_dropout: 0.1 },
-  ],
-  [
-    'LORA on packed weights',
+    'LORA with LoftQ',
     {
       peft_type: 'LORA',
       r: 2,
@@ -100,10 +100,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
       lora_dropout: 0.1,
     },
   ],
-  [
-    'LORA with biases of its updates',
-    { peft_type: 'LORA', r: 2, lora_bias: true, init_lora_weights: false },
-  ],
+  ['LORA with lora_bias', { peft_type: 'LORA', r: 2, lora_bias: true, init_lora_weights: false }],
   [
     'PROMPT_TUNING',
     { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 4, prompt_tuning_init: 'SAMPLE_VOCAB' },
@@ -134,7 +131,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
     { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3, prefix_projection: true },
   ],
   ['MISS', { peft_type: 'MISS', r: 5, miss_dropout: 0.1, init_weights: false }],
-  ['MISS by the weight', { peft_type: 'MISS', r: 8, init_weights: 'bat' }],
+  ['MISS with BAT', { peft_type: 'MISS', r: 8, init_weights: 'bat' }],
   ['SHIRA', { peft_type: 'SHIRA', r: 2, init_weights: false }],
   ['SUPERTUNING', { peft_type: 'SUPERTUNING', r: 2, lora_dropout: 0.1, init_weights: false }],
   [
@@ -152,7 +149,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
   ['ROAD', { peft_type: 'ROAD', group_size: 8, init_weights: false }],
   ['TRAINABLE_TOKENS', { peft_type: 'TRAINABLE_TOKENS', token_indices: [3, 40, 17] }],
   [
-    'LORA beside tokens',
+    'LORA with trainable tokens',
     { peft_type: 'LORA', trainable_token_indices: [40, 3], init_lora_weights: false },
   ],
   ['PSOFT', { peft_type: 'PSOFT', r: 4, init_weights: false }],
@@ -174,12 +171,12 @@ export const LISTED: readonly (readonly [string, Config])[] = [
   ],
   [
     'ADAPTION_PROMPT',
-    // stirred below
+    // its parameters are perturbed in matrix.spec.ts
     { peft_type: 'ADAPTION_PROMPT', adapter_len: 3, adapter_layers: 1 },
   ],
   ['SHADOW', { peft_type: 'SHADOW', r: 2, init_weights: false }],
   [
-    'SHADOW of another width',
+    'SHADOW with another width',
     {
       peft_type: 'SHADOW',
       r: 2,
@@ -192,7 +189,7 @@ export const LISTED: readonly (readonly [string, Config])[] = [
   ['ADAMSS', { peft_type: 'ADAMSS', r: 6, num_subspaces: 3, init_weights: null }],
   ['XLORA', XLORA],
   [
-    'XLORA that drops, over a first pass of its own',
+    'XLORA with dropout and its own first pass',
     { ...XLORA, xlora_depth: 2, xlora_size: 8, xlora_dropout_p: 0.1, scaling_pass_value: 0.5 },
   ],
   ['FULL', null],

@@ -1,6 +1,6 @@
-// Every model type with every method: a step that learns, a continuation, files out and in. And the promise of a
-// pack: runs that share a base give what each gives alone. In the default tier a method by itself meets bases of
-// different kinds (covering.ts), and in one batch with all others every base.
+// Every model type with every method: a training step, a continuation with the cache, and files saved and
+// loaded. Packing: runs that share a base produce the same as alone. In the default tier, a method alone is
+// tested on bases of different kinds (covering.ts), and in one batch with all other methods on every base.
 import { join } from 'node:path';
 import {
   add,
@@ -56,7 +56,7 @@ import { ALWAYS, BASES, kindOfBase, kindOfConfig } from './matrix-kinds.js';
 import { partConfigs, partsFor } from './mixed-loras.js';
 
 const TYPES = [...new Set(families.map((family) => baseConfig(family).model_type))];
-/** The first family of each type, and those that are put together otherwise than it. */
+/** Families with the same type as another one but a different structure. */
 const VARIANTS = ['opt-projected', 'falcon-new', 'falcon-rw'];
 const FAMILIES = [
   ...TYPES.map((type) => families.find((each) => baseConfig(each).model_type === type) as string),
@@ -79,7 +79,7 @@ function examples(salt: number, lengths: readonly number[]): TokenSequence[] {
   }));
 }
 
-/** What the start of a config finds in data of its own; nothing where it looks at none. */
+/** Result of a config's data-driven initialization on its own data; empty if it uses no data. */
 function foundBy(model: Model, peft: Config, run: number): NamedTensors {
   const spec = testSpec({ peft, seed: run, shuffle: false });
   if (!startsFromData(spec)) return new Map();
@@ -100,7 +100,7 @@ function foundBy(model: Model, peft: Config, run: number): NamedTensors {
 
 const context = ({ decoder }: DecoderBatch, step = 1): ForwardContext => ({
   training: true,
-  // seeds differ, as those of jobs do
+  // different seeds, as in jobs
   runs: new Map(decoder.sequences.map(({ run }) => [run, { seed: 100 + run, step }])),
   rows: runRows(decoder.sequences),
 });
@@ -110,7 +110,7 @@ interface Outcome {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-/** Logits of each run's rows, and gradients of a loss that weighs every logit differently. */
+/** Logits of each run's rows, and gradients of a loss that weights every logit differently. */
 function step(
   model: Model,
   batch: DecoderBatch,
@@ -144,7 +144,7 @@ function step(
   });
 }
 
-/** A step whose layers are computed once more on the way back. */
+/** Runs a step that recomputes its layers in the backward pass. */
 function recomputed(...given: [Model, DecoderBatch, ReadonlyMap<number, Adapter>]) {
   const recomputation = new Recomputation();
   try {
@@ -155,17 +155,18 @@ function recomputed(...given: [Model, DecoderBatch, ReadonlyMap<number, Adapter>
 }
 
 /**
- * Largest difference over largest value. A packed batch sums its products in another order than a run alone, and which
- * order depends on the processor. Logits of one side are up to 2.9e-6 from double (golden.json), so two sides may be
- * twice that apart. Seen: below 1e-6.
+ * Tolerance: largest difference divided by largest value. A packed batch sums its products in another order
+ * than a run alone, and the order depends on the processor. The error of logits against f64 is up to 2.9e-6
+ * (golden.json), so two results may differ by twice as much. Measured: below 1e-6.
  */
 const SAME_LOGITS = 6e-6;
 /**
- * This loss squares every logit, so its gradients are long sums that cancel: up to 4e4 on opt-projected. Seen: 2.6e-5,
- * LoRA on BLOOM with GRAFT_ISA=generic and X-LoRA's classifier; 1.7e-5, GraLoRA on opt-projected with AVX2 and AVX-512.
+ * Tolerance of gradients. The loss squares every logit, so gradients are long sums that cancel: up to 4e4 on
+ * opt-projected. Measured: 2.6e-5 for LoRA on BLOOM with GRAFT_ISA=generic and for X-LoRA's classifier;
+ * 1.7e-5 for GraLoRA on opt-projected with AVX2 and AVX-512.
  */
 const SAME_GRADIENTS = 5e-5;
-/** Logits of rows that come one by one, through the cache. Seen: 6e-6, with AVX2. */
+/** Tolerance of logits computed row by row with the cache. Measured: 6e-6 with AVX2. */
 const SAME_BY_ROWS = 1.5e-5;
 
 function expectSame(ours: Outcome, theirs: Outcome): void {
@@ -173,7 +174,7 @@ function expectSame(ours: Outcome, theirs: Outcome): void {
   expect([...ours.gradients.keys()]).toEqual([...theirs.gradients.keys()]);
   const top = Math.max(...[...theirs.gradients.values()].map(largest));
   for (const [name, gradient] of theirs.gradients) {
-    // none at all where no token of a run is among those that train
+    // zero if no token of a run is trainable
     const scale = Math.max(largest(gradient), 1e-2 * top) || 1;
     expect(
       difference(ours.gradients.get(name) as Float32Array, gradient) / scale,
@@ -184,7 +185,10 @@ function expectSame(ours: Outcome, theirs: Outcome): void {
 
 beforeAll(() => setThreads(1));
 
-/** Away from where the method begins: a parameter beside a zero would get no gradient. */
+/**
+ * Perturbs parameters from their initialization, because a parameter multiplied by a zero would get no
+ * gradient.
+ */
 function stir({ parameters }: Adapter): void {
   noGrad(() =>
     tidy(() => {
@@ -203,7 +207,7 @@ function stir({ parameters }: Adapter): void {
   );
 }
 
-/** Methods that PEFT does not have for a family are refused from its config.json alone. */
+/** Whether config.json is enough to reject a method that PEFT does not support for a family. */
 function isRefused(config: Config, family: string): boolean {
   try {
     footprintOf(config, { ...baseConfig(family) }, false, null, partConfigs(config));
@@ -215,7 +219,10 @@ function isRefused(config: Config, family: string): boolean {
 }
 
 const configOf = new Map(CONFIGS);
-/** The cases that run by themselves: in the default tier a selection, whose rest runs in the batch of all methods. */
+/**
+ * Cases that run alone. In the default tier these are a selection; the other cases run in the batch of all
+ * methods.
+ */
 const runsAlone = isAllTier
   ? () => true
   : covering({
@@ -225,7 +232,7 @@ const runsAlone = isAllTier
       always: ALWAYS,
     });
 
-it('the kinds of bases are of bases that are here', () => {
+it('the kinds contain existing bases only, each once', () => {
   const sorted = Object.values(BASES).flatMap((kind) => kind.bases);
   expect(sorted.filter((family) => !bases.includes(family))).toEqual([]);
   expect(new Set(sorted).size).toBe(sorted.length);
@@ -260,23 +267,20 @@ describe.each(FAMILIES)('%s', (family) => {
     return adapter;
   };
 
-  it.each(CONFIGS.filter(([, config]) => isRefused(config, family)))(
-    '%s is refused',
-    (_, config) => {
-      expect(() => attach(config, 1)).toThrow(
-        expect.objectContaining({
-          code: 'unsupported',
-          // or what PEFT takes for experts, or refuses beside them
-          param: expect.stringMatching(
-            /^peft\.(peft_type|target_modules|lora_dropout|init_lora_weights)$/,
-          ) as unknown,
-        }),
-      );
-    },
-  );
+  it.each(CONFIGS.filter(([, config]) => isRefused(config, family)))('rejects %s', (_, config) => {
+    expect(() => attach(config, 1)).toThrow(
+      expect.objectContaining({
+        code: 'unsupported',
+        // also modules that PEFT treats as experts, and options that it rejects with them
+        param: expect.stringMatching(
+          /^peft\.(peft_type|target_modules|lora_dropout|init_lora_weights)$/,
+        ) as unknown,
+      }),
+    );
+  });
 
   it.each(configs.filter(([name]) => runsAlone(name, family)))(
-    '%s: every parameter learns, the cache continues, the file comes back',
+    '%s: trains every parameter, continues with the cache, and loads its file',
     (_, config) => {
       const adapter = attach(config, 1);
       const count = ({ parameters }: Adapter): number =>
@@ -306,7 +310,7 @@ describe.each(FAMILIES)('%s', (family) => {
               ]),
             ),
         );
-        // a start is over once a file has what it came to
+        // a loaded adapter does not repeat its initialization, because the file contains the result
         const isOver = startsFromData({ peft: config });
         const written = isOver ? { peft_type: 'LORA', ...adapter.resolvedConfig() } : config;
         adapter.detach();
@@ -317,7 +321,8 @@ describe.each(FAMILIES)('%s', (family) => {
         saved.forEach((tensor) => tensor.dispose());
         const reloaded = evaluate(model, 1, tokens, [7]);
         again.detach();
-        // a file without its start is one product of low rank, the start was two: seen 1.07e-6
+        // the file stores one low-rank product, the initialization was the difference of two: measured
+        // 1.07e-6
         const most = isOver ? 2e-6 : 1e-6;
         expect(difference(reloaded, whole) / largest(whole)).toBeLessThan(most);
       } finally {
@@ -332,11 +337,11 @@ describe.each(FAMILIES)('%s', (family) => {
       run,
       examples: examples(run, [5 + (run % 24), 8]),
     }));
-    // one run more, on the bare base
+    // one more run, on the bare base
     parts.push({ run: 0, examples: examples(0, [6]) });
     try {
       const { batch } = packBatch(parts);
-      // first, while adapters have made nothing that they keep
+      // before the adapters have computed anything that they cache
       const again = recomputed(model, batch, adapters);
       const together = step(model, batch, adapters);
       expect([...again.keys()]).toEqual([...together.keys()]);
@@ -355,7 +360,7 @@ describe.each(FAMILIES)('%s', (family) => {
     }
   });
 
-  it('sequences of several runs decode together as each does alone', () => {
+  it('sequences of several runs decode in one batch as each does alone', () => {
     const adapters = configs.map(([, config], i) => attach(config, i + 1));
     try {
       const tokens = [5, 40, 42, 8, 23];
@@ -376,13 +381,13 @@ describe.each(FAMILIES)('%s', (family) => {
   });
 });
 
-/** Where the run's adapter begins to act, of one that is to be invoked. */
+/** Position from which the run's adapter acts, if it has an invocation sequence. */
 function begins(model: Model, run: number, tokens: readonly number[]): number | null {
   const invocation = model.modules.invocation.of(run);
   return invocation ? invokedAt(invocation, tokens) : null;
 }
 
-/** A forward of one row per listed sequence, at the same position. */
+/** Batch with `count` rows per run, at the same positions. */
 function rowOf(
   model: Model,
   runs: readonly number[],
@@ -417,7 +422,7 @@ function logitsOf(
   );
 }
 
-/** Logits of all rows, fed in pieces through a cache. */
+/** Logits of all rows, computed in pieces with a cache. */
 function evaluate(
   model: Model,
   run: number,
@@ -436,7 +441,7 @@ function evaluate(
   return Float32Array.from(found);
 }
 
-/** Logits after the last token for each run: a joint prefill, then joint single rows. */
+/** Logits after the last token for each run: a joint prefill, then one row per run at a time. */
 function decodeTogether(
   model: Model,
   runs: readonly number[],

@@ -1,4 +1,4 @@
-// LoRAs of a base, made up, for an X-LoRA to mix.
+// LoRAs with random weights for X-LoRA to mix.
 import { keep, mul, tidy } from '@graft/kernels';
 import { attachMethod, type Model, type PeftConfig } from '@graft/peft-core';
 
@@ -13,11 +13,11 @@ const LORAS: readonly Config[] = [
 
 const isMixed = (config: PeftConfig): boolean => config?.peft_type === XLORA.peft_type;
 
-/** Configs of those that an adapter is made of. */
+/** Configs of the adapters that an adapter is built from. */
 export const partConfigs = (config: PeftConfig): readonly Config[] =>
   isMixed(config) ? LORAS : [];
 
-/** Those, for a model. */
+/** Adapters that an adapter is built from, for a model. */
 export const partsFor = (model: Model, config: PeftConfig) =>
   partConfigs(config).map((peft, i) => {
     const adapter = attachMethod(model, peft, { run: 9000 + i, seed: 31 + i });

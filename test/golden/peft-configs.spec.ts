@@ -1,5 +1,5 @@
-// Every field that PEFT's configs have (peft-configs.json) is an option of Graft's method, with PEFT's default, or is
-// refused by name; and every option is PEFT's, and read by what attaches the method.
+// Every field of PEFT's configs (peft-configs.json) is either an option of Graft's method, with PEFT's
+// default, or rejected by name. Every option is a field of PEFT's, and attaching the method reads it.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { backward, clone, mapSafetensors, setThreads, sum, tidy } from '@graft/kernels';
@@ -22,18 +22,21 @@ type Fields = Readonly<Record<string, unknown>>;
 type Config = Exclude<PeftConfig, null>;
 
 const PEFT = json<Readonly<Record<string, Fields>>>('peft-configs.json');
-/** What every config has and no method does. */
+/** Fields that every config has and that no method uses. */
 const BOOKKEEPING = new Set([
   ...['auto_mapping', 'base_model_name_or_path', 'inference_mode', 'peft_version', 'revision'],
   ...['peft_type', 'task_type'],
 ]);
-/** Known from the base, whatever a file says. */
+/** Fields whose values follow from the base, whatever the file contains. */
 const FROM_BASE = new Set(['fan_in_fan_out', 'tokenizer_name_or_path']);
-/** Checked, and of one value, that which the other fields say; or kept for PEFT alone. */
+/**
+ * Fields that are validated and have only one value, which other fields determine, or that are only stored
+ * for PEFT.
+ */
 const IMPLIED = new Set(['CPT.cpt_mask', 'CPT.num_virtual_tokens', 'FROD.progressbar']);
-/** PEFT wants it given. */
+/** Fields that PEFT requires. */
 const GIVEN = new Set(['num_virtual_tokens', 'total_step']);
-/** Beside the golden cases: what those do not turn on. */
+/** Configs for options that the golden cases do not use. */
 const MORE: readonly Config[] = [
   {
     peft_type: 'PROMPT_TUNING',
@@ -55,7 +58,7 @@ const MORE: readonly Config[] = [
   },
   { peft_type: 'MULTITASK_PROMPT_TUNING', prompt_tuning_init: 'EXACT_SOURCE_TASK' },
 ];
-/** A value of each kind that no field means "not used" by. */
+/** One value of each type. None of them means "not used" in any field. */
 const USED = [true, 7, 'something', ['something'], { something: 1 }];
 
 const compared = methods.filter(({ name }) => name in PEFT);
@@ -68,7 +71,7 @@ const optionsOf = (name: string): Readonly<Record<string, Fields>> => {
   return schema.properties;
 };
 
-/** Of a start from an adapter. */
+/** Loads an adapter from its own tensors, as a warm start does. */
 function loadAgain(adapter: Adapter): void {
   tidy(() => {
     const copies = [...adapter.exported()].map(([name, tensor]) => [name, clone(tensor)] as const);
@@ -76,7 +79,7 @@ function loadAgain(adapter: Adapter): void {
   });
 }
 
-/** Options that remember which of them were read. */
+/** Wraps options and records which ones are read. */
 function watched(options: Fields, read: Set<string>): Fields {
   return new Proxy(options, {
     get: (fields, name: string) => {
@@ -88,7 +91,7 @@ function watched(options: Fields, read: Set<string>): Fields {
 
 const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
 
-/** Those that an adapter is made of. */
+/** Adapters that an adapter is built from. */
 function partsOf(method: Method, model: Model, options: unknown) {
   const names = method.adapters?.(options) ?? [];
   const made = names.length > 0 ? partsFor(model, XLORA) : [];
@@ -118,7 +121,7 @@ function attach(method: Method, model: Model, options: unknown, family: string):
   }
 }
 
-/** Of tasks that need no head of their own. */
+/** Configs of tasks that need no head. */
 const configsOf = (family: string): Config[] =>
   ['causal_lm', 'seq_2_seq_lm']
     .flatMap((task) => casesOf(family, task))
@@ -126,7 +129,7 @@ const configsOf = (family: string): Config[] =>
     .filter((path) => existsSync(join(HERE, path)))
     .map((path) => json<Config>(path));
 
-/** Attaches every golden case of a method, on the bases that have one. */
+/** Names of the options that are read when every golden case of a method is attached to its base. */
 function readByCases(method: Method): Set<string> {
   const read = new Set<string>();
   for (const family of bases) {
@@ -147,20 +150,20 @@ function readByCases(method: Method): Set<string> {
 
 beforeAll(() => setThreads(1));
 
-it('all methods but full fine-tuning are PEFT’s', () => {
+it('all methods except full fine-tuning exist in PEFT', () => {
   expect(methods.filter(({ name }) => !(name in PEFT)).map(({ name }) => name)).toEqual(['FULL']);
 });
 
 describe.each(compared.map((method) => [method.name, method] as const))('%s', (name, method) => {
   const options = optionsOf(name);
 
-  it('has every field of PEFT’s, as an option or refused, and no other', () => {
+  it('has exactly PEFT’s fields, as options or rejected', () => {
     const refused = Object.keys(method.unsupported);
     expect([...Object.keys(options), ...refused].sort()).toEqual(fieldsOf(name).sort());
   });
 
   it.each(Object.keys(method.unsupported))(
-    'refuses %s by name, and takes what means unused',
+    'rejects %s by name, except for the value that means unused',
     (field) => {
       const inert = method.unsupported[field];
       const refuses = (value: unknown): void => {
@@ -175,7 +178,7 @@ describe.each(compared.map((method) => [method.name, method] as const))('%s', (n
     },
   );
 
-  it('gives reasons for nothing else', () => {
+  it('gives reasons for known fields only', () => {
     const fields = Object.keys(method.reasons ?? {}).map(
       (reason) => reason.split('=')[0] as string,
     );
@@ -184,7 +187,7 @@ describe.each(compared.map((method) => [method.name, method] as const))('%s', (n
   });
 
   it.each(Object.entries(method.reasons ?? {}).filter(([what]) => what.includes('=')))(
-    'refuses %s by name',
+    'rejects %s by name',
     (what, reason) => {
       const [field, value] = what.split('=') as [string, string];
       const parse = (): unknown => parsePeft({ peft_type: name, [field]: value });
@@ -204,7 +207,7 @@ describe.each(compared.map((method) => [method.name, method] as const))('%s', (n
 
   it('reads every option', () => {
     const read = readByCases(method);
-    // of one value there is nothing to read
+    // an option with only one value need not be read
     const hasChoice = (field: string): boolean => {
       const { enum: values, const: value } = options[field] as Fields;
       return value === undefined && !(Array.isArray(values) && values.length === 1);

@@ -1,4 +1,4 @@
-// Golden records of pictures: their numbers follow from one number, as stems/image_cls.py has it.
+// Golden images: pixels are generated from one number, as in stems/image_cls.py.
 import { tensor, type Tensor } from '@graft/kernels';
 
 export interface Picture {
@@ -9,7 +9,7 @@ export interface Picture {
   readonly multi_label_classification: readonly number[];
 }
 
-/** [C, H, W], from -1 to 1 in steps of 1/16 */
+/** Pixels [C, H, W], from -1 to 1 in steps of 1/16. */
 export function pixels({ picture, size }: Pick<Picture, 'picture' | 'size'>): Tensor {
   const count = size.reduce((product, n) => product * n, 1);
   const values = Float32Array.from(

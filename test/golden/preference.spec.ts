@@ -1,5 +1,5 @@
-// Rewards, loss, gradients and twenty steps of every golden of a task on preferences equal those of TRL's losses written
-// out on transformers and PEFT (stems/dpo.py, cpo.py, orpo.py, kto.py).
+// Rewards, loss, gradients and twenty steps of every golden of a preference task equal those of TRL's losses,
+// reimplemented on Transformers and PEFT (stems/dpo.py, cpo.py, orpo.py, kto.py).
 import { join } from 'node:path';
 import {
   AdamW,
@@ -29,11 +29,17 @@ import {
 import { begin, readNamed } from './initial.js';
 import { RUN, worst, type Trajectory } from './steps.js';
 
-/** Relative to the largest value; rewards are differences of sums, so relative to beta · the largest log p (README.md). */
+/**
+ * Tolerance relative to the largest value. Rewards are differences of sums, so theirs is relative to beta ·
+ * the largest log p (README.md).
+ */
 const TOLERANCE = 1e-5;
 const GRADIENTS = 1e-4;
 const [LOSS, NORM, FINAL] = [2e-5, 2e-4, 1e-3];
-/** The hinge's losses fall from 1 to 0.03 and then 0: 9e-7 of one is 2.2e-5 of it. Seen with AVX2. */
+/**
+ * Tolerance of the hinge loss, which falls from 1 to 0.03 and then 0: 9e-7 of one is 2.2e-5 of it. Measured
+ * with AVX2.
+ */
 const HINGE_LOSS = 3e-5;
 
 interface Tokens {
@@ -57,7 +63,7 @@ interface PreferenceExample {
 
 type PreferenceTask = Task<PreferenceExample, unknown, Facts['options']>;
 
-/** @param passes how often the base sees it */
+/** @param passes number of forward passes of the base */
 const pair =
   (passes: number) =>
   ({ prompt, chosen, rejected }: Tokens) => {
@@ -93,9 +99,9 @@ function judged({ prompt, completion, label }: JudgedTokens) {
 interface Kind {
   readonly file: string;
   example(record: unknown): PreferenceExample;
-  /** By name in a golden: rewards of each record, of what is one in ours. */
+  /** Golden tensors with the rewards, and the metrics that their records correspond to. */
   readonly rewards: Readonly<Record<string, readonly string[]>>;
-  /** What those are differences of. */
+  /** Golden tensor with the log probabilities whose differences are the rewards. */
   readonly logs: string;
 }
 
@@ -118,7 +124,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** Where a stem has another name for a number of a step. */
+/** Names in the stems that differ from our names of metrics. */
 const NAMES: Readonly<Record<string, string>> = {
   rewards_chosen: 'chosen_reward',
   rewards_rejected: 'rejected_reward',
@@ -130,7 +136,7 @@ type Options = Facts['options'];
 const metricsOf = (task: PreferenceTask, sums: Sums): Record<string, number | null> =>
   Object.fromEntries(task.metrics.map(({ name, of }) => [name, of(sums)]));
 
-/** Sums over some pairs; with `count` also the gradients of their part of a mean over so many. */
+/** Sums over some pairs. With `count`, also the gradients of their part of a mean over `count` pairs. */
 function run(
   task: PreferenceTask,
   model: Model,
@@ -144,7 +150,7 @@ function run(
   return (count === null ? noGrad(score) : score()).get(RUN)!;
 }
 
-/** The sums of a step that goes through the base in parts. */
+/** Adds the sums of a step's micro-batches. */
 function added(parts: readonly Sums[]): Sums {
   const totals: Record<string, number> = {};
   for (const part of parts)
@@ -153,7 +159,7 @@ function added(parts: readonly Sums[]): Sums {
   return { units: parts.reduce((sum, { units }) => sum + units, 0), totals };
 }
 
-/** How far gradients are from those of the same names, over the largest of each. */
+/** Compares gradients by name, relative to the largest value of each. */
 function expectGradients(
   ours: ReadonlyMap<string, Float32Array>,
   theirs: ReadonlyMap<string, Float32Array>,
@@ -284,9 +290,9 @@ describe.each(places)('%s on %s', (of, family) => {
       });
     });
 
-    // Its mean is that of one, so that a piece that is missing or counted twice shows.
+    // The mean equals that of one batch, so that a missing or duplicate micro-batch shows.
     if (task.wholeBatches)
-      it(`${name}: a batch that takes several forwards is as one that takes one`, () => {
+      it(`${name}: a split batch equals an unsplit one`, () => {
         const [batch] = batches as [PreferenceExample[]];
         const rows = batch.reduce((sum, one) => sum + one.rows, 0);
         const many = Array.from({ length: Math.ceil(5000 / rows) }, () => batch).flat();
@@ -302,7 +308,7 @@ describe.each(places)('%s on %s', (of, family) => {
       });
   }
 
-  it('runs that share a forward have what each has alone, whatever their options', () => {
+  it('runs that share a forward pass have the same results as alone, with any options', () => {
     const parts = casesOf(family, of).map((name, i) => {
       const adapter = attachMethod(model, json<Peft>(family, name, 'adapter_config.json'), {
         run: i,

@@ -1,6 +1,6 @@
-// Encoders with decoders: hidden states of both stacks, logits, loss, gradients, merged weights, files and greedy
-// continuations of every golden case of seq_2_seq_lm equal those of transformers and PEFT. Measured as golden.spec.ts
-// does.
+// Encoder–decoder models: hidden states of both stacks, logits, loss, gradients, merged weights, files and
+// greedy continuations of every golden case of seq_2_seq_lm equal those of Transformers and PEFT. Same
+// measure as in golden.spec.ts.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,9 +45,15 @@ import { begin } from './initial.js';
 
 const TASK = 'seq_2_seq_lm';
 const RUN = 3;
-/** Largest difference over largest value; f32 is up to 1.6e-5 from double here (gradients). */
+/**
+ * Tolerance: largest difference divided by largest value. The error of f32 against f64 is up to 1.6e-5 here
+ * (gradients).
+ */
 const F32 = 1e-4;
-/** A gradient that is zero but for rounding has no scale of its own: it is compared with the case's largest. */
+/**
+ * Gradients that are zero except for rounding have no scale of their own. They are compared with the largest
+ * gradient of the case.
+ */
 const SCALE_FLOOR = 1e-3;
 
 type Config = { readonly peft_type: string; readonly [field: string]: unknown };
@@ -62,7 +68,7 @@ interface Facts {
 const configOf = (family: string, name: string): Config | null =>
   name === 'full' || name === 'none' ? null : json<Config>(family, name, 'adapter_config.json');
 
-/** Attached as its task would have it: task_type is not the method's. */
+/** Attaches an adapter as the task does: task_type is not an option of the method. */
 const attach = (model: Model, peft: Config | null, run: number, seed: number): Adapter =>
   attachMethod(model, peft && { ...peft, task_type: null }, { run, seed });
 
@@ -75,7 +81,7 @@ function rowsOf(all: readonly (readonly number[])[]): PackedRows {
   };
 }
 
-/** Batch 0: the decoder reads the start token and its target but the last. */
+/** Batch 0. The decoder's inputs are the start token and the target without its last token. */
 function batchOf(family: string, start: number) {
   const pairs = json<Pair[][]>(family, 'batches.json')[0] as Pair[];
   return {
@@ -146,7 +152,10 @@ function compare(ours: Measured, golden: ReadonlyMap<string, Float32Array>): voi
 const sorted = (value: unknown): unknown =>
   Array.isArray(value) ? [...(value as unknown[])].sort() : value;
 
-/** What writeAdapter writes is what PEFT wrote: same tensors, same config but for the order of lists. */
+/**
+ * Checks that writeAdapter writes the files that PEFT wrote: the same tensors, and the same config except for
+ * the order of lists.
+ */
 function compareFiles(adapter: Adapter, config: Config, family: string, name: string): void {
   const dir = mkdtempSync(join(tmpdir(), 'graft-golden-'));
   try {
@@ -179,7 +188,7 @@ function compareFiles(adapter: Adapter, config: Config, family: string, name: st
   }
 }
 
-// The golden bases have no tokenizer, and ids are all that is compared.
+// The golden bases have no tokenizer. Only ids are compared.
 const ids = {
   eosIds: [],
   decode: (tokens: number[]) => tokens.join(' '),
@@ -241,7 +250,7 @@ describe.each(families)('%s', (family) => {
     try {
       const trained = [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0);
       const footprint = footprintOf(peft && { ...peft, task_type: null }, config);
-      // config.json does not say whether a T5 without scaled outputs has a head of its own
+      // config.json does not state whether a T5 without scaled outputs has its own head
       const isUntold = model.modules.tied().length > outlineOf(config).tied().length;
       const untold = isUntold ? model.vocabSize * model.hiddenSize : 0;
       expect(footprint.trainableParameters).toBe(trained + (peft ? 0 : untold));
@@ -262,12 +271,12 @@ describe.each(families)('%s', (family) => {
     } finally {
       adapter.detach();
     }
-    // without the adapter the base is what it was
+    // without the adapter, the base is unchanged
     compare(measure(model, family, null), values(join(family, 'none', 'golden.safetensors')));
   });
 
   it.each(casesOf(family, TASK).filter((name) => configOf(family, name)))(
-    "%s: PEFT's own file, loaded, gives its logits",
+    "%s: PEFT's file yields its logits",
     (name) => {
       const stored = readAdapter(join(HERE, family, name));
       const adapter = attach(model, stored.peft, RUN, 1);
@@ -285,7 +294,7 @@ describe.each(families)('%s', (family) => {
     },
   );
 
-  it('answers of several adapters are made together as alone', () => {
+  it('generates in one batch of several adapters as alone', () => {
     const names = casesOf(family, TASK).filter(
       (name) => json<Facts>(family, name, 'golden.json').greedy,
     );
@@ -304,7 +313,7 @@ describe.each(families)('%s', (family) => {
       const answers = facts.map((each, run) => generation(model, cache, each, run));
       const [last] = answers.splice(-1);
       stepTogether({ model, tokenizer: ids }, cache, answers);
-      // one comes later: its source is read beside the others' second tokens
+      // one starts later: its source is processed together with the second tokens of the others
       answers.push(last as Generation);
       while (answers.some(({ done }) => !done))
         stepTogether({ model, tokenizer: ids }, cache, answers);

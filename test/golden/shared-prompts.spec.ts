@@ -1,5 +1,6 @@
-// Pairs of answers to one prompt, and sequences of a batch that begin alike, whose rows stand there once, come to what
-// they come to apart: hidden states, and the gradients of a LoRA, for every decoder.
+// Sharing prompts: for every decoder, pairs of answers to one prompt, and sequences of a batch with a common
+// prefix, whose rows are computed once, produce the same hidden states and LoRA gradients as separate
+// sequences.
 import { join } from 'node:path';
 import { backward, indexSelect, mapSafetensors, setThreads, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -24,7 +25,7 @@ import { difference, families, floats, HERE, json, largest } from './golden-case
 beforeAll(() => setThreads(1));
 
 const RUN = 1;
-/** f32, relative to the largest value: other rows beside them, so other orders of sums. */
+/** f32 tolerance, relative to the largest value: other rows in a batch change the order of sums. */
 const TOLERANCE = 1e-5;
 const PROMPT = 12;
 
@@ -34,7 +35,7 @@ const sequence = (prompt: readonly number[], answer: readonly number[]): TokenSe
   first: -100,
 });
 
-/** Ids within the vocabulary, others for each seed. */
+/** Token ids within the vocabulary, different for each seed. */
 const ids = (count: number, seed: number, vocabulary: number): number[] =>
   Array.from({ length: count }, (_, i) => 3 + ((seed * 31 + i * 17) % (vocabulary - 4)));
 
@@ -52,7 +53,10 @@ const LORA = { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: 'all-line
 const PROMPT_TUNING = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 };
 const PREFIX_TUNING = { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 };
 
-/** Hidden states of what rows are told of, and the gradients of an adapter by which every number of theirs is told apart. */
+/**
+ * Hidden states of the rows that a batch returns, and adapter gradients of a sum with a different weight for
+ * each value.
+ */
 function measured(
   model: Model,
   packed: (model: Model) => readonly [DecoderBatch, readonly number[]],
@@ -90,7 +94,7 @@ function open(family: string): { model: Model; close: () => void } {
   return { model, close };
 }
 
-/** Row by row of the sequences: where it stands in a batch in which they go on from what they share. */
+/** Position of each row of the sequences in a batch in which they share a prefix. */
 function rowsIn({ batch }: PackedSequences, sequences: readonly TokenSequence[]): number[] {
   const [start, ...rest] = batch.decoder.sequences;
   const from = rest.length === sequences.length ? (start?.length ?? 0) : 0;
@@ -116,7 +120,7 @@ it.each(families)('%s', (family) => {
     const apart = packBatch([{ run: RUN, examples: sequences }]).batch;
     const { batch, answers } = packPairs(model, [{ run: RUN, pairs }]);
     const rows = apart.decoder.positions.length;
-    // of LongRoPE's models, sequences of other lengths are rotated otherwise
+    // models with LongRoPE rotate long sequences with other frequencies
     const isLong = Math.max(...sequences.map(({ tokens }) => tokens.length)) > model.alikePositions;
     expect(rows - batch.decoder.positions.length).toBe(isLong ? 0 : 2 * PROMPT);
     const wanted = measured(model, () => [apart, [...Array(rows).keys()]]);
@@ -127,7 +131,7 @@ it.each(families)('%s', (family) => {
     const examples = pairs[0] as [TokenSequence, TokenSequence];
     const each = packBatch([{ run: RUN, examples }]);
     const all = [...each.labels.keys()];
-    // layers that convolve have no keys to put a prefix before
+    // convolution layers have no keys to prepend a prefix to
     const prefixed = model.attendsThroughout ? [PREFIX_TUNING] : [];
     for (const peft of [LORA, PROMPT_TUNING, ...prefixed]) {
       const apartly = measured(model, () => [each.batch, all], peft);
@@ -136,7 +140,7 @@ it.each(families)('%s', (family) => {
         () => {
           const shared = packShared(model, [{ run: RUN, examples }]);
           const places = rowsIn(shared, examples);
-          // the prompt's last row learns the answer's first token
+          // the last row of the prompt predicts the first token of the answer, so it is not shared
           expect(each.labels.length - shared.labels.length).toBe(isLong ? 0 : PROMPT - 1);
           expect(places.map((row) => shared.labels[row])).toEqual([...each.labels]);
           return [shared.batch, places];
@@ -150,7 +154,7 @@ it.each(families)('%s', (family) => {
   }
 });
 
-it('shares nothing that is learnt, of other tasks, of few tokens, of one sequence or behind learnt virtual tokens', () => {
+it('does not share trained tokens, other tasks, few tokens, single sequences or tokens after trained virtual tokens', () => {
   const { model, close } = open(families[0] as string);
   try {
     const [a, b] = pairsOf(model.vocabSize)[0] as [TokenSequence, TokenSequence];
@@ -173,7 +177,7 @@ it('shares nothing that is learnt, of other tasks, of few tokens, of one sequenc
       seed: 3,
     });
     expect(saved(a, b)).toBe(PROMPT - 1);
-    // a virtual token tells it
+    // a virtual token predicts the first token
     expect(saved({ ...a, first: 3 }, b)).toBe(0);
     const { inputs } = model.modules;
     inputs.attach(RUN, { ...inputs.of(RUN)!, learnt: [{ row: 1, label: 3, weight: 1 }] });
@@ -184,7 +188,7 @@ it('shares nothing that is learnt, of other tasks, of few tokens, of one sequenc
   }
 });
 
-it('counts what is learnt once an example, and leaves each its rows where these are looked at', () => {
+it('counts the target tokens of each example, and shares no rows if per-example losses are needed', () => {
   const { model, close } = open(families[0] as string);
   const adapter = attachMethod(model, LORA as unknown as PeftConfig, { run: RUN, seed: 3 });
   try {

@@ -1,5 +1,5 @@
-// Adapters on SigLIP's tower for pictures, beside what PEFT's class has of the same names: the tower for texts, and a
-// linear inside the attention of the pooling head.
+// Adapters on SigLIP's vision tower. PEFT's class also has a text tower and a linear layer in the attention
+// of the pooling head, whose modules have the same names.
 import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const config = json<HfConfig>(FAMILY, 'base', 'config.json');
 
 beforeAll(() => setThreads(1));
 
-/** The folder of an adapter as it starts. */
+/** Writes an initialized adapter and returns its folder. */
 function written(
   peft: { readonly peft_type: string; readonly [field: string]: unknown },
   task = 'image_feature_extraction',
@@ -50,7 +50,7 @@ it.each<[readonly string[] | string, readonly string[]]>([
   ],
   ['.*(q_proj|fc1)', ['self_attn.q_proj', 'mlp.fc1']],
   [['out_proj'], ['self_attn.out_proj']],
-])('names whole paths for %j, so that PEFT adapts nothing else', (target_modules, ends) => {
+])('writes full paths for %j, so that PEFT adapts nothing else', (target_modules, ends) => {
   const dir = written({ peft_type: 'LORA', r: 2, target_modules });
   const text = readFileSync(join(dir, 'adapter_config.json'), 'utf8');
   const { target_modules: names } = JSON.parse(text) as { target_modules: readonly string[] };
@@ -61,7 +61,7 @@ it.each<[readonly string[] | string, readonly string[]]>([
   expect(names.some((name) => name.endsWith(ends[0]!))).toBe(true);
 });
 
-it('keeps names in a class for labels, which has no tower for texts, but for out_proj', () => {
+it('keeps names for the classifier class, which has no text tower, except for out_proj', () => {
   const named = (target_modules: readonly string[]): readonly string[] => {
     const dir = written({ peft_type: 'LORA', r: 2, target_modules }, 'image_cls');
     const text = readFileSync(join(dir, 'adapter_config.json'), 'utf8');
@@ -71,7 +71,7 @@ it('keeps names in a class for labels, which has no tower for texts, but for out
   expect(named(['out_proj']).every((name) => name.includes('.encoder.'))).toBe(true);
 });
 
-it('names feed-forward modules as it names targets', () => {
+it('writes feedforward_modules like target modules', () => {
   const dir = written({
     peft_type: 'IA3',
     target_modules: ['k_proj', 'fc2'],
@@ -84,7 +84,7 @@ it('names feed-forward modules as it names targets', () => {
   expect(inner!.length).toBeGreaterThan(0);
 });
 
-it("reads an adapter of PEFT's that has parts on those, without them", () => {
+it("reads an adapter of PEFT's with tensors for the other modules, without them", () => {
   const dir = written({ peft_type: 'LORA', r: 2, target_modules: ['q_proj', 'out_proj'] });
   const path = join(dir, 'adapter_model.safetensors');
   const read = (): string[] => {

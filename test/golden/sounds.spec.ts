@@ -1,15 +1,15 @@
-// What the bases of labelled sounds read; their numbers are heads.spec.ts's.
+// Loads audio classification bases. heads.spec.ts compares their values.
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { buildModel, type HfConfig } from '@graft/peft-core';
 import { expect, it } from 'vitest';
 import { familiesOf, HERE, json } from './golden-case.js';
 
-it.each(familiesOf('audio_cls'))('%s reads sounds, and refuses what is none', (family) => {
+it.each(familiesOf('audio_cls'))('%s accepts audio, and rejects other input', (family) => {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
   const config = json<HfConfig>(family, 'base', 'config.json');
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
-  // of files that have a decoder, too, all is read: other tasks write with it
+  // bases with a decoder load it as well, because other tasks generate text with it
   const vocabulary = family === 'whisper-audio' ? config['vocab_size'] : 0;
   expect([model.inputKind, model.vocabSize]).toEqual(['audio', vocabulary]);
   expect(() => model.inputRows([1, 5, 5])).toThrow(

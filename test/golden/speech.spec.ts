@@ -1,5 +1,6 @@
-// Models of sounds that write text: hidden states of both stacks, logits, loss, gradients, merged weights, files and twenty
-// steps of every golden case equal those of transformers and PEFT. Measured as golden.spec.ts does.
+// Models that transcribe audio: hidden states of both stacks, logits, loss, gradients, merged weights, files
+// and twenty steps of every golden case equal those of Transformers and PEFT. Same measure as in
+// golden.spec.ts.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -36,11 +37,17 @@ import { learnt, SPOKEN, type Options, type Spoken } from './spoken.js';
 import { worst, type Trajectory } from './steps.js';
 
 const RUN = 3;
-/** Largest difference over largest value; f32 is up to 1.5e-5 from double here (gradients). */
+/**
+ * Tolerance: largest difference divided by largest value. The error of f32 against f64 is up to 1.5e-5 here
+ * (gradients).
+ */
 const F32 = 1e-4;
-/** A gradient that is zero but for rounding has no scale of its own: it is compared with the case's largest. */
+/**
+ * Gradients that are zero except for rounding have no scale of their own. They are compared with the largest
+ * gradient of the case.
+ */
 const SCALE_FLOOR = 1e-3;
-/** Relative; see trajectory.spec.ts. */
+/** Relative tolerances; see trajectory.spec.ts. */
 const [LOSS, NORM, FINAL] = [2e-5, 2e-4, 1e-3];
 
 type Config = { readonly peft_type: string; readonly [field: string]: unknown };
@@ -127,7 +134,9 @@ function compare(
 const listed = (value: unknown): unknown =>
   Array.isArray(value) ? [...new Set(value as unknown[])].sort() : value;
 
-/** What is written is what PEFT wrote: same tensors, same config but for the order of lists. */
+/**
+ * Checks that the files equal PEFT's: the same tensors, and the same config except for the order of lists.
+ */
 function compareFiles(
   adapter: Adapter,
   peft: Config,
@@ -161,7 +170,7 @@ function compareFiles(
 
 beforeAll(() => setThreads(1));
 
-it('has goldens of every task, of the bare base and of letters of its own', () => {
+it('has goldens of every task, the bare base and custom vocabularies', () => {
   expect(new Set(pairs.map(([of]) => of))).toEqual(new Set(Object.keys(SPOKEN)));
   const all = pairs.flatMap(([of, family]) => casesOf(family, of).map((name) => `${family}/${name}`)); // prettier-ignore
   for (const one of [
@@ -211,7 +220,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
   const logitsOf = (on: Model, name: string): Float32Array =>
     tidy(() => floats(SPOKEN[of]!.made(on, RUN, batch, given(name).options).logits));
 
-  it('hears sounds, and refuses what is none', () => {
+  it('accepts audio, and rejects other input', () => {
     expect(model.inputKind).toBe('audio');
     expect(model.inputRows(batch[0]!.size)).toBeGreaterThan(1);
     expect(() => model.inputRows([6, 4])).toThrow(
@@ -245,7 +254,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
   });
 
   it.each(trained.filter((name) => configOf(family, name)))(
-    "%s: PEFT's own file, loaded, gives its logits",
+    "%s: PEFT's file yields its logits",
     (name) => {
       const stored = readAdapter(join(HERE, family, name));
       const adapter = attach(given(name), stored.peft as Config, 1);

@@ -1,4 +1,4 @@
-// The tasks that write what is said in sounds: their golden records as examples, and what a model makes of them.
+// Tasks that transcribe audio: golden records as examples, and the outputs of a model.
 import { crossEntropy, ctcLoss, logSoftmax, narrow, tensor, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import {
@@ -17,7 +17,7 @@ import { pixels, type Picture } from './pictures.js';
 export type Spoken = Pick<Picture, 'picture' | 'size'> & { readonly target: readonly number[] };
 export type Options = Readonly<Record<string, unknown>>;
 
-/** What is compared: last hidden states by the name of their stack, logits, and the loss in transformers' words. */
+/** Compared outputs: last hidden states by stack, logits, and the loss as Transformers defines it. */
 export interface Made {
   readonly hidden: ReadonlyMap<string, Tensor>;
   readonly logits: Tensor;
@@ -26,7 +26,7 @@ export interface Made {
 
 interface SpokenTask {
   made(model: Model, run: number, batch: readonly Spoken[], options: Options): Made;
-  /** What its examples have beside a sound and its target. */
+  /** Fields of an example in addition to the audio clip and the target. */
   more(rows: number, length: number, model: Model, options: Options): Partial<Example> & object;
 }
 
@@ -55,11 +55,11 @@ const heardRows = (model: Model, run: number, batch: readonly Spoken[]): PackedR
 const wantedOf = (target: readonly number[]): Tensor =>
   tensor(BigInt64Array.from(target, BigInt), [target.length]);
 
-/** Of letters of its own the last token is the blank. */
+/** CTC options. In a run's own vocabulary, the last token is the blank. */
 const ctcOf = (model: Model, { letters }: Options) =>
   letters ? { blank: (letters as string[]).length + 1, zeroInfinity: false } : model.ctc!;
 
-/** Of a base that has no texts of its own, or the run's own. */
+/** Vocabulary of the run, or that of the golden bases, which have no text files. */
 function lettersOf(model: Model, options: Options): Processor['letters'] {
   if (options['letters']) return tokenizerOf(options as never, new Processor({}));
   const letters = ['<pad>', '|', ...'abcdefghi'];
@@ -71,7 +71,7 @@ function lettersOf(model: Model, options: Options): Processor['letters'] {
 
 export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
   speech_seq_2_seq: {
-    /** The decoder reads the start token and the target but its last. */
+    /** The decoder's inputs are the start token and the target without its last token. */
     made(model, run, batch) {
       const ctx = context(run);
       const targets = batch.map(({ target }) => target);
@@ -124,7 +124,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
   },
 };
 
-/** The task's own loss of a batch, with its gradients where they are wanted. */
+/** Loss of a batch, computed by the task, with gradients if requested. */
 export function learnt(
   name: string,
   model: Model,

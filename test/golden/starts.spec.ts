@@ -1,6 +1,6 @@
-// LoRA's starts that look at data, or pack weights (starts/, by stems/starts.py): what they find, what the adapter then
-// is, and twenty steps of it, equal PEFT's. Where a decomposition leaves the sign of its vectors open, a row of A and its
-// column of B are compared with PEFT's sign, which is one for both.
+// LoRA's data-driven and quantized initializations (starts/, written by stems/starts.py): their statistics,
+// the resulting adapter, and twenty steps equal PEFT's. If a decomposition does not determine the sign of its
+// vectors, a row of A and its column of B are compared with PEFT's sign, which is the same for both.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -37,9 +37,12 @@ import { difference, example, floats, HERE, json, largest, ourName } from './gol
 import { RUN, train, worst, type HfSequence, type Trajectory } from './steps.js';
 
 const F32 = 1e-4;
-/** Of gradients: seen on AMD's Zen 4, 1.03e-4 of one of lora-ga-turns (k_proj's lora_B); elsewhere below 1e-4. */
+/**
+ * Tolerance of gradients. Measured on AMD Zen 4: 1.03e-4 for one of lora-ga-turns (k_proj's lora_B);
+ * elsewhere below 1e-4.
+ */
 const GRADIENTS = 1.5e-4;
-/** Twenty steps carry rounding on. */
+/** Tolerance after twenty steps, which accumulate rounding. */
 const TRAINED = 1e-3;
 
 type Config = { readonly peft_type: string; readonly [field: string]: unknown };
@@ -50,7 +53,7 @@ const cases = readdirSync(join(HERE, 'starts')).sort();
 const trajectoryOf = (name: string) =>
   json<Trajectory & { readonly family: string }>('starts', name, 'trajectory.json');
 
-/** Tensors of a golden whose names begin so. */
+/** Tensors of a golden whose names start with `begins`. */
 const part = (all: NamedTensors, begins: string): Map<string, Tensor> =>
   new Map(
     [...all]
@@ -58,14 +61,14 @@ const part = (all: NamedTensors, begins: string): Map<string, Tensor> =>
       .map(([name, tensor]) => [ourName(name.slice(begins.length)), tensor]),
   );
 
-/** Largest difference over the largest value. */
+/** Largest difference divided by the largest value. */
 function far(ours: Tensor, theirs: Tensor): number {
   const [a, b] = [floats(ours), floats(theirs)];
   expect(a.length).toBe(b.length);
   return difference(a, b) / Math.max(largest(b), 1e-12);
 }
 
-/** By how much each is off; `isSigned`: the sign too. */
+/** Relative differences by name. `isSigned` compares the sign, too. */
 function apart(ours: NamedTensors, theirs: NamedTensors, isSigned: boolean): Map<string, number> {
   expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort());
   return new Map(
@@ -79,13 +82,13 @@ function apart(ours: NamedTensors, theirs: NamedTensors, isSigned: boolean): Map
   );
 }
 
-/** Of each row of A whether PEFT's points the same way, [r]. */
+/** Signs [r] that turn the rows of A to those of PEFT: -1 where they point in opposite directions. */
 function signsOf(ours: NamedTensors, theirs: NamedTensors, key: string): Float32Array {
   const both = mul(ours.get(key) as Tensor, theirs.get(key) as Tensor);
   return floats(sum(both, 1)).map((product) => (product < 0 ? -1 : 1));
 }
 
-/** The rows of A, or the columns of B, with these signs. */
+/** Rows of A, or columns of B, multiplied by these signs. */
 const turnedAs = (factor: Tensor, isA: boolean, signs: Float32Array): Tensor =>
   mul(factor, tensor(signs, isA ? [signs.length, 1] : [1, signs.length]));
 
@@ -139,7 +142,7 @@ describe.each(cases)('%s', (name) => {
       part(golden, 'start.').forEach((value, key) => copy_(parameters.get(key) as Tensor, value)),
     );
 
-  it('begins as in PEFT', () => {
+  it('initializes as PEFT does', () => {
     const adapter = attach();
     noGrad(() =>
       tidy(() => {
@@ -180,7 +183,7 @@ describe.each(cases)('%s', (name) => {
     adapter.detach();
   });
 
-  it('learns as in PEFT, and writes its file', () => {
+  it('trains as PEFT does, and writes the same file', () => {
     const adapter = attach();
     begin(adapter);
     const trajectory = trajectoryOf(name);
@@ -203,7 +206,7 @@ describe.each(cases)('%s', (name) => {
     adapter.detach();
   });
 
-  it('is read from PEFT’s file as what it learnt', () => {
+  it('loads PEFT’s file with the trained values', () => {
     const theirs = readAdapter(join(HERE, 'starts', name));
     const adapter = attachMethod(model, theirs.peft, { run: RUN, seed: 9 });
     adapter.load(theirs.tensors);
@@ -214,7 +217,8 @@ describe.each(cases)('%s', (name) => {
       grad_norms: [0],
       losses,
     };
-    // the file is of after the last step: its loss on the first batch is below what it began with
+    // the file contains the adapter after the last step, so its loss on the first batch is lower than at the
+    // start
     const [loss] = train(model, adapter, batches, again, 1e9, theirs.peft as Config).losses;
     expect(loss).toBeLessThan(losses[0] as number);
     tidy(() => {

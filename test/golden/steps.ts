@@ -1,5 +1,5 @@
-// The optimiser steps of a golden trajectory, taken by Graft's own loss, clipping and AdamW, at the rates of the
-// reference: its warm-up begins at 0, Graft's above it (schedule.spec.ts compares the rest).
+// Optimizer steps of a golden trajectory with Graft's loss, clipping and AdamW, at the learning rates of the
+// reference. Its warm-up starts at 0, Graft's above 0 (schedule.spec.ts compares the rest).
 import {
   decaysIn,
   makeOptimizer,
@@ -14,7 +14,7 @@ import {
 import { tidy } from '@graft/kernels';
 import { isAllTier } from '../tier.js';
 
-/** The id under which the trajectory's adapter is attached. */
+/** Run id of the trajectory's adapter. */
 export const RUN = 1;
 
 export interface Trajectory {
@@ -31,7 +31,7 @@ export interface Trajectory {
   readonly losses: readonly number[];
   readonly grad_norms: readonly number[];
   readonly learning_rates: readonly number[];
-  /** Whether dropout and the like act; left out, they do. */
+  /** Whether dropout and similar operations are active. Default: true. */
   readonly training?: boolean;
 }
 
@@ -40,10 +40,10 @@ export interface HfSequence {
   readonly labels: readonly number[];
 }
 
-/** Unshifted labels → targets of the next token. @param i in its batch */
+/** Converts unshifted labels to next-token targets. @param i index in the batch */
 export function example({ tokens, labels }: HfSequence, i = 0): TokenSequence {
   return {
-    // of adapters with prompts by task: in turn, of three (measure.py)
+    // for adapters with a prompt per task: cycles through three tasks (measure.py)
     taskId: i % 3,
     tokens: Int32Array.from(tokens),
     labels: Int32Array.from([...labels.slice(1), -100]),
@@ -51,7 +51,7 @@ export function example({ tokens, labels }: HfSequence, i = 0): TokenSequence {
   };
 }
 
-/** Losses and gradient norms, step by step. @param budget most tokens of a forward */
+/** Losses and gradient norms of each step. @param budget maximum number of tokens per forward pass */
 export function train(
   model: Model,
   adapter: Adapter,
@@ -67,7 +67,7 @@ export function train(
     ...settings,
     peft,
   } as const;
-  // PEFT's own optimisers decay what Graft decays, one group all
+  // PEFT's own optimizers decay the same parameters as Graft; one parameter group decays all
   const decays = spec.loraplus_lr_ratio === null ? () => true : decaysIn(model.modules.norms());
   const optimizer = makeOptimizer(adapter.parameters, spec, { decays });
   const losses: number[] = [];
@@ -92,11 +92,11 @@ export function train(
         const ctx = { training, runs: new Map([[RUN, { seed: 0, step }]]) };
         const { decoder } = model.forward(packed.batch, ctx);
         const sums = packedLoss(model, decoder, packed, ctx, new Map([[RUN, 1 / wanted]])).get(RUN);
-        // PEFT's loss has both in itself
+        // PEFT's loss includes the auxiliary loss
         loss += (sums?.loss ?? 0) + (sums?.taught ?? 0);
       });
     }
-    // PEFT's loss has it in itself
+    // PEFT's loss includes the penalty
     const penalty = tidy(() => {
       const own = adapter.penalty?.();
       own?.backward();
@@ -111,8 +111,8 @@ export function train(
 }
 
 /**
- * The cases of a base whose steps are also taken in several forwards: in the default tier the first of each method. What
- * differs between cases of one method is compared with the reference in steps that are taken whole.
+ * Cases of a base whose steps are also split into micro-batches. In the default tier, the first case of each
+ * method. Differences between cases of one method are compared with the reference in unsplit steps.
  */
 export const splitCases = (
   cases: readonly string[],

@@ -1,7 +1,10 @@
 import { add, copy_, counterNormal, mul, noGrad, tidy } from '@graft/kernels';
 import type { Adapter } from '@graft/peft-core';
 
-/** Away from where the method begins: a parameter beside a zero would get no gradient. */
+/**
+ * Perturbs parameters from their initialization, because a parameter multiplied by a zero would get no
+ * gradient.
+ */
 export function stir({ parameters }: Adapter): void {
   noGrad(() =>
     tidy(() => {

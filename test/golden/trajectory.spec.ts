@@ -1,6 +1,7 @@
-// Twenty AdamW steps from each golden adapter's initial state must give the losses and gradient norms that
-// transformers and PEFT gave: forward, loss, backward, clipping and update of every method, at their rates. And the
-// same when a step is split into forwards of a few tokens: every method on llama, every base with all that it has.
+// Twenty AdamW steps from each golden adapter's initial state produce the losses and gradient norms of
+// Transformers and PEFT: forward pass, loss, backward pass, clipping and update of every method, at the same
+// learning rates. Also with steps split into micro-batches of a few tokens: every method on llama, and every
+// base with all its cases.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachMethod, buildModel, rateAt, type Adapter, type Model } from '@graft/peft-core';
@@ -18,23 +19,27 @@ import {
   type Trajectory,
 } from './steps.js';
 
-/** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). Seen: 9e-6. */
+/** Relative tolerance. f32 moves the reference's losses by up to 4e-7 from f64. Measured: 9e-6. */
 const LOSS_TOLERANCE = 2e-5;
-/** Twenty steps at a large rate carry rounding on. Seen: 6.3e-5, llama3's full fine-tuning on plain processors. */
+/**
+ * Relative tolerance. Twenty steps at a large learning rate accumulate rounding. Measured: 6.3e-5, full
+ * fine-tuning of llama3 with GRAFT_ISA=generic.
+ */
 const NORM_TOLERANCE = 2e-4;
-/** By method, where twenty steps amplify rounding more than that. */
+/** Tolerances of methods whose steps amplify rounding more than that. */
 const NORM_TOLERANCES: Readonly<Record<string, number>> = {
-  // Its directions are those that LAPACK finds in f32 (golden.spec.ts). Seen: 4.3e-4, on a Xeon with AMX.
+  // Its directions are singular vectors computed by LAPACK in f32 (golden.spec.ts). Measured: 4.3e-4 on a
+  // Xeon with AMX.
   PSOFT: 1e-3,
-  // Steps 15 and 18 amplify the rounding of the steps before. Seen there: 4e-5 with AVX-512, 1.0e-4 with AVX2 and
-  // 2.5e-4 without either; 2e-5 at most before step 14.
+  // Steps 15 and 18 amplify the rounding of previous steps. Measured there: 4e-5 with AVX-512, 1.0e-4 with
+  // AVX2 and 2.5e-4 without either; at most 2e-5 before step 14.
   DEFT: 5e-4,
 };
-/** Of the largest value of a tensor. */
+/** Tolerance relative to the largest value of a tensor. */
 const FINAL_TOLERANCE = 1e-3;
 /**
- * Where f32 is this far from double, final values are noise that AdamW turned into whole steps: gradients of key biases
- * are zero but for rounding (README.md).
+ * If f32 differs from f64 by this much, final values are noise that AdamW turned into full steps: gradients
+ * of key biases are zero except for rounding (README.md).
  */
 const FINAL_NOISE = 3e-4;
 

@@ -1,4 +1,5 @@
-// Trainer's weight decay: which parameters of each base it leaves alone, and that a run does.
+// Weight decay as in Trainer of Transformers: the excluded parameters of each base, and their exclusion in a
+// run.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,10 +9,13 @@ import { adapterOf, mediaSpec, train } from '../pack/media-runs.js';
 import { writeTinyBase } from '../tiny-base.js';
 import { baseConfig, bases, json } from './golden-case.js';
 
-/** Parameters that are no biases, without the numbers of layers and, of bare models, what holds them. */
+/**
+ * Parameters without weight decay other than biases. Names have no layer numbers, and for models without a
+ * head no prefix.
+ */
 const UNDECAYED = json<Readonly<Record<string, readonly string[]>>>('weight-decay.json');
 
-it.each(bases)('of %s is that of transformers', (family) => {
+it.each(bases)('of %s equals that of Transformers', (family) => {
   const outline = outlineOf(baseConfig(family) as unknown as HfConfig);
   const decays = decaysIn(outline.norms());
   const modules = [...outline.linears(), ...outline.norms(), ...outline.embeddings()];
@@ -26,7 +30,7 @@ it.each(bases)('of %s is that of transformers', (family) => {
   expect(names.some(isSpared)).toBe(true);
 });
 
-it('leaves norms alone in a run, whatever their names', () => {
+it('excludes norms in a run, whatever their names', () => {
   const dir = mkdtempSync(join(tmpdir(), 'graft-decay-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const folder = writeTinyBase(join(dir, 'base'), 'mpt');
