@@ -73,7 +73,7 @@ it('fails only the run whose forward pass exceeds its reserved memory', () => {
     code: 'oom_host',
     param: 'hyperparameters.batch_size',
     message: expect.stringMatching(
-      /^the run's own work has taken \d+ MB of memory, and 1\d\d MB are left of what is reserved for it; /,
+      /^the run has used \d+ MB of memory, but only 1\d\d MB of its reservation were left; /,
     ) as string,
   });
   const alone = open('short');

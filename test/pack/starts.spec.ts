@@ -137,7 +137,7 @@ describe.each([
     }
     expect(bytesOf(facts)).toEqual(undisturbed);
     expect(phases.find((phase) => phase.startsWith('preparing'))).toMatch(
-      /^preparing: Looking at the training data for the adapter's start: (batch \d+|\d+ of \d+ batches)$/,
+      /^preparing: Reading the training data to initialize the adapter: (batch \d+|\d+ of \d+ batches)$/,
     );
     expect(bytesOf(train(made))).toEqual(bytesOf(whole()));
   });

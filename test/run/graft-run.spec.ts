@@ -104,7 +104,7 @@ it('prints the plan and the truncated examples first', () => {
   const { stderr, status } = run(job('cut', changes), 'cut');
   expect(status).toBe(0);
   expect(stderr).toMatch(/21 examples · 3 epochs · 2 steps · [\d.]+ of 24.7 k parameters\n/);
-  expect(stderr).toMatch(/1 example of the training_file cut at 100 tokens: line 2\n/);
+  expect(stderr).toMatch(/1 example of the training_file truncated to 100 tokens: line 2\n/);
 });
 
 it('warns if a run diverges', () => {

@@ -58,9 +58,7 @@ it('runs between the turns of others, and stops on request', async () => {
     trainer.send({ type: 'load', ...load, quantization: null });
     start('looking', ENDLESS);
     const phase = await next('phase', (fact) => fact.code === 'preparing');
-    expect(phase.message).toMatch(
-      /^Looking at the training data for the adapter's start: batch \d/,
-    );
+    expect(phase.message).toMatch(/^Reading the training data to initialize the adapter: batch \d/);
     start('beside', {});
     await next('finished', of('beside'));
     // it was still initializing meanwhile

@@ -45,7 +45,7 @@ it('is rejected with its field if the pool has workers, all of which are too sma
     code: 'invalid_value',
     param: 'peft.r',
     message: expect.stringMatching(
-      /^the run needs about 109 MB of memory beside its base .*, and the largest worker of pool small has 52 MB at most; lower peft\.r or name fewer peft\.target_modules$/,
+      /^the run needs about 109 MB of memory in addition to its base .*, but the largest worker of pool small has at most 52 MB; lower peft\.r or list fewer peft\.target_modules$/,
     ) as string,
   });
   await join('large', 4e9);

@@ -115,7 +115,7 @@ describe('a run that is too large for its worker', () => {
       code: 'no_memory',
       param: 'peft.r',
       message: expect.stringMatching(
-        /MB of memory beside its base .*; lower peft\.r or name fewer peft\.target_modules$/,
+        /MB of memory in addition to its base .*; lower peft\.r or list fewer peft\.target_modules$/,
       ) as string,
     });
     await until('the valid run', () => scene.plane.fact('finished', 'good'), 60_000);

@@ -60,7 +60,7 @@ it('rejects a run that never fits by name, without affecting the other run', asy
     code: 'no_memory',
     param: 'peft',
     message: expect.stringMatching(
-      /^the run needs about 20\.0 GB of memory beside its base .* this worker has 2\.7 GB at most; /,
+      /^the run needs about 20\.0 GB of memory in addition to its base .* this worker has at most 2\.7 GB; /,
     ) as string,
   });
   await until('the good one to finish', () => scene.plane.fact('finished', 'good'));

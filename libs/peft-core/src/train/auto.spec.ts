@@ -20,7 +20,7 @@ it.each([
   expect(planned(records)).toEqual(expected);
 });
 
-it('gives small data steps enough, by smaller batches before more passes', () => {
+it('gives small data at least 100 steps: smaller batches first, then more epochs', () => {
   let before = 0;
   for (let records = 4; records < 3_000; records++) {
     const { batchSize, epochs, steps } = planned(records);
@@ -33,7 +33,7 @@ it('gives small data steps enough, by smaller batches before more passes', () =>
   expect(planned(1)).toEqual({ batchSize: 1, epochs: 25, steps: 25 });
 });
 
-it('counts with what was given', () => {
+it('uses the given batch size, epochs and accumulation', () => {
   expect(planned(12, { batchSize: 4 })).toMatchObject({ batchSize: 4, epochs: 25, steps: 75 });
   expect(planned(12, { epochs: 2 })).toMatchObject({ batchSize: 1, epochs: 2 });
   expect(planned(400, { epochs: 1 })).toMatchObject({ batchSize: 4, epochs: 1, steps: 100 });

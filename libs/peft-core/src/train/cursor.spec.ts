@@ -11,7 +11,7 @@ const spec = (fields: Partial<Spec>): Spec =>
     ...fields,
   }) as Spec;
 
-it('visits every example once an epoch, the last step taking what is left', () => {
+it('visits every example once per epoch; the last step takes the rest', () => {
   const each = spec({});
   expect(totalSteps(each, 21)).toBe(9);
   const epochs = Array.from({ length: 9 }, (_, step) => cursorAt(each, 21, step));
@@ -24,7 +24,7 @@ it('visits every example once an epoch, the last step taking what is left', () =
   expect(epochs.reduce((sum, { from, to }) => sum + to - from, 0)).toBe(63);
 });
 
-it('stops at max_steps, but never after the epochs', () => {
+it('stops at max_steps or after the epochs, whichever is first', () => {
   expect(totalSteps(spec({ max_steps: 5 }), 21)).toBe(5);
   expect(totalSteps(spec({ max_steps: 50 }), 21)).toBe(9);
 });

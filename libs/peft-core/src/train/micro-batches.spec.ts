@@ -10,7 +10,7 @@ const cut = (budget: number, ...lengths: number[]) =>
     return examples.map((example) => example.rows);
   });
 
-it('keeps order, stays within the budget and makes even pieces', () => {
+it('keeps the order, stays within the budget and makes batches of similar size', () => {
   expect(cut(100, 30, 30, 30, 30, 30)).toEqual([
     [30, 30, 30],
     [30, 30],
@@ -21,15 +21,15 @@ it('keeps order, stays within the budget and makes even pieces', () => {
   ]);
 });
 
-it('lets an example that is longer than the budget go alone', () => {
+it('puts an example that is longer than the budget into its own batch', () => {
   expect(cut(100, 10, 500, 10)).toEqual([[10], [500], [10]]);
 });
 
-it('has nothing to do without examples', () => {
+it('returns no batches without examples', () => {
   expect(cut(100)).toEqual([]);
 });
 
-it('leaves batches whole where their examples are learnt from each other', () => {
+it('does not split batches whose examples are contrasted with each other', () => {
   const examples = [5, 900, 3000, 7, 1].map((rows) => ({ rows }));
   expect(wholeBatches(examples, 2)).toEqual([
     { examples: examples.slice(0, 2), rows: 905 },

@@ -75,7 +75,7 @@ function* look(
     if (!again && done % samples.length === 0) observer.round?.();
     const progress = observer.progress ?? done / samples.length;
     const which = goesRound ? `batch ${done}` : `${done} of ${samples.length} batches`;
-    tell(`Looking at the training data for the adapter's start: ${which}`, progress);
+    tell(`Reading the training data to initialize the adapter: ${which}`, progress);
     yield;
     if (goesRound ? progress >= 1 && done > 0 : done === samples.length) return;
   }

@@ -97,5 +97,5 @@ function variedBy({ task: { varied }, spec }: ResolvedRun): RunDataParts['varied
 
 function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {
   const most = maxSeqLen.toLocaleString('en');
-  return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} cut at ${most} tokens: ${linesInWords(lines)}`;
+  return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} truncated to ${most} tokens: ${linesInWords(lines)}`;
 }

@@ -33,7 +33,7 @@ const spec = (gradient_checkpointing: boolean): Spec =>
     gradient_checkpointing,
   });
 
-it('counts what goes into layers, and one layer with its gradients, where they are computed once more', () => {
+it('counts the inputs of all layers and one layer with its gradients with gradient checkpointing', () => {
   const [kept, recomputed] = [false, true].map((on) => runBytes(spec(on), CONFIG, SIZES));
   const logits = 256 * 32_000 * 10;
   const inputs = 2048 * 22 * 2048 * 2;
@@ -42,14 +42,14 @@ it('counts what goes into layers, and one layer with its gradients, where they a
   expect(recomputed!.state).toBe(kept!.state);
 });
 
-it('counts an evaluation of longer inputs than any step has by one layer, either way', () => {
+it('counts one layer for an evaluation that is longer than any step, with and without checkpointing', () => {
   const sizes = { ...SIZES, rows: 8, evaluatedRows: 2048 };
   const [kept, recomputed] = [false, true].map((on) => runBytes(spec(on), CONFIG, sizes));
   const inputs = 8 * 22 * 2048 * 2;
   expect(recomputed!.activations).toBeCloseTo(kept!.activations + inputs, 0);
 });
 
-it('tells a run that fits nowhere for its activations of gradient_checkpointing, unless it has that', () => {
+it('advises gradient_checkpointing if activations are too large, unless it is on', () => {
   const of = (on: boolean) => {
     const bytes = runBytes(spec(on), CONFIG, { ...SIZES, rows: on ? 80_000 : 8192 });
     expect(bytes.activations).toBeGreaterThan(bytes.state);
@@ -64,11 +64,13 @@ it('tells a run that fits nowhere for its activations of gradient_checkpointing,
   });
   expect(of(true)).toMatchObject({
     param: 'graft.max_seq_len',
-    message: expect.stringMatching(/at most; lower graft\.max_seq_len or hyper/) as string,
+    message: expect.stringMatching(
+      /has at most \S+ GB; lower graft\.max_seq_len or hyper/,
+    ) as string,
   });
 });
 
-it('tells none of it that it spares nothing: where the start keeps all, or nothing but reading sounds takes so much', () => {
+it('does not advise gradient_checkpointing if it saves nothing: LoRA-GA, or a large audio front end', () => {
   const start: Spec = {
     ...spec(false),
     peft: {
@@ -89,7 +91,7 @@ it('tells none of it that it spares nothing: where the start keeps all, or nothi
   expect(runBytes(heard, SOUNDS, { ...sizes, longest: 500 }).spared).toBeGreaterThan(0);
 });
 
-it('counts keys and values of all answers, where they take more than a step', () => {
+it('counts the keys and values of all answers if they need more than a step', () => {
   const answers = answerSizes(spec(false), CONFIG, [1000, 3000], 0);
   expect(answers).toEqual({ rows: 128, bytes: (4000 + 2 * 64) * 22 * 2 * 4 * 64 * 2 });
   const sizes = { ...SIZES, rows: 8 };
@@ -112,7 +114,7 @@ it('counts keys and values of all answers, where they take more than a step', ()
   });
 });
 
-it('tells a run that fits nowhere for its answers of sample_prompts, and none that steps keep out', () => {
+it('advises fewer sample_prompts only if the answers need the most memory', () => {
   const answers = answerSizes(spec(false), CONFIG, [60_000, 60_000], 0);
   const of = (on: boolean, rows: number) =>
     tooLarge(spec(on), runBytes(spec(on), CONFIG, { ...SIZES, rows, answers }), 2e9, 'this worker');
@@ -121,7 +123,7 @@ it('tells a run that fits nowhere for its answers of sample_prompts, and none th
       code: 'no_memory',
       param: 'graft.sample_prompts',
       message: expect.stringMatching(
-        /moments, 2\.7 GB for answers to sample prompts, .* at most; use fewer or shorter graft\.sample_prompts, or lower graft\.sample_max_tokens$/,
+        /moments, 2\.7 GB for answers to sample prompts,.* has at most \S+ GB; use fewer or shorter graft\.sample_prompts, or lower graft\.sample_max_tokens$/,
       ) as string,
     });
   expect(of(false, 8192)).toMatchObject({
@@ -131,7 +133,7 @@ it('tells a run that fits nowhere for its answers of sample_prompts, and none th
 });
 
 it.each(['llama', 'gpt2', 'falcon', 'lfm2', 't5', 'bart', 'mixtral', 'gemma3_text', 'smollm3'])(
-  'counts of answers what the cache of a model holds: %s',
+  'counts the bytes of the KV cache for answers: %s',
   (family) => {
     const folder = new URL(`../../../../test/golden/${family}/base/`, import.meta.url).pathname;
     const config = JSON.parse(readFileSync(`${folder}config.json`, 'utf8')) as HfConfig;
@@ -149,7 +151,7 @@ it.each(['llama', 'gpt2', 'falcon', 'lfm2', 't5', 'bart', 'mixtral', 'gemma3_tex
   },
 );
 
-it('takes a report for its largest example as often as a step has examples, and no more rows than go at once', () => {
+it('estimates sizes from reports as if every example were the largest, up to a micro-batch', () => {
   const example = (rows: number) => ({ rows, tokenCount: rows, tokens: new Int32Array(rows) });
   const report = (rows: readonly number[]): DataReport => {
     const examples = rows.map(example);

@@ -178,8 +178,8 @@ export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: strin
   const made = isOfAnswers(bytes) ? 'answers to sample prompts' : 'activations';
   return new DomainError(
     'no_memory',
-    `the run needs about ${gigabytes(total)} of memory beside its base (${gigabytes(state)} for parameters, gradients and moments, ` +
-      `${gigabytes(activations)} for ${made}, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
+    `the run needs about ${gigabytes(total)} of memory in addition to its base (${gigabytes(state)} for parameters, gradients and moments, ` +
+      `${gigabytes(activations)} for ${made}, ${gigabytes(data)} for data), but ${where} has at most ${gigabytes(Math.max(0, most))}; ${advice}`,
     param,
   );
 }
@@ -192,7 +192,7 @@ function remedy(spec: Spec, bytes: RunBytes): readonly [param: string, advice: s
   if (largest === state)
     return [
       spec.peft?.['r'] === undefined ? 'peft' : 'peft.r',
-      'lower peft.r or name fewer peft.target_modules',
+      'lower peft.r or list fewer peft.target_modules',
     ];
   if (largest === data) return ['training_file', 'use a smaller training_file'];
   if (isOfAnswers(bytes)) return ['graft.sample_prompts', FEWER];

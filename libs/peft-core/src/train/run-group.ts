@@ -179,7 +179,7 @@ function refuseBeyond(grown: number, most: number): void {
   if (grown <= most) return;
   throw new DomainError(
     'oom_host',
-    `the run's own work has taken ${gigabytes(grown)} of memory, and ${gigabytes(most)} are left of what is reserved for it; use a smaller batch or max_seq_len`,
+    `the run has used ${gigabytes(grown)} of memory, but only ${gigabytes(most)} of its reservation were left; use a smaller batch or max_seq_len`,
     'hyperparameters.batch_size',
   );
 }

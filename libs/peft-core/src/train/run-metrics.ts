@@ -11,8 +11,8 @@ const rate = (name: string, title: string, unit: string): MetricDescription => (
 
 /** Metrics of the `media` of examples, by the task's input kind. */
 const MEDIA: Partial<Record<InputKind, MetricDescription>> = {
-  image: rate('images_per_second', 'Pictures', 'images/s'),
-  audio: rate('audio_seconds_per_second', 'Sound', 's of sound/s'),
+  image: rate('images_per_second', 'Images', 'images/s'),
+  audio: rate('audio_seconds_per_second', 'Audio', 's of audio/s'),
 };
 
 /** Metrics of a run whose task has these inputs. */

@@ -187,7 +187,7 @@ export class Run {
       }
       return totals;
     } catch (error) {
-      this.notDone('What is measured beside the loss', error);
+      this.notDone('Measuring additional metrics', error);
       return {};
     }
   }
@@ -234,7 +234,7 @@ export class Run {
     try {
       return samples(step);
     } catch (error) {
-      this.notDone('Answers to its sample prompts', error);
+      this.notDone('Answering the sample prompts', error);
       return null;
     }
   }
@@ -254,7 +254,7 @@ export class Run {
   /** Warns that side work failed; the training continues. @throws an error that makes the device unusable */
   notDone(what: string, error: unknown): void {
     if (isFatal(error)) throw error;
-    this.onWarning(`${what} at step ${this.step} could not be had: ${failureOf(error).message}`);
+    this.onWarning(`${what} at step ${this.step} failed: ${failureOf(error).message}`);
   }
 
   /**
@@ -298,7 +298,7 @@ export class Run {
       return this.forgetting?.() ?? null;
     } catch (error) {
       if (isFatal(error)) throw error;
-      this.onWarning(`What it has forgotten could not be measured: ${failureOf(error).message}`);
+      this.onWarning(`Forgetting could not be measured: ${failureOf(error).message}`);
       return null;
     }
   }

@@ -14,7 +14,7 @@ function play(turns: Turns<string>, cost: Record<string, number>, seconds: numbe
   return had;
 }
 
-it('gives everybody the same time, however long their turns are', () => {
+it('gives all members the same time, however long their turns are', () => {
   const turns = new Turns<string>();
   for (const one of ['a', 'b', 'c']) turns.join(one);
   const had = play(turns, { a: 1, b: 7, c: 30 }, 9000);
@@ -22,7 +22,7 @@ it('gives everybody the same time, however long their turns are', () => {
     expect(Math.abs(seconds - 3000)).toBeLessThanOrEqual(30);
 });
 
-it('takes turns where all cost the same', () => {
+it('alternates if all turns take the same time', () => {
   const turns = new Turns<string>();
   for (const one of ['a', 'b', 'c']) turns.join(one);
   const order = Array.from({ length: 6 }, () => {
@@ -33,7 +33,7 @@ it('takes turns where all cost the same', () => {
   expect(order.join('')).toBe('abcabc');
 });
 
-it('lets one who comes late neither catch up nor wait', () => {
+it('lets a late member neither catch up nor wait', () => {
   const turns = new Turns<string>();
   turns.join('old');
   play(turns, { old: 10 }, 1000);
@@ -42,14 +42,14 @@ it('lets one who comes late neither catch up nor wait', () => {
   expect(Math.abs((had['new'] as number) - (had['old'] as number))).toBeLessThanOrEqual(10);
 });
 
-it('counts what one has had before it came', () => {
+it('counts the time that a member used before it joined', () => {
   const turns = new Turns<string>();
   turns.join('old');
   turns.join('new', 50);
   expect(play(turns, { old: 10, new: 1 }, 50)).toEqual({ old: 50 });
 });
 
-it('has nobody when all have left, and forgets them', () => {
+it('returns no member when all have left', () => {
   const turns = new Turns<string>();
   turns.join('a');
   turns.charge('a', 9);

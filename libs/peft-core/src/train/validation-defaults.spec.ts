@@ -9,7 +9,7 @@ const specOf = (graft: CreateJob['graft'], facts: Partial<JobFacts> = {}, more: 
   );
 const HELD = { validation_split: 0.1, load_best_model_at_end: true };
 
-it('holds out a tenth from 50 records on, and measures it after each epoch', () => {
+it('holds out a tenth of 50 or more records and evaluates it after each epoch', () => {
   const spec = specOf({});
   // 90 remain: batches of 2, and 3 epochs of 45 steps
   expect(spec).toMatchObject({ ...HELD, batch_size: 2, n_epochs: 3, eval_steps: 45 });
@@ -24,14 +24,14 @@ it('holds out a tenth from 50 records on, and measures it after each epoch', () 
 });
 
 it.each([
-  ['it says so', { validation_split: null }, {}, {}],
-  ['it has a validation file', {}, {}, { validation_file: 'file-2' }],
-  ['it begins from an adapter, which may have learnt any record', {}, { begun: true }, {}],
-])('holds nothing out of a job where %s', (_, graft, facts, more) => {
+  ['the request disables it', { validation_split: null }, {}, {}],
+  ['there is a validation file', {}, {}, { validation_file: 'file-2' }],
+  ['it starts from an adapter, which may have been trained on any record', {}, { begun: true }, {}],
+])('holds nothing out if %s', (_, graft, facts, more) => {
   expect(specOf(graft, facts, more)).toMatchObject({ validation_split: null });
 });
 
-it('measures validation data that it is given after each epoch, too', () => {
+it('evaluates a validation file after each epoch, too', () => {
   const file = { validation_file: 'file-2' };
   // 100 remain: batches of 3, and epochs of 34 steps
   expect(specOf({}, {}, file)).toMatchObject({ eval_steps: 34, load_best_model_at_end: true });
@@ -46,7 +46,7 @@ it('measures validation data that it is given after each epoch, too', () => {
   expect(specOf({}, { begun: true }).eval_steps).toBe(0);
 });
 
-it('leaves alone when the job is to be evaluated', () => {
+it('keeps the eval_steps of the request, even 0', () => {
   expect(specOf({ eval_steps: 7 }).eval_steps).toBe(7);
   const atEnd = specOf({ eval_steps: 0 });
   expect(atEnd).toMatchObject({ validation_split: 0.1, eval_steps: 0 });
@@ -58,7 +58,7 @@ it('leaves alone when the job is to be evaluated', () => {
   expect(specOf({ early_stopping_patience: 2 })).toMatchObject({ early_stopping_patience: 2 });
 });
 
-it('stratifies by label where records have one', () => {
+it('stratifies by label if each record has one', () => {
   expect(specOf({ task: 'seq_cls' }).stratify_by_column).toBe('label');
   expect(specOf({ task: 'kto' }).stratify_by_column).toBe('label');
   expect(specOf({ task: 'seq_cls', validation_split: 0.3 }).stratify_by_column).toBe('label');
@@ -80,11 +80,14 @@ it.each([
   [{ split_seed: null }, undefined],
   [{ validation_split: null }, undefined],
   [{ validation_split: null, split_seed: 7 }, undefined],
-])('draws the held-out records of %j by seed %s, whatever the seed of the job', (graft, seed) => {
-  expect(specOf(graft).split_seed).toBe(seed);
-});
+])(
+  "draws the held-out records of %j by seed %s, independently of the job's seed",
+  (graft, seed) => {
+    expect(specOf(graft).split_seed).toBe(seed);
+  },
+);
 
-it('refuses to stratify by a label that records do not have', () => {
+it('rejects stratification if the records do not have a label', () => {
   expect(() => specOf({ stratify_by_column: 'label' })).toThrow(
     expect.objectContaining({
       param: 'graft.stratify_by_column',

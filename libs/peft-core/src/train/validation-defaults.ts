@@ -63,7 +63,7 @@ export function withEvaluations(body: CreateJob, pace: Pace, examples: number): 
 export function stratifiedBy({ graft }: CreateJob, task: Task): Pick<Spec, 'stratify_by_column'> {
   const { stratify_by_column: asked, validation_split: share, task_options: options } = graft ?? {};
   if (asked && !task.labelled) {
-    const message = `records of task ${task.name} do not have one label each; leave it out`;
+    const message = `records of task ${task.name} do not have one label each; remove it`;
     throw new DomainError('invalid_value', message, 'graft.stratify_by_column');
   }
   const isStratified = share && asked !== null && task.labelled && hasOneLabel(options);

@@ -68,27 +68,27 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-describe('a run that goes well', () => {
+describe('a good run', () => {
   it.each([
     ['falls', noisy(5, 1, 200)],
-    ['stands low', noisy(0.6, 0.5, 200)],
-    ['begins from nothing', [...times(2, 10.82), 10.7, 10.5, 10.1, 9.7, ...noisy(9.5, 6, 100)]],
-    ['has easy examples first', [0.9, 1.4, 2.2, 1.1, 1.9, ...noisy(2.4, 2.2, 40)]],
-  ])('is not warned of: one that %s', (_, losses) => {
+    ['stays low', noisy(0.6, 0.5, 200)],
+    ['starts at chance', [...times(2, 10.82), 10.7, 10.5, 10.1, 9.7, ...noisy(9.5, 6, 100)]],
+    ['easy examples first', [0.9, 1.4, 2.2, 1.1, 1.9, ...noisy(2.4, 2.2, 40)]],
+  ])('has no warning: %s', (_, losses) => {
     expect(steps(losses)).toEqual([]);
   });
 
-  it('may have a gradient of 0 now and then', () => {
+  it('may have a gradient of 0 in single steps', () => {
     expect(steps(times(40, 1), (step) => (step % 5 === 0 ? 0.1 : 0))).toEqual([]);
   });
 });
 
 describe('recorded curves', () => {
-  it('of a good run are no reason to warn', () => {
+  it('of a good run raise no warning', () => {
     expect(alerts(recorded.good)).toEqual([]);
   });
 
-  it('fire what they show, at its step', () => {
+  it('raise their warning at the right step', () => {
     expect(alerts(recorded.spike)).toEqual(['51 loss_spike']);
     expect(alerts(recorded.overfit)).toEqual(['288 plateau']);
     // The base of this run is not better than guessing in its own vocabulary, so a higher loss of guessing is
@@ -98,8 +98,8 @@ describe('recorded curves', () => {
   });
 });
 
-describe('one bad step', () => {
-  it('is a spike, in words, once', () => {
+describe('a loss spike', () => {
+  it('raises one warning with a message', () => {
     const found = steps([...noisy(5, 3, 50), 40, 9, ...noisy(3, 2, 50), 50]);
     expect(found).toEqual([
       {
@@ -112,13 +112,13 @@ describe('one bad step', () => {
     ]);
   });
 
-  it('is none while the run warms up, or before there are 20 to compare with', () => {
+  it('raises no warning during warm-up or before there are 20 losses', () => {
     expect(steps([...noisy(5, 4.5, 19), 40, ...noisy(4.5, 3, 30)])).toEqual([]);
     expect(steps([...noisy(5, 3, 50), 40, ...noisy(3, 2, 50)], undefined, 51)).toEqual([]);
   });
 });
 
-describe('a worker', () => {
+describe('a slow worker', () => {
   /** Codes by step, for steps with these speeds and numbers of runs. */
   const codes = (paces: readonly (readonly [count: number, speed: number, company?: number])[]) => {
     const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
@@ -131,7 +131,7 @@ describe('a worker', () => {
     );
   };
 
-  it('that has slowed to less than a third for 50 steps is told of, once', () => {
+  it('raises one warning after 50 steps at less than a third of the speed', () => {
     expect(
       codes([
         [60, 900],
@@ -140,7 +140,7 @@ describe('a worker', () => {
     ).toEqual(['110 slow']);
   });
 
-  it('may be half as fast, slow for a while, or have more company', () => {
+  it('raises no warning at half the speed, for fewer steps, or with more runs', () => {
     expect(
       codes([
         [60, 900],
@@ -165,28 +165,28 @@ describe('a worker', () => {
 });
 
 describe('a run at chance', () => {
-  it('is said to have diverged where it was better, once, and in words', () => {
+  it('has diverged if it was better before: one warning with a message', () => {
     const found = steps([5.1, 65, ...times(150, 10.8)]);
     expect(found).toEqual([
       {
         step: 7,
         code: 'loss_at_chance',
         message:
-          'the loss has stood at 10.80, that of guessing among 49,152 tokens, for 5 steps: the run has diverged; lower graft.learning_rate (now 10)',
+          'the loss has stayed at 10.80, the loss of guessing among 49,152 tokens, for 5 steps: the run has diverged; lower graft.learning_rate (now 10)',
       },
     ]);
   });
 
-  it('is said to have learnt nothing where it never was', () => {
+  it('has learned nothing if it never was better', () => {
     const [found] = steps(times(30, 10.8));
     expect(found?.message).toContain('nothing has been learned yet');
   });
 
-  it('has its warm-up first', () => {
+  it('raises no warning during warm-up', () => {
     expect(steps(times(30, 10.8), undefined, 20)[0]?.step).toBe(25);
   });
 
-  it('is said once, though it comes back after long', () => {
+  it('raises the warning only once, even if it recurs much later', () => {
     const codes = steps([5, ...times(10, 10.8), ...noisy(5, 4, 120), ...times(10, 10.8)]);
     expect(codes.map(({ code }) => code)).toEqual(['loss_at_chance']);
   });
@@ -201,7 +201,7 @@ describe('a run that diverges', () => {
     );
   });
 
-  it('is not taken for one at chance on its way up', () => {
+  it('does not count as at chance while its loss rises', () => {
     const codes = steps([7.6, 7.65, 10.7, 15, 62, 274, 207, 224, 190, 208]).map(({ code }) => code);
     expect(codes).toEqual(['diverged']);
   });
@@ -215,7 +215,7 @@ describe('a run that diverges', () => {
     expect(more).toEqual([]);
   });
 
-  it('is far above its best from early on', () => {
+  it('is far above its best from the start', () => {
     const [found] = steps([...noisy(2, 1.9, 6), 3, 5, ...noisy(6, 5.9, 40)]);
     expect(found).toMatchObject({ code: 'diverged' });
     expect(found?.step).toBeLessThan(36);
@@ -223,7 +223,7 @@ describe('a run that diverges', () => {
 });
 
 describe('a gradient of 0', () => {
-  it('is said after five steps, with the way out', () => {
+  it('raises a warning with advice after five steps', () => {
     const [found] = steps(times(20, 3), (step) => (step > 10 ? 0 : 1));
     expect(found).toMatchObject({ step: 15, code: 'zero_gradient' });
     expect(found?.message).toBe(
@@ -231,13 +231,13 @@ describe('a gradient of 0', () => {
     );
   });
 
-  it('is no wonder where all is known', () => {
+  it('is explained by memorized examples if the loss is 0', () => {
     const [found] = steps(times(20, 0), () => 0);
     expect(found?.message).toContain('memorized');
   });
 });
 
-describe('losses that only differ by their examples', () => {
+describe('losses that differ only because of their examples', () => {
   const RUNS = 500;
   const LENGTH = 300;
   const normal = (random: () => number): number =>
@@ -254,11 +254,11 @@ describe('losses that only differ by their examples', () => {
     ['log-normal and high', (random) => Math.min(11, 3 * Math.exp(normal(random)))],
     ['memorized', (random) => 1e-3 * Math.exp(normal(random))],
     ['easy first, then hard', (random, step) => (step < 150 ? 0.4 : 1.2) * (0.9 + 0.2 * random())],
-  ])('are no reason to warn: %s', (_, losses) => {
+  ])('raise no warning: %s', (_, losses) => {
     expect(quiet(losses)).toBe(0);
   });
 
-  it('do not hide that a run diverges', () => {
+  it('do not hide a run that diverges', () => {
     for (let run = 0; run < 100; run++) {
       const random = randomFrom(run);
       const good = Array.from({ length: 60 }, () => Math.exp(normal(random) - 1));
@@ -270,7 +270,7 @@ describe('losses that only differ by their examples', () => {
   });
 });
 
-describe('a run that goes on from a checkpoint', () => {
+describe('a run that resumes from a checkpoint', () => {
   /** Same as `steps`, but stopped after `at` steps and resumed from its state as JSON. */
   function resumed(losses: readonly number[], at: number): string[] {
     const options = { chance: CHANCE, warmupSteps: 0, learningRate: 10 };
@@ -285,14 +285,17 @@ describe('a run that goes on from a checkpoint', () => {
     });
   }
 
-  it.each([0, 1, 3, 15, 25, 39, 41, 60])('is judged as if it had not stopped, at %i', (at) => {
-    const losses = [...noisy(2, 1.5, 20), ...times(30, 4.2), ...times(10, 10.8)];
-    const whole = steps(losses).map(({ step, code }) => `${step} ${code}`);
-    expect(whole).toEqual(['40 diverged', '55 loss_at_chance']);
-    expect(resumed(losses, at)).toEqual(whole);
-  });
+  it.each([0, 1, 3, 15, 25, 39, 41, 60])(
+    'raises the same warnings as without the stop at step %i',
+    (at) => {
+      const losses = [...noisy(2, 1.5, 20), ...times(30, 4.2), ...times(10, 10.8)];
+      const whole = steps(losses).map(({ step, code }) => `${step} ${code}`);
+      expect(whole).toEqual(['40 diverged', '55 loss_at_chance']);
+      expect(resumed(losses, at)).toEqual(whole);
+    },
+  );
 
-  it('has its lowest validation loss still', () => {
+  it('keeps its lowest validation loss', () => {
     const options = { chance: CHANCE, warmupSteps: 0, learningRate: 10 };
     const first = new Watch(options);
     first.evaluated({ step: 10, loss: 2, full: false });
@@ -305,7 +308,7 @@ describe('a run that goes on from a checkpoint', () => {
 });
 
 describe('a validation loss', () => {
-  it('that has risen twice is overfitting, said once, with its lowest point', () => {
+  it('that has risen twice raises one overfitting warning with its lowest point', () => {
     const found = evaluations([2.6], [2.23], [2.9], [3.6], [4.27]);
     expect(found).toEqual([
       {
@@ -316,7 +319,7 @@ describe('a validation loss', () => {
     ]);
   });
 
-  it('is warned of once, however many steps lie between evaluations', () => {
+  it('raises one warning, however many steps are between evaluations', () => {
     const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
     const said = [2, 2.5, 3, 3.5, 4, 4.5].flatMap((loss, i) =>
       watch.evaluated({ step: 500 * (i + 1), loss, full: false }),
@@ -324,7 +327,7 @@ describe('a validation loss', () => {
     expect(said).toHaveLength(1);
   });
 
-  it('that has stood for five evaluations is a plateau, in words, once', () => {
+  it('that has not fallen for five evaluations raises one plateau warning', () => {
     const found = evaluations([2.6], [2.2], ...times(8, 2.195).map((loss) => [loss] as const));
     expect(found).toEqual([
       {
@@ -336,26 +339,26 @@ describe('a validation loss', () => {
     expect(evaluations([2.6], [2.2], [2.18], [2.16], [2.14], [2.12], [2.1])).toEqual([]);
   });
 
-  it('may go up a little, or once, or be that of another part of the file', () => {
+  it('may rise slightly, or once, or on another part of the file', () => {
     expect(evaluations([2], [2.04], [2.06], [2.09])).toEqual([]);
     expect(evaluations([2], [2.5], [1.9], [2.4], [2.3])).toEqual([]);
     expect(evaluations([2], [2.5], [3, true])).toEqual([]);
   });
 });
 
-describe('evaluations without a better one', () => {
+describe('evaluations that are not better', () => {
   const since = (...losses: readonly number[]) => {
     const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
     const said = losses.flatMap((loss, i) => watch.evaluated({ step: i + 1, loss, full: false }));
     return [watch.sinceBetter, said.length];
   };
 
-  it('are counted from the best one, or from the beginning where there is none', () => {
+  it('are counted from the best one, or from the start if there is none', () => {
     expect(since(2)).toEqual([0, 0]);
     expect(since(2, 2.1, 2.05)).toEqual([2, 0]);
   });
 
-  it('are those, too, that come to no number: the run does not go on for them', () => {
+  it('include non-finite ones, which do not extend the run', () => {
     expect(since(2, NaN, NaN)).toEqual([2, 0]);
     expect(since(2, NaN, 2.1, Infinity)).toEqual([3, 0]);
     expect(since(NaN, NaN, NaN)).toEqual([3, 0]);
@@ -364,7 +367,7 @@ describe('evaluations without a better one', () => {
     expect(since(2, NaN, NaN, NaN, NaN, NaN, NaN)).toEqual([6, 0]);
   });
 
-  it('are counted on from a checkpoint, also where none was a number', () => {
+  it('are counted across a checkpoint, even if none was finite', () => {
     const options = { chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 };
     const first = new Watch(options);
     first.evaluated({ step: 1, loss: NaN, full: false });
@@ -377,7 +380,7 @@ describe('evaluations without a better one', () => {
   });
 });
 
-it('takes no loss of guessing for a sign where runs begin with it, but one far above it', () => {
+it('ignores the loss of guessing if runs start with it, but not one far above it', () => {
   const chance = { loss: Math.LN2, of: 'which answer is preferred', isStart: true };
   const watch = new Watch({ chance, warmupSteps: 0, learningRate: 1e-4 });
   const step = (n: number, loss: number) => watch.step({ step: n, loss, gradNorm: 1 });

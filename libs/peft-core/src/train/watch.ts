@@ -47,7 +47,7 @@ const WINDOW = 20;
 const AT_CHANCE = 0.98;
 /** A loss above this multiple of the loss of guessing is worse than guessing. */
 const WORSE = 1.1;
-/** Share of the loss of guessing by which a diverged run is at least above its best mean. */
+/** Share of the loss of guessing by which a diverged run exceeds its best mean, and a spike the median. */
 const FAR = 0.2;
 /** A diverged run is also above this multiple of its best mean. */
 const RISEN = 1.5;
@@ -214,8 +214,8 @@ export class Watch {
     if (pace.slow < SLOW_STEPS) return false;
     return warning(
       'slow',
-      `the worker has slowed down: ${SLOW_STEPS} steps in a row were made at less than a third of its speed before, ` +
-        `now ${speed.toFixed(1)} tokens/s after ${usual.toFixed(1)}; look for what else uses its processors or GPU`,
+      `the worker has slowed down: ${SLOW_STEPS} consecutive steps ran at less than a third of its previous speed, ` +
+        `now ${speed.toFixed(1)} tokens/s instead of ${usual.toFixed(1)}; check what else uses its CPUs or GPU`,
     );
   }
 
@@ -234,7 +234,7 @@ export class Watch {
     }
     const atChance = row.every((value) => value >= AT_CHANCE * chance && value <= WORSE * chance);
     if (atChance && !isStart) {
-      const stands = `the loss has stood at ${loss.toFixed(2)}, that of guessing ${of}, for ${ROW} steps`;
+      const stands = `the loss has stayed at ${loss.toFixed(2)}, the loss of guessing ${of}, for ${ROW} steps`;
       return warning(
         'loss_at_chance',
         (this.now.best ?? Infinity) < AT_CHANCE * chance

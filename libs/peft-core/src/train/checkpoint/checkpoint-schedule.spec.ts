@@ -3,14 +3,14 @@ import { CheckpointSchedule, intervalSeconds } from './checkpoint-schedule.js';
 
 const STEPS = Array.from({ length: 30 }, (_, i) => i + 1);
 
-it('is Young’s interval between 2 % overhead and five minutes', () => {
+it('uses Young’s interval, limited by 2 % overhead and five minutes', () => {
   expect(intervalSeconds(2)).toBeCloseTo(293.939, 2);
   expect(intervalSeconds(0.01)).toBeCloseTo(20.785, 2);
   expect(intervalSeconds(5)).toBe(300);
   expect(intervalSeconds(60)).toBe(3000);
 });
 
-it('counts steps when told to, and epochs do not matter then', () => {
+it('saves every save_steps steps, independently of epochs', () => {
   const schedule = new CheckpointSchedule(3, 0);
   expect([1, 2, 3, 4, 5, 6].filter((step) => schedule.due(step, true))).toEqual([3, 6]);
 });
@@ -39,19 +39,19 @@ function saves(epoch: number, saveSeconds: number, from = 0): number[] {
   });
 }
 
-it('saves at the ends of epochs, ten steps apart at least', () => {
+it('saves at the ends of epochs, at least ten steps apart', () => {
   expect(saves(12, 0.01)).toEqual([12, 24]);
   expect(saves(3, 0.01)).toEqual([12, 24]);
   expect(saves(1, 0.01)).toEqual([10, 20, 30]);
   expect(saves(5, 0.01, 7)).toEqual([20, 30]);
 });
 
-it('leaves an epoch’s end out where saving would take over a tenth of the time', () => {
+it('skips the end of an epoch if saving would take more than a tenth of the time', () => {
   expect(saves(10, 0.9)).toEqual([10, 20, 30]);
   expect(saves(10, 1.9)).toEqual([10, 30]);
 });
 
-it('knows the step that is saved', () => {
+it('returns the step of the last checkpoint', () => {
   const schedule = new CheckpointSchedule(0, 4);
   expect(schedule.savedStep).toBe(4);
   schedule.timed(9, () => undefined);

@@ -20,7 +20,7 @@ function leaf(values: number[], shape: number[]): Tensor {
   return made;
 }
 
-it('moves like torch.optim.AdamW after clip_grad_norm_', () => {
+it('updates like torch.optim.AdamW after clip_grad_norm_', () => {
   const weight = leaf([0.5, -1.25, 2, 0.125], [2, 2]);
   const bias = leaf([0.75, -0.5], [2]);
   const optimizer = new AdamW(
@@ -53,7 +53,7 @@ it('moves like torch.optim.AdamW after clip_grad_norm_', () => {
   optimizer.dispose();
 });
 
-it('leaves a parameter without a gradient where it is', () => {
+it('does not change a parameter without a gradient', () => {
   const still = leaf([1, 2], [2]);
   const optimizer = new AdamW(new Map([['still', still]]), { weightDecay: 0.5 });
   expect(optimizer.clip(1)).toBe(0);
@@ -61,14 +61,14 @@ it('leaves a parameter without a gradient where it is', () => {
   expect([...still.toArray()]).toEqual([1, 2]);
 });
 
-it('tells of gradients that are not finite instead of hiding them', () => {
+it('returns a non-finite norm if a gradient is not finite', () => {
   const p = leaf([1], [1]);
   const optimizer = new AdamW(new Map([['p', p]]), { weightDecay: 0 });
   tidy(() => sum(mul(p, tensor([Infinity], [1]))).backward());
   expect(optimizer.clip(1)).toBe(Infinity);
 });
 
-it('goes on from restored moments exactly as if never interrupted', () => {
+it('continues from restored moments with the same bits as without interruption', () => {
   const run = (interrupted: boolean): number[] => {
     const p = leaf([0.3, -0.7], [2]);
     let optimizer = new AdamW(new Map([['p', p]]), { weightDecay: 0.01 });
@@ -101,7 +101,7 @@ it('goes on from restored moments exactly as if never interrupted', () => {
   expect(run(true)).toEqual(run(false));
 });
 
-it('spares biases and norms from decay, as the Trainer does', () => {
+it('does not decay biases and norms, like the Trainer', () => {
   const layerNorms = ['h.0.ln_1', 'h.1.ln_1', 'ln_f', 'layer.0.norm1'];
   const norms = layerNorms.map((path) => ({ path, kind: 'layer' }) as const);
   const decays = decaysIn([...norms, { path: 'layers.0.gain', kind: 'rms' }]);
@@ -127,7 +127,7 @@ it('spares biases and norms from decay, as the Trainer does', () => {
   expect(decayed.filter(decays)).toEqual(decayed);
 });
 
-it('frees the moments it has made when there is no memory for all', () => {
+it('frees the allocated moments if memory does not suffice for all', () => {
   const small = leaf([1, 2], [2]);
   const huge = keep(expand(tensor([0], [1]), [2 ** 46])); // a view: only its moments would take memory
   const before = memory().tensors;

@@ -42,7 +42,7 @@ function moved(names: readonly string[], spec: Partial<OptimizerSpec>): Record<s
   return Object.fromEntries(far) as Record<string, number>;
 }
 
-it('LoRA+ has a rate for A, for B and vectors, and for an embedding', () => {
+it('LoRA+ has separate rates for A, for B and vectors, and for an embedding', () => {
   expect(moved(NAMES, {})).toEqual(Object.fromEntries(NAMES.map((name) => [name, 0.01])));
   expect(moved(NAMES, { loraplus_lr_ratio: 4, loraplus_lr_embedding: 0.002 })).toEqual({
     'x.lora_A': 0.01,
@@ -52,7 +52,7 @@ it('LoRA+ has a rate for A, for B and vectors, and for an embedding', () => {
   });
 });
 
-it('LoRA-FA leaves A as it is, without a gradient and without moments', () => {
+it('LoRA-FA freezes A: it has no gradient and no moments', () => {
   const parameters = new Map(
     ['x.lora_A', 'x.lora_B'].map((name) => [name, tidy(() => parameter(ones([2, 2])))]),
   );
@@ -71,7 +71,7 @@ it('LoRA-FA leaves A as it is, without a gradient and without moments', () => {
   parameters.forEach((one) => one.dispose());
 });
 
-it.each(['adamw', 'lorafa'] as const)('a footprint tells what %s trains', (optimizer) => {
+it.each(['adamw', 'lorafa'] as const)('counts the parameters that %s trains', (optimizer) => {
   const outline = outlineOf(configOf('llama'));
   const peft = { peft_type: 'LORA', r: 2, target_modules: ['down_proj'] };
   const { layers } = outline;
@@ -86,15 +86,15 @@ it.each<[string, string, object, RegExp]>([
     'an embedding',
     'llama',
     { target_modules: ['q_proj', 'embed_tokens'] },
-    /leave the embedding out/,
+    /remove the embedding from target_modules/,
   ],
   [
-    'experts that target_modules takes in',
+    'experts that target_modules matches',
     'mixtral',
     { target_modules: 'all-linear' },
-    /model\.layers\.0\.mlp\.\S+, which target_modules means here too, is of experts or their router; list linears of attention/,
+    /target_modules also matches model\.layers\.0\.mlp\.\S+, which belongs to experts or their router; list attention layers/,
   ],
-])('LoRA-FA refuses %s from config.json alone', (_, family, fields, message) => {
+])('LoRA-FA rejects %s, given only config.json', (_, family, fields, message) => {
   const footprint = footprintOf({ peft_type: 'LORA', ...fields }, configOf(family));
   expect(() => checkTrained('lorafa', footprint)).toThrow(
     expect.objectContaining({
@@ -116,16 +116,16 @@ it.each<[string, Partial<OptimizerSpec>, string, RegExp]>([
     /LoRA's B, which IA3 does not have/,
   ],
   [
-    'a ratio of all weights',
+    'a ratio with full fine-tuning',
     { peft: null, loraplus_lr_ratio: 2 },
     'graft.loraplus_lr_ratio',
     /FULL/,
   ],
   [
-    'a ratio to an A that stays',
+    'a ratio with lorafa, which does not train A',
     { optimizer: 'lorafa', loraplus_lr_ratio: 2 },
     'graft.loraplus_lr_ratio',
-    /goes with optimizer adamw/,
+    /requires optimizer adamw/,
   ],
   [
     'lorafa without LoRA',
@@ -137,51 +137,51 @@ it.each<[string, Partial<OptimizerSpec>, string, RegExp]>([
     'lorafa with DoRA',
     { peft: { peft_type: 'LORA', use_dora: true }, optimizer: 'lorafa' },
     'graft.optimizer',
-    /does not go with use_dora/,
+    /cannot be combined with use_dora/,
   ],
   [
-    'lorafa with factors of blocks',
+    'lorafa with BD-LoRA',
     {
       peft: { peft_type: 'LORA', use_bdlora: { target_modules_bd_b: ['o_proj'] } },
       optimizer: 'lorafa',
     },
     'graft.optimizer',
-    /does not go with use_bdlora/,
+    /cannot be combined with use_bdlora/,
   ],
   [
-    'lorafa with a diagonal between A and B',
+    'lorafa with KaSA',
     { peft: { peft_type: 'LORA', kasa_config: {} }, optimizer: 'lorafa' },
     'graft.optimizer',
-    /does not go with kasa_config/,
+    /cannot be combined with kasa_config/,
   ],
   [
-    'lorafa with inputs that are kept for an A that stays',
+    'lorafa with VeLoRA',
     { peft: { peft_type: 'LORA', velora_config: { init_type: 'random' } }, optimizer: 'lorafa' },
     'graft.optimizer',
-    /does not go with velora_config/,
+    /cannot be combined with velora_config/,
   ],
   [
-    'lorafa with factors of experts',
+    'lorafa with target_parameters',
     {
       peft: { peft_type: 'LORA', target_modules: [], target_parameters: ['experts.down_proj'] },
       optimizer: 'lorafa',
     },
     'graft.optimizer',
-    /does not go with target_parameters/,
+    /cannot be combined with target_parameters/,
   ],
   [
-    'lorafa with a frozen B',
+    'lorafa with MiCA, which freezes B',
     { peft: { peft_type: 'LORA', init_lora_weights: 'mica' }, optimizer: 'lorafa' },
     'graft.optimizer',
-    /does not go with init_lora_weights "mica"/,
+    /cannot be combined with init_lora_weights "mica"/,
   ],
   [
-    'lorafa with ranks that data move',
+    'lorafa with EVA, whose ranks depend on the data',
     { peft: { peft_type: 'LORA', init_lora_weights: 'eva' }, optimizer: 'lorafa' },
     'graft.optimizer',
-    /does not go with init_lora_weights "eva"/,
+    /cannot be combined with init_lora_weights "eva"/,
   ],
-])('refuses %s', (_, spec, param, message) => {
+])('rejects %s', (_, spec, param, message) => {
   expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(message);
   expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(expect.objectContaining({ param }));
   expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(DomainError);

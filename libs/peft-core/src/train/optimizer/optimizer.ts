@@ -48,12 +48,14 @@ export function checkTrained(
     throw new DomainError('unsupported', message, 'graft.optimizer');
   };
   if ('lora_embedding_A' in parts)
-    refuse(`optimizer ${optimizer} trains linears; leave the embedding out of target_modules`);
+    refuse(
+      `optimizer ${optimizer} supports linear layers only; remove the embedding from target_modules`,
+    );
   // each expert has its own A, and A Aᵀ of the stacked A is not that of a single expert
   const [first] = experts;
   if (first !== undefined)
     refuse(
-      `optimizer ${optimizer} trains linears, and ${first}, which target_modules means here too, is of experts or their router; list linears of attention in it, such as q_proj`,
+      `optimizer ${optimizer} supports linear layers only, but target_modules also matches ${first}, which belongs to experts or their router; list attention layers instead, such as q_proj`,
     );
 }
 
@@ -96,13 +98,13 @@ export function checkOptimizer({
   if (ratio !== null && !('lora_B' in method.tensors))
     refuse(
       'loraplus_lr_ratio',
-      `loraplus_lr_ratio is for LoRA's B, which ${method.name} does not have; leave it out`,
+      `loraplus_lr_ratio requires LoRA's B, which ${method.name} does not have; remove it`,
     );
   if (optimizer === 'adamw') return;
   if (ratio !== null)
     refuse(
       'loraplus_lr_ratio',
-      `loraplus_lr_ratio goes with optimizer adamw: ${optimizer} does not train A`,
+      `loraplus_lr_ratio requires optimizer adamw, because ${optimizer} does not train A`,
     );
   if (method.name !== lora.name)
     refuse('optimizer', `optimizer ${optimizer} is for LoRA, not ${method.name}`);
@@ -110,7 +112,7 @@ export function checkOptimizer({
   if (other !== null)
     refuse(
       'optimizer',
-      `optimizer ${optimizer} trains LoRA's B alone and does not go with ${other}`,
+      `optimizer ${optimizer} trains only LoRA's B and cannot be combined with ${other}`,
     );
 }
 

@@ -10,14 +10,14 @@ const HF = {
 } as const;
 
 for (const [schedule, rates] of Object.entries(HF)) {
-  it(`${schedule} is transformers' own after warming up`, () => {
+  it(`${schedule} has transformers' rates after the warm-up`, () => {
     // the transformers rates are written with nine digits
     rates.forEach((rate, i) =>
       expect(rateAt(schedule as keyof typeof HF, 3 + i, 3, 11)).toBeCloseTo(rate, 8),
     );
   });
 
-  it(`${schedule} rises evenly, and takes no step at rate 0`, () => {
+  it(`${schedule} warms up evenly and has no step with rate 0`, () => {
     const warming = [0, 1, 2, 3].map((step) => rateAt(schedule as keyof typeof HF, step, 3, 11));
     expect(warming).toEqual([0.25, 0.5, 0.75, 1]);
     for (const total of [1, 2, 6, 100])
@@ -27,7 +27,7 @@ for (const [schedule, rates] of Object.entries(HF)) {
   });
 }
 
-it('rounds warm-up up, and takes none', () => {
+it('rounds the number of warm-up steps up and accepts 0', () => {
   expect(warmupSteps(101, 0.03)).toBe(4);
   expect(warmupSteps(101, 0)).toBe(0);
   expect(rateAt('linear', 0, 0, 10)).toBe(1);

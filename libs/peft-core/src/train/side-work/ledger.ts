@@ -41,7 +41,7 @@ interface Look {
 }
 
 export class Ledger implements SideWork {
-  readonly what = 'Its loss ledger';
+  readonly what = 'Computing the loss ledger';
   private readonly own: Look;
   /** Indices of the worst examples; below, their losses under the base model. */
   private worst: readonly number[] = [];

@@ -19,7 +19,7 @@ export interface SampleRequest {
 }
 
 export class Samples implements SideWork {
-  readonly what = 'Answers to its sample prompts';
+  readonly what = 'Answering the sample prompts';
   private readonly cache: KvCache;
   private readonly answers: Generation[] = [];
   private readonly texts: string[];
