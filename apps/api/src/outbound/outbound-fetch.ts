@@ -48,17 +48,17 @@ export class OutboundFetch {
     // Object stores reject uploads without a Content-Length header.
     const length = lengthOf(body);
     if (length !== null) headers.set('content-length', String(length));
-    const answer = await new Promise<IncomingMessage>((heard, failed) => {
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const send = url.protocol === 'https:' ? https : http;
       const options = { method, headers: Object.fromEntries(headers), agent: false, signal };
       const request = send(url, lookup ? { ...options, lookup } : options)
-        .on('response', heard)
-        .on('error', failed)
+        .on('response', resolve)
+        .on('error', reject)
         .setTimeout(SILENCE_MS, () =>
           request.destroy(new Error(`no response within ${SILENCE_MS / 1000} s`)),
         );
       if (body === null) request.end();
-      else pipeline(chunksOf(body, body instanceof Blob ? sent : null), request).catch(failed);
+      else pipeline(chunksOf(body, body instanceof Blob ? sent : null), request).catch(reject);
     });
     const { statusCode: status = 0 } = answer;
     const read = await readUpTo(answer, MOST_BYTES);

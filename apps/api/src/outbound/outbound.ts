@@ -84,11 +84,11 @@ export class Outbound {
       ...asked.headers,
       ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
     };
-    const answer = await new Promise<IncomingMessage>((heard, failed) => {
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const send = url.protocol === 'https:' ? https : http;
       send(url, { method, headers, lookup, agent: false, signal })
-        .on('response', heard)
-        .on('error', failed)
+        .on('response', resolve)
+        .on('error', reject)
         .end(body);
     });
     const read = await readUpTo(answer, mostBytes);

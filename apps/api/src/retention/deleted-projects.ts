@@ -123,7 +123,7 @@ export class DeletedProjects implements OnModuleDestroy {
       this.progress = null;
       return { deleted: 0, more: false };
     }
-    if (this.progress?.project !== project.id) this.progress = this.begun(project.id);
+    if (this.progress?.project !== project.id) this.progress = this.start(project.id);
     try {
       const gone = !(await this.dropSome(this.progress)) && (await this.dropRest(this.progress));
       return { deleted: gone ? 1 : 0, more: true };
@@ -139,7 +139,7 @@ export class DeletedProjects implements OnModuleDestroy {
     this.closing = true;
   }
 
-  private begun(project: string): Progress {
+  private start(project: string): Progress {
     const progress: Progress = {
       project,
       left: [
@@ -240,13 +240,13 @@ export class DeletedProjects implements OnModuleDestroy {
       // A transaction that is retried must start at the same row.
       const rest = { ...progress };
       while (await this.forgetNames(rest, manager));
-      await this.told(manager, id, project.name);
+      await this.writeAudit(manager, id, project.name);
       await this.database.query('DELETE FROM project WHERE id = $1', [id], manager);
       return true;
     });
   }
 
-  private told(manager: EntityManager, id: string, name: string): Promise<void> {
+  private writeAudit(manager: EntityManager, id: string, name: string): Promise<void> {
     return this.audit.write(manager, {
       caller: null,
       action: 'project.deleted',

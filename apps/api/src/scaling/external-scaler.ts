@@ -97,7 +97,7 @@ export class ExternalScaler implements OnModuleDestroy {
       call.emit('error', grpcError(error));
       return;
     }
-    let told: boolean | null = null;
+    let sent: boolean | null = null;
     let looking = false;
     let again = false;
     const look = async (): Promise<void> => {
@@ -108,8 +108,8 @@ export class ExternalScaler implements OnModuleDestroy {
         while (again && this.endings.has(end)) {
           again = false;
           const result = await this.load.isWanted(pool);
-          if (result !== told && this.endings.has(end)) call.write({ result });
-          told = result;
+          if (result !== sent && this.endings.has(end)) call.write({ result });
+          sent = result;
         }
       } catch (error) {
         call.emit('error', grpcError(error));

@@ -13,13 +13,13 @@ export class PostgresChannel implements WakeChannel {
 
   constructor(private readonly databaseUrl: string) {}
 
-  async open(heard: (message: string) => void, up: () => void): Promise<void> {
+  async open(received: (message: string) => void, up: () => void): Promise<void> {
     const again = (): void => {
       if (this.closing || this.retry) return;
       this.client = null;
       this.retry = setTimeout(() => {
         this.retry = null;
-        if (!this.closing) this.open(heard, up).catch(again);
+        if (!this.closing) this.open(received, up).catch(again);
       }, RETRY_MS).unref();
     };
     const client = new Client({
@@ -30,7 +30,7 @@ export class PostgresChannel implements WakeChannel {
     });
     client.on('error', (error) => log.warn({ err: error }, 'lost the LISTEN connection'));
     client.on('end', again);
-    client.on('notification', ({ payload }) => heard(payload ?? ''));
+    client.on('notification', ({ payload }) => received(payload ?? ''));
     await client.connect();
     // A NOTIFY holds a server-wide lock during its commit, so the commit must not wait for the disk.
     await client.query(`SET synchronous_commit = off`);

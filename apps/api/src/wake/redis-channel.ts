@@ -25,8 +25,8 @@ export class RedisChannel implements WakeChannel {
       redis.on('error', (error) => this.report(error));
   }
 
-  async open(heard: (message: string) => void, up: () => void): Promise<void> {
-    this.listening.on('message', (_channel, message) => heard(message));
+  async open(received: (message: string) => void, up: () => void): Promise<void> {
+    this.listening.on('message', (_channel, message) => received(message));
     await Promise.all([this.listening.connect(), this.speaking.connect()]);
     await this.subscribe();
     this.listening.on('close', () => (this.subscribed = false));

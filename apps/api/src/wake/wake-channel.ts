@@ -4,7 +4,7 @@
  */
 export interface WakeChannel {
   /** Subscribes. `up` is called when it is subscribed, and again after each reconnect. */
-  open(heard: (message: string) => void, up: () => void): Promise<void>;
+  open(received: (message: string) => void, up: () => void): Promise<void>;
   /** Rejects if the connection is lost. */
   publish(messages: readonly string[]): Promise<void>;
   /** Whether the channel is connected and subscribed. */

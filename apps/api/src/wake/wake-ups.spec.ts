@@ -146,14 +146,14 @@ describe.skipIf(!redisIsThere)('wake-ups over an interrupted Redis connection', 
   });
 
   it('arrive again after it reconnects', async () => {
-    let heard = 0;
-    there.watch('job:again', () => heard++);
+    let received = 0;
+    there.watch('job:again', () => received++);
     proxy.reset();
     await until(() => !here.alive && !there.alive);
     await until(() => here.alive && there.alive);
-    const before = heard;
+    const before = received;
     here.announce('job:again');
-    await until(() => heard > before);
+    await until(() => received > before);
   });
 
   // An unhandled rejection ends the process and fails this run.

@@ -44,7 +44,7 @@ export class WakeUps implements OnModuleDestroy {
 
   async start(): Promise<void> {
     await this.channel.open(
-      (message) => this.heard(message),
+      (message) => this.received(message),
       () => {
         // Wake all watchers: announcements may have been missed while the connection was lost.
         this.emitter.emit('all');
@@ -81,7 +81,7 @@ export class WakeUps implements OnModuleDestroy {
     return this.channel.alive;
   }
 
-  private heard(message: string): void {
+  private received(message: string): void {
     const [from, ...topics] = message.split(' ');
     if (from !== this.self) for (const topic of topics) this.emitter.emit(topic);
   }

@@ -79,7 +79,7 @@ export class Session implements Connection {
    * Records a sign of life: a Hello or a heartbeat. A Pull is none, because a worker that hangs may still
    * send it.
    */
-  private hear(): void {
+  private keepAlive(): void {
     if (this.over) return;
     this.heardAt = performance.now();
     this.silence ??= setTimeout(() => this.fail(silent(this.patience)), this.patience);
@@ -144,7 +144,7 @@ export class Session implements Connection {
         this.guard(this.whenWelcomed(() => this.pull(body.value)));
         break;
       case 'heartbeat':
-        this.hear();
+        this.keepAlive();
         this.guard(this.whenWelcomed(() => this.heartbeat(body.value)));
         break;
       case 'events':
@@ -212,7 +212,7 @@ export class Session implements Connection {
     const { lost } = await expiry.renewal(() => leases.renew(this.workerId, hello.leases));
     await expiry.takeUnnamed(this.workerId, hello.leases);
     if (this.over) return;
-    this.hear();
+    this.keepAlive();
     connections.add(this);
     this.send({
       $case: 'welcome',
