@@ -104,5 +104,5 @@ export const audio = claimOf({
   task: 'audio_cls',
   rows: 512,
   about:
-    'The encoder of Whisper tiny.en with windows of 10 seconds recognizes six voices, two in each of three languages, from 300 announcements (asterisk-core-sounds and asterisk-prompt of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0). 120 other sentences are held out (the base model and data of `graft up --example audio`). The decoder takes no part.',
+    'The encoder of Whisper tiny.en with windows of 10 seconds recognizes six voices, two in each of three languages, from 300 announcements (`asterisk-core-sounds` and `asterisk-prompt` of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0). 120 other sentences are held out (the base model and data of `graft up --example audio`). The decoder takes no part.',
 });

@@ -28,15 +28,6 @@ if (!options.base) throw new Error('--base FOLDER is needed: SmolLM2-135M-Instru
 const WIDTH = 1440;
 const MOST_BYTES = 120_000;
 
-const into = (selector, above) => (page) =>
-  page
-    .locator(selector)
-    .first()
-    .evaluate((element, space) => {
-      const { top } = element.getBoundingClientRect();
-      document.scrollingElement.scrollBy(0, top - space);
-    }, above);
-
 async function ask(page, asked) {
   const content = (role) => asked.find((message) => message.role === role).content;
   await page.getByLabel('System prompt').fill(content('system'));
@@ -49,17 +40,8 @@ async function ask(page, asked) {
 
 /** Screens by name: path, height, sign that the page has loaded, and preparation. */
 const screensOf = ({ train, jobs, sweep, asked, models }) => ({
-  jobs: ['/', 640, 'tbody tr'],
-  'new-job': [`/new?training_file=${train}`, 900, '.plan [role=status]'],
   job: [`/jobs/${jobs[0]}`, 900, '.chart canvas'],
   samples: [`/jobs/${jobs[0]}?tab=samples`, 760, 'tbody tr'],
-  ledger: [
-    `/jobs/${jobs[0]}?tab=data`,
-    700,
-    '[aria-label="Loss ledger"] tbody tr',
-    into('[aria-label="Loss ledger"]', 200),
-  ],
-  compare: [`/compare?jobs=${jobs.join()}`, 1000, '.chart canvas'],
   sweep: [`/sweeps/${sweep}`, 900, '.chart canvas'],
   chat: [
     `/chat?model=${encodeURIComponent(models[0])}`,

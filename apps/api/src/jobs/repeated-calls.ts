@@ -5,7 +5,7 @@ import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { sha256 } from '../ids.js';
 
-/** Marks of a repeated request (docs/api.md). */
+/** Marks of a repeated request (docs/guides/http-api.md). */
 export interface RetryMarks {
   readonly idempotencyKey: string | null;
   readonly sdkRetry: boolean;

@@ -61,7 +61,7 @@ function addCombine(program: Command): void {
       numbers,
     )
     .addOption(
-      new Option('-t, --type <type>', 'combination method (see docs/api.md)')
+      new Option('-t, --type <type>', 'combination method (see docs/guides/adapters.md)')
         .choices(COMBINATION_TYPES)
         .default('svd'),
     )

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { CreateJob, GraftOptions, hyperparametersOf } from './create-job.js';
+import { CreateJob, hyperparametersOf } from './create-job.js';
 import { plainWords } from '../http/problem.js';
 
 const body = (peft: object) => ({
@@ -82,14 +81,6 @@ describe("OpenAI's method in a job", () => {
   ])('is rejected if invalid: case %#', (method, message) => {
     expect(problem(of(method))).toBe(message);
   });
-});
-
-it('documents exactly the options of `graft`', () => {
-  const docs = readFileSync(new URL('../../../../docs/api.md', import.meta.url), 'utf8');
-  const [, table = ''] = /^\| field of `graft` .*\n\|.*\n((?:\|.*\n)+)/m.exec(docs) ?? [];
-  const rows = table.trim().split('\n');
-  const named = rows.flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`(\w+)`/g)]);
-  expect(named.map(([, name]) => name).sort()).toEqual(Object.keys(GraftOptions.shape).sort());
 });
 
 it('accepts integrations in OpenAI’s format and names an invalid field', () => {

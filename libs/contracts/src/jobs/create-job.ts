@@ -13,7 +13,7 @@ import {
 } from './training-options.js';
 import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
 
-// Body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft` (reference: docs/api.md). The method's own
+// Body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft` (docs/reference/jobs.md). The method's own
 // schema checks the fields of `peft`.
 
 /** Maximum length of a model or file name in characters; it may be a path. */
