@@ -1,4 +1,5 @@
-// Adapters that a job's is made of (X-LoRA): named by the job, or there with the one that it goes on from.
+// Adapters that the job's adapter consists of (X-LoRA). The job names them, or the initial adapter contains
+// them.
 import { DomainError, type Spec } from '@graft/contracts';
 import type { Principal } from '../auth/principal.js';
 import { namedAdapters } from '../catalog/plugins.js';
@@ -6,27 +7,27 @@ import type { StoredFile } from '../database/entities/storage.js';
 import type { ModelsService, Resolved } from '../models/models.service.js';
 
 export interface AdapterPart {
-  /** Whose files they are, and the field that named it. */
+  /** Model that the files belong to, and the field that named it. */
   readonly id: string;
   readonly param: string;
   readonly config: NonNullable<Spec['peft']>;
-  /** Names begin with the part's place in the list and a slash. */
+  /** Names start with the index of the part and a slash. */
   readonly files: readonly StoredFile[];
 }
 
 interface Asked {
   readonly peft: Spec['peft'];
   readonly base: Resolved;
-  /** The adapter to begin from. */
+  /** Initial adapter. */
   readonly start: Resolved | null;
 }
 
 const READ = ['adapter_config.json', 'adapter_model.safetensors'];
 
-/** Whether a file belongs to an adapter that another is made of. */
+/** Whether a file belongs to an adapter that is a part of another one. */
 export const isOfPart = ({ name }: StoredFile): boolean => name.includes('/');
 
-/** @throws DomainError naming the adapter that cannot be one of the base's */
+/** @throws DomainError that names an adapter that does not fit the base */
 export async function adapterParts(
   models: ModelsService,
   caller: Principal,

@@ -10,17 +10,18 @@ import { filesOf, type ReaderAnswer, type ReaderRequest } from './reader-protoco
 
 const IDLE_MS = 60_000;
 
-/** Data could not be looked at, through no fault of theirs. */
+/** Error for data that could not be read for a reason other than the data. */
 export class ReaderFailure extends Error {}
 
 /**
- * Keeps one reader process warm for a project and the files that it may read. It is ended when it takes too long, has
- * nothing to do, or is to read others: what one project's files do to it is nothing to the next one's.
+ * Keeps one reader process warm for a project and the files that it may read. The process is ended if it
+ * takes too long, is idle, or another project or file is next, so that one project's files cannot affect
+ * another's.
  */
 @Injectable()
 export class DataReader implements OnModuleDestroy {
   private child: ChildProcess | null = null;
-  /** What it may read, and for whom it has read. */
+  /** Files that the process may read, and the project that it has read for. */
   private readable = new Set<string>();
   private owner: string | null = null;
   private idle: NodeJS.Timeout | undefined;
@@ -29,8 +30,8 @@ export class DataReader implements OnModuleDestroy {
   constructor(private readonly settings: Settings) {}
 
   /**
-   * For one thing at a time, of one project.
-   * @throws DomainError what is wrong with the data or the base; ReaderFailure when it could not be found out
+   * Sends one request. Callers must wait for the answer before the next one.
+   * @throws DomainError for an error in the data or the base; ReaderFailure if they could not be read
    */
   async ask<T>(project: string, request: ReaderRequest): Promise<T> {
     clearTimeout(this.idle);
@@ -98,7 +99,7 @@ export class DataReader implements OnModuleDestroy {
   }
 }
 
-/** Of the file that a path leads to now: what was uploaded again lies in another one, which the process may not read. */
+/** Identity of the file at a path. A new upload is another file, which the process may not read. */
 function identity(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false });
   return `${found?.dev}/${found?.ino} ${path}`;
@@ -111,7 +112,7 @@ function value<T>(answer: ReaderAnswer<T>): T {
     throw new DomainError(code, message, param);
   }
   if ('failed' in answer) throw new ReaderFailure(answer.failed);
-  // Its words are of this machine, and whoever sent the data is not of this machine.
+  // The message contains details of this machine, which users must not see.
   log.warn({ reason: answer.crashed }, 'data could not be read');
   throw new ReaderFailure('the server could not read the data; see the server log');
 }

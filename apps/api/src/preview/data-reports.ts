@@ -12,9 +12,9 @@ import { DataReader, ReaderFailure } from './data-reader.js';
 import type { BaseConfig, DataReports as Reports, ReportOptions } from './reader-protocol.js';
 import { TooManyWaiting, Turns, type Asker } from './turns.js';
 
-/** Raised when a report would come out otherwise: what is stored then no longer counts. */
+/** Increase it when reports change: stored reports of other versions are ignored. */
 const VERSION = 4;
-/** Reports in memory, some kilobytes each: jobs are submitted in series on the same data. */
+/** Number of cached reports, of some kilobytes each. Jobs are often submitted in series on the same data. */
 const KEPT = 200;
 
 export interface ReportQuestion extends ReportOptions {
@@ -25,11 +25,11 @@ export interface ReportQuestion extends ReportOptions {
 
 type Outcome = { readonly reports: Reports } | { readonly refused: Refusal };
 
-/** What data are for a base. Read once by the reader process, then looked up. */
+/** Reports on data for a base. The reader process computes each once; then it is stored. */
 @Injectable()
 export class DataReports {
   private readonly turns = new Turns();
-  /** Those that were looked up last. A key is of contents: what is under it does not change. */
+  /** Cache that drops the oldest entry. Keys are hashes of contents, so entries never change. */
   private readonly kept = new Map<string, Outcome>();
 
   constructor(
@@ -39,7 +39,10 @@ export class DataReports {
     private readonly settings: Settings,
   ) {}
 
-  /** For a preview or creation, which may take as long as reading the largest file and waiting as long for others. */
+  /**
+   * Caller of a preview or creation. Its deadline allows for reading the largest file, and for the same time
+   * in the queue.
+   */
   asker(project: string, gone?: AbortSignal): Asker {
     const left = new AbortController();
     const abort = (): void => left.abort();
@@ -48,7 +51,7 @@ export class DataReports {
     return { project, signal: left.signal };
   }
 
-  /** The base's config.json, for those that were imported before it was stored, too. */
+  /** Returns config.json of a base. Bases that were imported before it was stored are read now. */
   async config(base: Model, asker: Asker): Promise<HfConfig> {
     if (base.config) return base.config;
     return this.turn(`config of ${base.id}`, asker, async () => {
@@ -62,8 +65,9 @@ export class DataReports {
   }
 
   /**
-   * How many tokens each sample prompt has.
-   * @throws DomainError naming the one that the base cannot be asked; ReaderFailure when that could not be found out
+   * Returns the number of tokens of each sample prompt.
+   * @throws DomainError that names a prompt that the base cannot answer; ReaderFailure if it could not be
+   * read
    */
   async promptTokens(
     base: Model,
@@ -83,7 +87,7 @@ export class DataReports {
     );
   }
 
-  /** @throws DomainError naming the lines that cannot be used; ReaderFailure when that could not be found out */
+  /** @throws DomainError that names lines that cannot be used; ReaderFailure if the data could not be read */
   async of(question: ReportQuestion, asker: Asker): Promise<Reports> {
     const key = keyOf(question);
     const outcome =
@@ -91,7 +95,7 @@ export class DataReports {
       (await this.turn(
         key,
         asker,
-        // Somebody else may have read them meanwhile.
+        // Another process may have read them in the meantime.
         async () => (await this.stored(key)) ?? (await this.read(question, key, asker.project)),
       ));
     if ('reports' in outcome) return outcome.reports;
@@ -150,11 +154,11 @@ export class DataReports {
       'INSERT INTO data_report (key, outcome) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING',
       [key, text],
     );
-    // A job stores it, too.
+    // Returns the stored form, because a job stores it too.
     return JSON.parse(text) as Outcome;
   }
 
-  /** Without the weights, which may lie elsewhere and be large. */
+  /** Files of the base without the weights, which may be large and stored elsewhere. */
   private files(base: Model): Promise<{ name: string; path: string }[]> {
     const read = base.files.filter(({ name }) => !name.endsWith('.safetensors'));
     return Promise.all(
@@ -167,7 +171,7 @@ export class DataReports {
   }
 }
 
-/** By contents alone, so that neither a new upload of the same file nor a base imported anew is taken for another. */
+/** Key of contents only, so that files that are uploaded or imported again keep their reports. */
 function keyOf(question: ReportQuestion): string {
   const { base, training, validation, task, taskOptions, maxSeqLen } = question;
   const { tasks, split, invocation } = question;

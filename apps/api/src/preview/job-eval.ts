@@ -5,14 +5,15 @@ import { Database } from '../database/database.js';
 
 const PARAM = 'graft.eval';
 
-/** The eval by which a job's checkpoints are scored. */
+/** Eval that scores a job's checkpoints. */
 @Injectable()
 export class JobEval {
   constructor(private readonly database: Database) {}
 
   /**
-   * The request with the run that its checkpoints repeat: of an eval, its newest that asked a model.
-   * @throws DomainError where there is none, or where the job's checkpoints cannot be asked
+   * Replaces an eval in the request by the run that checkpoints repeat: its newest run that generated answers
+   * with a model.
+   * @throws DomainError if there is no such run, or if the job's checkpoints cannot generate answers
    */
   async resolved(projectId: string, request: CreateJob, spec: Spec): Promise<CreateJob> {
     const id = request.graft?.eval;

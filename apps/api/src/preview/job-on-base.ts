@@ -1,4 +1,5 @@
-// Looks at a job's base and data: config.json, the spec on this base, the report on the data, the exact spec, the memory.
+// Resolves a job with its base and data: config.json, the spec on this base, the data report, the exact spec,
+// the memory.
 import type { MemoryForecast, Spec } from '@graft/contracts';
 import {
   answerSizes,
@@ -28,13 +29,13 @@ import type { Terms } from './pool-terms.js';
 import type { DataReports as Reports } from './reader-protocol.js';
 import type { Asker } from './turns.js';
 
-/** What the base and the data say about a job. */
+/** Job as resolved with its base and data. */
 export interface JobOnBase {
   readonly spec: Spec;
   readonly footprint: BaseFootprint | null;
   readonly data: Reports | null;
   readonly memory: MemoryForecast | null;
-  /** Why the data were not looked at; null when they were. */
+  /** Reason why the data could not be read; null if they were read. */
   readonly unread: string | null;
 }
 
@@ -48,9 +49,9 @@ interface Inputs {
 }
 
 /**
- * A base or data that cannot be read leave the job as far as it is resolved.
+ * Resolves a job with its base and data. If they cannot be read, the job stays as far as it is resolved.
  * @param resolved the job's spec without the base and the data
- * @throws DomainError naming the field that does not fit the base, the data or the pool's workers
+ * @throws DomainError that names the field that does not fit the base, the data or the pool's workers
  */
 export async function jobOnBase(
   reports: DataReports,
@@ -58,15 +59,15 @@ export async function jobOnBase(
   resolved: Spec,
   { base, training, validation, pool, terms, asker }: Inputs,
 ): Promise<JobOnBase> {
-  const begun = job.start !== null;
+  const isWarmStart = job.start !== null;
   let known: Pick<JobOnBase, 'spec' | 'footprint'> = { spec: resolved, footprint: null };
   try {
     const config = await reports.config(base, asker);
-    const onBase = fitToBase(resolved, config, begun);
+    const onBase = fitToBase(resolved, config, isWarmStart);
     known = onBase;
     const { spec, footprint } = onBase;
     const maxSeqLen = cutAt(spec, footprint);
-    requireMemory(terms, pool, spec, config, begun);
+    requireMemory(terms, pool, spec, config, isWarmStart);
     const prompts = await reports.promptTokens(base, spec, footprint.maxTokens, asker);
     const question = {
       base,
@@ -80,12 +81,12 @@ export async function jobOnBase(
       invocation: invocationOf(spec.peft),
     };
     const data = await reports.of(question, asker);
-    const exact = fitToBase(specOnData(job, resolved, data), config, begun, data);
+    const exact = fitToBase(specOnData(job, resolved, data), config, isWarmStart, data);
     known = exact;
     const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
     const rows = data.training.largest_rows;
-    requireMemory(terms, pool, exact.spec, config, begun, { rows, answers });
-    const memory = memoryForecast(exact.spec, config, { ...data, answers }, begun);
+    requireMemory(terms, pool, exact.spec, config, isWarmStart, { rows, answers });
+    const memory = memoryForecast(exact.spec, config, { ...data, answers }, isWarmStart);
     return { ...exact, data, memory, unread: null };
   } catch (error) {
     if (!(error instanceof ReaderFailure)) throw error;
@@ -94,8 +95,8 @@ export async function jobOnBase(
 }
 
 /**
- * The spec with the exact number of steps. A split keeps equal records together, so only the report says how many are
- * held out. A validation file holds nothing out.
+ * Returns the spec with the exact number of steps. A split keeps equal records together, so the number of
+ * held-out records is only known from the report. With a validation file, nothing is held out.
  */
 function specOnData(job: AskedJob, resolved: Spec, { validation }: Reports): Spec {
   if (validation === null || job.request.validation_file) return resolved;
@@ -103,26 +104,26 @@ function specOnData(job: AskedJob, resolved: Spec, { validation }: Reports): Spe
 }
 
 /**
- * The spec and what it takes of its base.
- * @param begun whether the job begins from an adapter
- * @param data reports on the data; left out while nobody has read them
- * @throws DomainError naming the field that does not fit the base
+ * Returns the spec on this base, and its memory and parameters.
+ * @param isWarmStart whether the job starts from an adapter
+ * @param data reports on the data; undefined until they are read
+ * @throws DomainError that names the field that does not fit the base
  */
 function fitToBase(
   requested: Spec,
   config: HfConfig,
-  begun: boolean,
+  isWarmStart: boolean,
   data?: Reports,
 ): { readonly spec: Spec; readonly footprint: BaseFootprint } {
   checkWrites(requested, config);
   const onBase = learntOn(heldAs(requested, config), config);
   const spec = data ? withFound(onBase, config, data) : onBase;
-  const footprint = footprintOf(spec.peft, config, begun, headOf(spec), spec.adapters);
+  const footprint = footprintOf(spec.peft, config, isWarmStart, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
   return { spec, footprint };
 }
 
-/** With the labels and letters that were found in the data. */
+/** Returns the spec with the labels and the vocabulary that were found in the data. */
 function withFound(spec: Spec, config: HfConfig, { taskOptions }: Reports): Spec {
   const task_options = { ...inOrderOf(config, taskOptions, spec.task_options) };
   const found = { ...spec, task_options };

@@ -24,34 +24,34 @@ import { PoolTerms } from './pool-terms.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
 import { takenTask, tableWarnings } from './table-warnings.js';
 
-/** What a create call asks for, checked and resolved; nothing is written yet. */
+/** Create call after validation and resolution. Nothing is written yet. */
 export interface JobPlan extends JobOnBase {
   readonly request: CreateJob;
   readonly base: Resolved;
-  /** The adapter to begin from. */
+  /** Initial adapter. */
   readonly start: Resolved | null;
-  /** Those that the job's adapter is made of. */
+  /** Adapters that the job's adapter consists of. */
   readonly parts: readonly AdapterPart[];
   readonly training: File;
   readonly validation: File | null;
-  /** Resolved: the project may have a bound. */
+  /** Resolved priority, within the project's limit. */
   readonly priority: number;
-  /** Trackers that it is written to. */
+  /** Trackers that the job is sent to. */
   readonly integrations: readonly JobRun[];
-  /** That no worker has ever joined the pool; null where one has. */
+  /** Warning that no worker has ever joined the pool; null otherwise. */
   readonly neverJoined: string | null;
-  /** What to know of the files, whatever the base. */
+  /** Warnings about the files that do not depend on the base. */
   readonly warnings: readonly JobWarning[];
 }
 
-/** OpenAI's bound, checked here because it counts pairs, not characters. */
+/** OpenAI's limit, checked here because it counts pairs, not characters. */
 const Metadata = z.object({
   metadata: z
     .record(z.string(), z.string())
     .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
 });
 
-/** Turns the body of a create call into a plan: creation writes it, a preview shows it. */
+/** Turns the body of a create call into a plan. Creation writes it, a preview shows it. */
 @Injectable()
 export class JobPlans {
   constructor(
@@ -64,8 +64,8 @@ export class JobPlans {
   ) {}
 
   /**
-   * `gone` says that nobody waits for the plan any more.
-   * @throws DomainError naming the field, or the lines of a file, that are wrong
+   * @param gone aborts when the caller no longer waits for the plan
+   * @throws DomainError that names the field, or the lines of a file, that are wrong
    */
   async of(caller: Principal, body: unknown, gone?: AbortSignal): Promise<JobPlan> {
     const request = parseBody(CreateJob, body, peftFields);
@@ -75,7 +75,7 @@ export class JobPlans {
     } catch (error) {
       const isOfSplit = error instanceof DomainError && error.param === 'graft.validation_split';
       if (!isOfSplit || request.graft?.validation_split !== undefined) throw error;
-      // A default must not refuse a job: nothing can be held out of these records.
+      // A default must not cause an error: without the default split, the job can train on these records.
       return this.planned(caller, withoutHeldOut(request), gone);
     }
   }
@@ -167,8 +167,8 @@ export class JobPlans {
   }
 
   /**
-   * What a `peft` leaves out is as the adapter to begin from was trained.
-   * @throws DomainError for a field by which the adapter would compute something else
+   * Fills fields that `peft` does not set with those of the initial adapter.
+   * @throws DomainError for a field that would change what the adapter computes
    */
   private async samePeft(
     caller: Principal,
@@ -201,7 +201,7 @@ export class JobPlans {
   }
 }
 
-/** Steps of a run on so many examples, and tokens of all passes, or of as many examples as max_steps lets pass. */
+/** Number of steps of a run, and of tokens in all epochs, or in as many examples as max_steps allows. */
 export function plannedTokens(
   spec: Spec,
   { examples, tokens }: { readonly examples: number; readonly tokens: number },
@@ -214,7 +214,7 @@ export function plannedTokens(
   return { steps, tokens: Math.round((tokens * seen) / Math.max(1, examples)) };
 }
 
-/** Refuses a file of which the check of the upload found that it does not fit the task. */
+/** Rejects a file that does not fit the task according to the check of its upload. */
 function checkTask({ id, filename, report }: File, { task }: Spec, parameter: string): void {
   const tasks = report?.tasks ?? [];
   const found = tasks.find((one) => one.task === task);
@@ -228,13 +228,13 @@ function checkTask({ id, filename, report }: File, { task }: Spec, parameter: st
   );
 }
 
-/** @throws DomainError where a run of so many steps would answer its sample prompts too often */
+/** @throws DomainError if a run of this many steps would answer its sample prompts too often */
 function checkSampledSteps(
   { sample_prompts: prompts, eval_steps: every }: Pick<Spec, 'sample_prompts' | 'eval_steps'>,
   steps: number,
 ): void {
   if (!prompts || every === 0) return;
-  // before the first step, then at each evaluation and at the end
+  // Before the first step, at each evaluation and at the end.
   const times = 1 + Math.ceil(steps / every);
   if (times <= MOST_SAMPLED_STEPS) return;
   const least = Math.ceil(steps / (MOST_SAMPLED_STEPS - 1));

@@ -12,7 +12,7 @@ const FEW_STEPS = 50;
 const FEW_EXAMPLES = 10;
 const LONG_SECONDS = 24 * 3600;
 
-/** Answers what a create call would do. Creates nothing. */
+/** Returns what a create call would do, without creating anything. */
 @Injectable()
 export class JobPreviews {
   constructor(

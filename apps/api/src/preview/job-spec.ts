@@ -3,28 +3,28 @@ import type { CreateJob, Spec } from '@graft/contracts';
 import { continuedOptions, resolveSpec, type JobFacts } from '../catalog/plugins.js';
 import type { Resolved } from '../models/models.service.js';
 
-/** What the request says, and what it names. */
+/** Request of a job, with facts about the files and models that it names. */
 export interface AskedJob {
-  /** With the base's id, and with the `peft` of the adapter to begin from. */
+  /** Request with the ID of the base and the `peft` of the initial adapter. */
   readonly request: CreateJob;
   readonly facts: JobFacts;
-  /** The adapter to begin from. */
+  /** Initial adapter. */
   readonly start: Resolved | null;
-  /** Configs of the adapters that the job's adapter is made of. */
+  /** Configs of the adapters that the job's adapter consists of. */
   readonly adapters: readonly NonNullable<Spec['peft']>[];
 }
 
-/** @throws DomainError naming the field that is wrong */
+/** @throws DomainError that names the field that is wrong */
 export function resolveJob(job: AskedJob): Spec {
   const spec = resolveSpec(job.request, job.facts);
   return withAdapters({ ...spec, task_options: optionsWithLetters(spec, job.start) }, job);
 }
 
-/** A resolved spec with the configs of the adapters that the job's adapter is made of. */
+/** Adds the configs of the adapters that the job's adapter consists of to a resolved spec. */
 export const withAdapters = (spec: Spec, { adapters }: Pick<AskedJob, 'adapters'>): Spec =>
   adapters.length > 0 ? { ...spec, adapters: [...adapters] } : spec;
 
-/** An adapter to begin from keeps its letters. @throws DomainError where the job asks for others */
+/** Keeps the vocabulary of an initial adapter. @throws DomainError if the job requests another one */
 function optionsWithLetters(spec: Spec, start: Resolved | null): Spec['task_options'] {
   if (start?.task?.name !== spec.task) return spec.task_options;
   const { letters } = start.task.options as { readonly letters?: readonly string[] | null };

@@ -17,12 +17,12 @@ export function memoryForecast(
     answers,
     ...data
   }: Pick<DataReports, 'training' | 'validation'> & { readonly answers: AnswerSizes },
-  begun: boolean,
+  isWarmStart: boolean,
 ): MemoryForecast {
   const sizes = sizesOfReports(spec, data);
   const { base_dtype: dtype, quantization } = spec;
   const base = residentBytes(config, { dtype, quantization });
-  const { total: run, spared = 0 } = runBytes(spec, config, { ...sizes, answers }, begun);
+  const { total: run, spared = 0 } = runBytes(spec, config, { ...sizes, answers }, isWarmStart);
   return {
     base_bytes: base,
     run_bytes: run,

@@ -8,16 +8,16 @@ import {
   type HfConfig,
 } from '../catalog/plugins.js';
 
-/** Of a worker that was heard of so long ago it is not known whether it comes back. */
+/** Workers that were silent for longer are ignored: they may not come back. */
 const HEARD_OF = '1 minute';
-/** Of an example's row or two at least. */
+/** Lower bound of the rows of an example. */
 const LEAST = 1;
 
-/** Of the workers of a pool. */
+/** Memory of a pool's workers. */
 export interface PoolMemory {
-  /** Of the largest; null where there is none. */
+  /** Memory of the largest worker in bytes; null if there is none. */
   readonly most: number | null;
-  /** Workers that do not say how much they have. */
+  /** Number of workers that do not report their memory. */
   readonly unknown: number;
 }
 
@@ -26,23 +26,24 @@ interface Looked {
   readonly answers?: AnswerSizes;
 }
 
-/** SQL: the workers' memory of a pool, a placeholder, as a PoolMemory's columns. */
+/** SQL: memory of a pool's workers, with the columns of PoolMemory. `pool` is a placeholder such as `$2`. */
 export const memoryOf = (pool: string): string =>
   `SELECT max(memory_bytes)::float8 AS most, count(*) FILTER (WHERE memory_bytes = 0)::int AS unknown
    FROM worker WHERE pool = ${pool} AND state <> 'offline' AND last_seen_at > clock_timestamp() - interval '${HEARD_OF}'`;
 
 /**
- * Whether a job could be held by a worker of its pool at all.
- * @param looked what is known once somebody has looked: rows of its largest example, and its answers to sample prompts;
- *   what else is in a step the worker finds out
- * @throws DomainError invalid_value naming the field, where the pool has workers and none of them has that much memory
+ * Checks that some worker of the pool has enough memory for the job.
+ * @param looked from the data, once they are read: rows of the largest example, and answers to sample
+ * prompts.
+ *   The worker determines the rest of a step.
+ * @throws DomainError invalid_value that names the field, if the pool has workers and none has enough memory
  */
 export function requireMemory(
   { most, unknown }: PoolMemory,
   pool: string,
   spec: Spec,
   config: HfConfig,
-  begun: boolean,
+  isWarmStart: boolean,
   { rows = LEAST, answers }: Looked = {},
 ): void {
   if (most === null || unknown !== 0) return;
@@ -50,11 +51,11 @@ export function requireMemory(
     spec,
     config,
     { rows, evaluatedRows: 0, longest: rows, dataBytes: 0, ...(answers && { answers }) },
-    begun,
+    isWarmStart,
   );
   const { base_dtype: dtype, quantization } = spec;
   const left = most - reservedForBase(residentBytes(config, { dtype, quantization }));
-  // A base that fits nowhere is another matter: a worker with more memory may be on its way.
+  // A base that fits on no worker is not an error of the job: a larger worker may join.
   if (left <= 0 || bytes.total <= left) return;
   const { message, param } = tooLarge(spec, bytes, left, `the largest worker of pool ${pool}`);
   throw new DomainError('invalid_value', message, param);

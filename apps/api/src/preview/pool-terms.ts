@@ -4,10 +4,10 @@ import { neverJoined, poolAllowed, Pools } from '../auth/pools.js';
 import { Database } from '../database/database.js';
 import { memoryOf, type PoolMemory } from './pool-memory.js';
 
-/** What a project may ask of a pool, and what the pool has. */
+/** Limits of a project, and the memory of a pool. */
 export interface Terms extends PoolMemory {
   readonly limits: ProjectLimits;
-  /** What is to be said of a pool that no worker has ever joined; null where one has. */
+  /** Warning about a pool that no worker has ever joined; null otherwise. */
   readonly neverJoined: string | null;
 }
 
@@ -16,7 +16,7 @@ interface Row extends Omit<Terms, 'neverJoined'> {
   readonly exists: boolean;
 }
 
-/** All that a create call depends on beside what it names, in one statement. */
+/** Reads in one statement what a create call depends on in addition to what it names. */
 @Injectable()
 export class PoolTerms {
   constructor(
@@ -24,7 +24,7 @@ export class PoolTerms {
     private readonly pools: Pools,
   ) {}
 
-  /** @throws DomainError where the project may not use the pool, which need not be there yet */
+  /** @throws DomainError if the project may not use the pool. The pool need not exist yet. */
   async of(projectId: string, pool: string, parameter: string): Promise<Terms> {
     const [terms] = await this.database.query<Row>(
       `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown,

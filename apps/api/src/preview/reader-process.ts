@@ -1,5 +1,6 @@
-// A process beside the API that reads bases and data with their own tokenizers and chat templates. Templates are
-// programs that strangers wrote: here one that hangs or eats memory is killed without anybody noticing (ADR 0009).
+// Process of the API that reads bases and data with their tokenizers and chat templates. Templates are
+// untrusted programs: one that hangs or uses too much memory is killed here without effect on the API (ADR
+// 0009).
 import { DomainError } from '@graft/contracts';
 import {
   readBaseProcessor,
@@ -18,7 +19,7 @@ class TooMuchMemory extends Error {}
 
 let current: { readonly key: string; readonly base: BaseProcessor } | null = null;
 
-/** The base that was asked for last stays loaded. */
+/** Keeps the most recent base loaded. */
 function open(files: readonly NamedFile[]): BaseProcessor {
   const key = files.map(({ name, path }) => `${name}=${path}`).join('\n');
   if (current?.key === key) return current.base;
@@ -61,9 +62,9 @@ function attempt(request: ReaderRequest): ReaderAnswer {
   }
 }
 
-// An API that was killed leaves nobody to end a template that hangs.
+// If the API is killed, nothing else ends a template that hangs.
 const orphaned = `const { ppid } = process; setInterval(() => {
-  try { if (process.ppid !== ppid) process.kill(process.pid, 'SIGKILL'); } catch {} // the sandbox ends it by itself
+  try { if (process.ppid !== ppid) process.kill(process.pid, 'SIGKILL'); } catch {} // the sandbox ends it itself
 }, 1000);`;
 new Worker(orphaned, { eval: true, execArgv: [] }).unref();
 

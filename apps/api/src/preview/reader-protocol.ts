@@ -2,27 +2,27 @@ import type { BaseProcessor, DataFile, DataReports, NamedFile, Split } from '@gr
 import type { SamplePrompt } from '@graft/contracts';
 import type { ConfinedAnswer } from '../sandbox/confined-answer.js';
 
-/** Besides the files, what a report on data depends on. */
+/** Inputs of a report in addition to the files. */
 export interface ReportOptions {
   readonly task: string;
   readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly maxSeqLen: number;
-  /** How many tasks the method's prompts are by; null: by none. */
+  /** Number of tasks that the method's prompts belong to; null for other methods. */
   readonly tasks: number | null;
-  /** What of the training file is held out for validation; null: nothing. */
+  /** Validation split of the training file; null without one. */
   readonly split: Split | null;
-  /** Tokens from which on the method acts; null: everywhere. */
+  /** Tokens after which the method is active; null: it is active everywhere. */
   readonly invocation: readonly number[] | null;
 }
 
-/** What the API asks its reader process, one at a time. */
+/** Requests of the API to its reader process, one at a time. */
 export type ReaderRequest =
   | { readonly op: 'config'; readonly base: readonly NamedFile[] }
   | {
       readonly op: 'prompts';
       readonly base: readonly NamedFile[];
       readonly prompts: readonly SamplePrompt[];
-      /** Tokens that a sequence of the run may have. */
+      /** Maximum number of tokens of a sequence of the run. */
       readonly maxTokens: number;
     }
   | (ReportOptions & {
@@ -32,7 +32,7 @@ export type ReaderRequest =
       readonly validation: DataFile | null;
     });
 
-/** Paths of all files that are read for an answer. */
+/** Paths of all files that the request reads. */
 export function filesOf(request: ReaderRequest): readonly string[] {
   const data = request.op === 'report' ? [request.training, request.validation] : [];
   return [...request.base, ...data].flatMap((file) => file?.path ?? []);
@@ -43,7 +43,7 @@ export type { DataReports };
 
 export type ReaderAnswer<T = unknown> =
   | ConfinedAnswer<T>
-  /** The reader's own trouble, in words for whoever sent the data. */
+  /** Error of the reader itself, as text for the user. */
   | { readonly failed: string }
-  /** An error that nobody foresaw, in words for the log. */
+  /** Unexpected error, as text for the log. */
   | { readonly crashed: string };

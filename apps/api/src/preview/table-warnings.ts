@@ -2,15 +2,15 @@ import type { CreateJob, JobWarning } from '@graft/contracts';
 import { usualTask } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 
-/** The task of a job whose request names none, where it is not the usual task, and the warning that says so. */
+/** Task of a job whose request names none, if it is not the usual task, and the warning about it. */
 interface Taken {
   readonly task: string;
   readonly warning: JobWarning;
 }
 
 /**
- * Chooses the only task that a table fits, if the user named the table's columns. Returns null where the request names a
- * task or a method, where the usual task or several tasks fit, and where no columns were named.
+ * Chooses the only task that fits a table whose columns the user named. Returns null if the request names a
+ * task or a method, if the usual task or several tasks fit, or if no columns were named.
  */
 export function takenTask(
   { graft, method }: CreateJob,
@@ -26,7 +26,7 @@ export function takenTask(
   return { task, warning: { code: 'task_of_file', message, step: null } };
 }
 
-/** Warns of labels that were left out of tables, for each training and validation file of a job. */
+/** Warnings about labels that were omitted from tables, for the training and validation files of a job. */
 export const tableWarnings = (files: readonly (File | null)[]): JobWarning[] => {
   const said = files.flatMap((file) =>
     file?.report?.label_warning ? [`${file.filename}: ${file.report.label_warning}`] : [],

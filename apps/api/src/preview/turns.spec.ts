@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TooManyWaiting, Turns } from './turns.js';
 
-/** Work that ends when it is told to, and notes when it began. */
+/** Work that ends on request and records its start. */
 class Works {
   readonly started: string[] = [];
   private readonly ends = new Map<string, () => void>();

@@ -1,36 +1,37 @@
-/** More would only wait for their deadline. */
+/** Limit of waiting work per project. More would only wait until its deadline. */
 const MOST_WAITING = 16;
 
-/** For whom something is done. */
+/** Caller that waits for a piece of work. */
 export interface Asker {
   readonly project: string;
-  /** Aborted when nobody waits for the answer any more: the deadline has passed, or the client has gone. */
+  /** Aborted when the caller no longer waits: its deadline has passed, or the client has gone. */
   readonly signal: AbortSignal;
 }
 
-/** So many of a project wait that one more is not taken. */
+/** Error for a project that already has the maximum amount of waiting work. */
 export class TooManyWaiting extends Error {}
 
 interface Turn {
   readonly key: string;
   readonly project: string;
   readonly answer: Promise<unknown>;
-  /** Does the work; the answer says how that ended. */
+  /** Runs the work. Resolves when it has ended; `answer` has the result or error. */
   readonly begin: () => Promise<void>;
   askers: number;
 }
 
 /**
- * One piece of work at a time, taken from projects in turn: however much one asks for, another waits for one piece
- * of each. Equal questions that wait share one answer, and what nobody waits for any more is not begun.
+ * Runs one piece of work at a time, from each project in turn. However much one project requests, another
+ * waits for at most one piece of each project. Equal requests share one answer, and work that no caller waits
+ * for is not started.
  */
 export class Turns {
-  /** In the order of their projects' next turns. */
+  /** Waiting work per project, in the order of the projects' turns. */
   private readonly lanes = new Map<string, Turn[]>();
   private readonly open = new Map<string, Turn>();
   private busy = false;
 
-  /** @throws the signal's reason when that is aborted first; TooManyWaiting */
+  /** @throws the signal's reason if it aborts first; TooManyWaiting */
   async take<T>(key: string, { project, signal }: Asker, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     const turn = this.open.get(key) ?? this.enter(key, project, work);
@@ -68,7 +69,7 @@ export class Turns {
     return turn;
   }
 
-  /** Takes out what was not begun; what was goes on for whoever asks next. */
+  /** Removes work that has not started. Started work continues for the next caller. */
   private drop(turn: Turn): void {
     if (!this.lanes.get(turn.project)?.includes(turn)) return;
     this.leaveLane(turn);
