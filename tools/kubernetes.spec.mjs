@@ -26,10 +26,11 @@ with helm.Chart.load(sys.argv[1]) as chart:
 print(next(text for name, text in files.items() if name.endswith(sys.argv[3])))
 `;
 
-const known = (path) => new Set(read(path).match(/\b(GRAFT|HF|AWS)_[A-Z0-9_]+\b/g));
+const known = (...paths) =>
+  new Set(paths.flatMap((path) => read(path).match(/\b(GRAFT|HF|AWS)_[A-Z0-9_]+\b/g)));
 const SETTINGS = {
-  api: known('apps/api/src/main.ts'),
-  worker: known('apps/worker/src/agent/settings.ts'),
+  api: known('apps/api/src/main.ts', 'apps/api/src/options.ts'),
+  worker: known('apps/worker/src/agent/options.ts'),
 };
 
 describe.each(MANIFESTS)('%s', (name) => {
