@@ -145,7 +145,7 @@ describe('access', () => {
     const job = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: file,
-      graft: { pool: 'nobody' },
+      graft: { pool: 'unserved' },
     });
     await api.query(`INSERT INTO project (id, name) VALUES ('proj-other', 'other')`);
     const other = await keyWith(

@@ -254,8 +254,8 @@ describe('archiving a project', () => {
         graft: { pool },
       } as never) as never;
     const running = await create('archive-test');
-    const waiting = await create('nobody');
-    const ended = await create('nobody');
+    const waiting = await create('unserved');
+    const ended = await create('unserved');
     await mine.fineTuning.jobs.cancel(ended.id);
     const worker = await new ScriptedWorker(api, { pool: 'archive-test' }).connect();
     try {
@@ -351,7 +351,7 @@ describe('archiving a project', () => {
       await client.query('BEGIN');
       await client.query('SELECT 1 FROM project WHERE id = $1 FOR UPDATE', [project.id]);
       let settled = false;
-      const body = { model: 'tiny', training_file: file, graft: { pool: 'nobody' } };
+      const body = { model: 'tiny', training_file: file, graft: { pool: 'unserved' } };
       const created = ask(api, project.member.key, 'post', '/v1/fine_tuning/jobs', body);
       void created.then(() => (settled = true));
       const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;

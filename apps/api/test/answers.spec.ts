@@ -54,7 +54,7 @@ describe('answers through the official SDK', () => {
     expect(worker.questions[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], max_tokens: 5 });
     expect(worker.questions[0]?.messages).toEqual(ask.messages);
 
-    const told = say(['a', 'b', 'c']);
+    const answered = say(['a', 'b', 'c']);
     const stream = await client.chat.completions.create({
       ...ask,
       stream: true,
@@ -67,7 +67,7 @@ describe('answers through the official SDK', () => {
       text += part.choices[0]?.delta.content ?? '';
       tokens = part.usage?.total_tokens ?? tokens;
     }
-    await told;
+    await answered;
     expect([text, tokens]).toEqual(['abc', 12]);
 
     const leaving = new AbortController();

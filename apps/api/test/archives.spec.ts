@@ -70,10 +70,10 @@ it('an archive of related images becomes pairs for image_feature_extraction', as
   ].map(([anchor, positive]) =>
     JSON.stringify({ anchor_file_name: anchor, positive_file_name: positive }),
   );
-  const pictures = { 'a.png': red, 'b.png': blue };
+  const images = { 'a.png': red, 'b.png': blue };
   const metadata = Buffer.from(rows.join('\n'));
   const { file, records } = await made(
-    deflatedZip({ 'metadata.jsonl': metadata, ...pictures }),
+    deflatedZip({ 'metadata.jsonl': metadata, ...images }),
     'pairs.zip',
   );
   const [a, b] = [dataUrl('image/png', red), dataUrl('image/png', blue)];
@@ -91,10 +91,7 @@ it('an archive of related images becomes pairs for image_feature_extraction', as
     negative_file_name: 'b.png',
   };
   const wrong = Buffer.from([...rows, JSON.stringify(same)].join('\n'));
-  const { file: bad } = await made(
-    deflatedZip({ 'metadata.jsonl': wrong, ...pictures }),
-    'same.zip',
-  );
+  const { file: bad } = await made(deflatedZip({ 'metadata.jsonl': wrong, ...images }), 'same.zip');
   expect(bad.status_details).toMatch(/^line 3: "positive" and "negative" are the same/);
 });
 

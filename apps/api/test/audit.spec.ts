@@ -112,7 +112,7 @@ describe('every route that changes something', () => {
       await api.post<{ id: string }>('/fine_tuning/jobs', {
         model: 'tiny',
         training_file: file,
-        graft: { pool: 'nobody' },
+        graft: { pool: 'unserved' },
         metadata: { n: String(Math.random()) },
       })
     ).id;
@@ -192,7 +192,7 @@ describe('every route that changes something', () => {
     },
     'post /v1/fine_tuning/jobs': () => ({
       path: '/v1/fine_tuning/jobs',
-      body: { model: 'tiny', training_file: file, graft: { pool: 'nobody' } },
+      body: { model: 'tiny', training_file: file, graft: { pool: 'unserved' } },
       type: 'job.created',
       project: own,
     }),
@@ -203,7 +203,7 @@ describe('every route that changes something', () => {
     }),
     'post /v1/adapters/operations': async () => ({
       path: '/v1/adapters/operations',
-      body: { type: 'convert', model: await adapter(), rank: 1, pool: 'nobody' },
+      body: { type: 'convert', model: await adapter(), rank: 1, pool: 'unserved' },
       type: 'job.created',
       project: own,
     }),
@@ -429,7 +429,7 @@ describe('every route that changes something', () => {
   });
 
   it('writes no row if nothing changes: an idempotent repeat', async () => {
-    const body = { model: 'tiny', training_file: file, graft: { pool: 'nobody', priority: 7 } };
+    const body = { model: 'tiny', training_file: file, graft: { pool: 'unserved', priority: 7 } };
     const send = () =>
       request(api.url)
         .post('/v1/fine_tuning/jobs')

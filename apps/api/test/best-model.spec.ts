@@ -83,8 +83,8 @@ it('is reported by the job, its model and an event', async () => {
   const model = await api.get<ModelObject>(`/models/${encodeURIComponent(name ?? '')}`);
   expect(model.graft).toMatchObject({ job: job.id, step: 1 });
   const { data } = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
-  const said = data.find(({ message }) => message.startsWith('The model holds'));
-  expect(said).toMatchObject({
+  const event = data.find(({ message }) => message.startsWith('The model holds'));
+  expect(event).toMatchObject({
     message:
       'The model holds the weights after step 1, the best evaluation; those after step 3 are a checkpoint',
     data: { published_step: 1, step: 3 },

@@ -139,11 +139,11 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
 
   it('rejects content that differs from the announced hash or size, and stores nothing', async () => {
     const data = randomBytes(1000);
-    const lies = [
+    const wrong = [
       { sha256: sha(randomBytes(9)), size: 1000 },
       { sha256: sha(data), size: 1001 },
     ];
-    for (const expected of lies)
+    for (const expected of wrong)
       await expect(
         store.put(stream(data), () => Promise.reject(new Error('must not be written')), {
           expect: expected,

@@ -28,7 +28,7 @@ async function upload(text: string): Promise<string> {
 }
 
 const create = (training_file: string): Promise<{ id: string }> =>
-  api.post('/fine_tuning/jobs', { model: 'tiny', training_file, graft: { pool: 'nobody' } });
+  api.post('/fine_tuning/jobs', { model: 'tiny', training_file, graft: { pool: 'unserved' } });
 
 describe('bases', () => {
   it('are not deleted while a job that uses them is created', async () => {
@@ -40,7 +40,7 @@ describe('bases', () => {
         api.post<{ id: string }>('/fine_tuning/jobs', {
           model: id,
           training_file,
-          graft: { pool: 'nobody' },
+          graft: { pool: 'unserved' },
         }),
         fetch(`${api.url}/v1/models/${id}`, { method: 'DELETE', headers: api.headers }),
       ]);

@@ -40,9 +40,9 @@ export async function checkAnswers(url: string): Promise<void> {
     return (write as (...of: unknown[]) => boolean).apply(this, of);
   };
   express.response.end = function checked(this: Response, ...of: unknown[]) {
-    const begun = pieces.get(this);
-    if (begun && typeof of[0] === 'string')
-      check(this.req, this.statusCode, JSON.parse(begun + of[0]));
+    const earlier = pieces.get(this);
+    if (earlier && typeof of[0] === 'string')
+      check(this.req, this.statusCode, JSON.parse(earlier + of[0]));
     pieces.delete(this);
     return (end as (...of: unknown[]) => Response).apply(this, of);
   };
@@ -57,8 +57,8 @@ function written(response: Response, chunk: unknown): void {
   const type = String(response.getHeader('content-type'));
   // files are sent as bytes
   if (type.startsWith('application/json') && typeof chunk === 'string') {
-    const begun = pieces.get(response);
-    const whole = begun === null ? null : (begun ?? '') + chunk;
+    const earlier = pieces.get(response);
+    const whole = earlier === null ? null : (earlier ?? '') + chunk;
     pieces.set(response, (whole ?? '').length > MOST_CHARACTERS ? null : whole);
   }
   if (!type.startsWith(EVENTS) || !isNews(response.req)) return;

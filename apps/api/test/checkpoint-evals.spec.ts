@@ -125,10 +125,10 @@ const checkpointsOf = async (id: string) =>
 async function checkpoint(lease: Awaited<ReturnType<ScriptedWorker['assigned']>>, at: number) {
   const state = await worker.put(lease, 'adapter.safetensors', `state ${at}`);
   await worker.tell(lease, step(at, 3), evaluated(at, at), saved(at, [state], [state]));
-  const told = new RegExp(`Step ${at}/.*eval score|at step ${at} has no score`);
+  const expected = new RegExp(`Step ${at}/.*eval score|at step ${at} has no score`);
   let found: JobEventObject | undefined;
   await until(async () => {
-    found = (await eventsOf(lease.jobId)).find(({ message }) => told.test(message));
+    found = (await eventsOf(lease.jobId)).find(({ message }) => expected.test(message));
     return found !== undefined;
   }, 20_000);
   return found!;
@@ -233,18 +233,18 @@ it('sends scores to trackers even after the end of the job', async () => {
   const states = async () => (await jobOf(id)).integrations!.map(({ graft }) => graft.status);
   await until(async () => (await states()).every((one) => one === 'done'), 20_000);
   const run = tracker.wandb.get(id)!;
-  const [twin] = [...tracker.mlflow.values()];
-  expect([run.history.length, run.exitcode, twin!.status]).toEqual([2, 0, 'FINISHED']);
+  const [mlflowRun] = [...tracker.mlflow.values()];
+  expect([run.history.length, run.exitcode, mlflowRun!.status]).toEqual([2, 0, 'FINISHED']);
 
   run.exitcode = null;
-  twin!.status = 'RUNNING';
+  mlflowRun!.status = 'RUNNING';
   answering = true;
-  await until(() => run.exitcode === 0 && twin!.status === 'FINISHED', 30_000);
+  await until(() => run.exitcode === 0 && mlflowRun!.status === 'FINISHED', 30_000);
   expect(run.history.map(pythonJson)[2]).toMatchObject({
     'train/global_step': 10,
     'valid/eval_score': 0.75,
   });
-  const scores = [...twin!.metrics.values()].filter(({ key }) => key === 'valid/eval_score');
+  const scores = [...mlflowRun!.metrics.values()].filter(({ key }) => key === 'valid/eval_score');
   expect(scores).toMatchObject([{ step: 10, value: 0.75 }]);
   await until(async () => (await states()).every((one) => one === 'done'));
   for (const type of ['wandb', 'mlflow'])

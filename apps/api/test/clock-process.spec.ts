@@ -20,7 +20,7 @@ describe.skipIf(!LIBFAKETIME)(
   () => {
     let api: TestApi;
     let ahead: ChildProcess;
-    let there: TestApi;
+    let fast: TestApi;
     let home: string;
     let file: string;
 
@@ -54,7 +54,7 @@ describe.skipIf(!LIBFAKETIME)(
       ahead.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));
       await until(() => /^ready .*\n/m.test(text), 60_000);
       const where = JSON.parse(/^ready (.*)\n/m.exec(text)?.[1] ?? '') as TestApi;
-      there = { ...where, joinToken: api.joinToken };
+      fast = { ...where, joinToken: api.joinToken };
     });
     afterAll(async () => {
       ahead?.kill('SIGKILL');
@@ -79,13 +79,13 @@ describe.skipIf(!LIBFAKETIME)(
       ).map(({ outcome }) => outcome);
 
     it('really is an hour ahead', async () => {
-      const { headers } = await fetch(`${there.url}/healthz`);
+      const { headers } = await fetch(`${fast.url}/healthz`);
       const shown = Date.parse(headers.get('date') ?? '');
       expect(Math.abs(shown - Date.now() - 3_600_000)).toBeLessThan(60_000);
     });
 
     it.each([
-      ['to it', () => there],
+      ['to it', () => fast],
       ['to the other', () => api],
     ] as const)(
       'expires only the lease of a dead worker, not of a live one, connected %s',
@@ -116,18 +116,18 @@ describe.skipIf(!LIBFAKETIME)(
         expires_at,
       });
       const list = () =>
-        fetch(`${there.url}/v1/fine_tuning/jobs`, {
+        fetch(`${fast.url}/v1/fine_tuning/jobs`, {
           headers: { authorization: `Bearer ${secret}` },
         });
       expect((await list()).status).toBe(200);
       const token = await api.post<{ secret: string }>('/join_tokens', { expires_at });
-      const worker = await new ScriptedWorker(there, { token: token.secret }).connect();
+      const worker = await new ScriptedWorker(fast, { token: token.secret }).connect();
       expect(worker.welcome).not.toBeNull();
       worker.vanish();
     });
 
     it('creates an admin key with the requested lifetime', async () => {
-      const answer = await fetch(`${there.url}/v1/organization/admin_api_keys`, {
+      const answer = await fetch(`${fast.url}/v1/organization/admin_api_keys`, {
         method: 'POST',
         headers: { ...api.headers, 'content-type': 'application/json' },
         body: JSON.stringify({ name: 'hour', expires_in_seconds: 600 }),
@@ -143,7 +143,7 @@ describe.skipIf(!LIBFAKETIME)(
     it('stores worker events at the time of the database', async () => {
       const pool = 'clock-events';
       const id = await create(pool);
-      const worker = await new ScriptedWorker(there, { pool }).connect();
+      const worker = await new ScriptedWorker(fast, { pool }).connect();
       const lease = await worker.assigned();
       const event = worker.event(lease, started());
       await worker.batch([{ ...event, atUnixMs: Date.now() + 7_200_000 }]);

@@ -87,7 +87,7 @@ describe('an API whose clock is ahead', () => {
       for await (const chunk of response.body ?? []) seen += Buffer.from(chunk).toString();
     })().catch(() => undefined);
     await until(() => seen.includes('event: ready'));
-    const id = await create('nobody');
+    const id = await create('unserved');
     await until(() => seen.includes(id));
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     await until(() => seen.includes('"cancelled"'));

@@ -181,8 +181,13 @@ it('returns no file id if the file was deleted', async () => {
     told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [], examples: [0, 0, 1] }),
   );
   expect(await confusionOf(id)).toMatchObject({ examples_file: file });
-  const why = { message: 'the loss is not a number', param: '', retryable: false, stderr_tail: '' };
-  await worker.tell(lease, { kind: 'failed', payload: { code: 'nonfinite', ...why } });
+  const details = {
+    message: 'the loss is not a number',
+    param: '',
+    retryable: false,
+    stderr_tail: '',
+  };
+  await worker.tell(lease, { kind: 'failed', payload: { code: 'nonfinite', ...details } });
   await api.client.files.delete(file as string);
   expect(await confusionOf(id)).toMatchObject({
     examples_file: null,

@@ -49,7 +49,7 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
   });
   const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
   await worker.tell(lease, { kind: 'failed', payload: crash });
-  const takeover = async (at: number): Promise<Assignment> => {
+  const resumed = async (at: number): Promise<Assignment> => {
     const next = await worker.assigned();
     worker.keep(next);
     expect(next).toMatchObject({ jobId: id, checkpointStep: at });
@@ -58,14 +58,14 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
   };
   // If the stored bytes are intact, the report counts as a failure and the next attempt gets the same
   // checkpoint.
-  await worker.tell(await takeover(3), damaged(3));
+  await worker.tell(await resumed(3), damaged(3));
   flip(states[2] as BlobRef);
-  await worker.tell(await takeover(3), damaged(3));
+  await worker.tell(await resumed(3), damaged(3));
   flip(states[1] as BlobRef);
-  await worker.tell(await takeover(2), damaged(2));
+  await worker.tell(await resumed(2), damaged(2));
   flip(states[0] as BlobRef);
-  await worker.tell(await takeover(1), damaged(1));
-  const last = await takeover(0);
+  await worker.tell(await resumed(1), damaged(1));
+  const last = await resumed(0);
   expect(await api.query('SELECT crash_count, infra_count FROM job WHERE id = $1', [id])).toEqual([
     { crash_count: 1, infra_count: 1 },
   ]);
@@ -81,7 +81,7 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
   const again = await worker.put(last, 'state', `${id} at 1`);
   await worker.tell(last, step(1), saved(1, [again]));
   await worker.tell(last, { kind: 'failed', payload: crash });
-  await takeover(1);
+  await resumed(1);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.vanish();
 });

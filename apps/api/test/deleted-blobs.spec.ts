@@ -69,6 +69,6 @@ it('answers only connected workers, for up to a thousand blobs per request', asy
   const many = Array.from({ length: 1001 }, (_, n) => hashOf(String(n)));
   expect(await worker.deletedOf(many.slice(1))).toHaveLength(1000);
   await expect(worker.deletedOf(many)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-  const stranger = worker.deletedOf([NOWHERE], 'ws-graft-wrong');
-  await expect(stranger).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
+  const unknown = worker.deletedOf([NOWHERE], 'ws-graft-wrong');
+  await expect(unknown).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
 });

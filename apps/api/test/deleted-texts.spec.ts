@@ -68,7 +68,7 @@ async function upload(): Promise<string> {
 const ofFile = (id: string) => ({ type: 'file_id', id });
 const inline = { type: 'file_content', content: [{ item: { word: SECRET, answer: SECRET } }] };
 
-async function begin(of: string, source: object, model = 'tiny'): Promise<string> {
+async function createRun(of: string, source: object, model = 'tiny'): Promise<string> {
   const template = [{ role: 'user', content: '{{item.word}}' }];
   const input_messages = { type: 'template', template };
   const data_source = { type: 'completions', model, source, input_messages } as never;
@@ -91,7 +91,7 @@ describe('deleting a file', () => {
   it('deletes the items and samples of its runs, and keeps the scores', async () => {
     const of = await makeEval([SAME, JUDGE]);
     const file = await upload();
-    const [doomed, kept] = [await begin(of, ofFile(file)), await begin(of, inline)];
+    const [doomed, kept] = [await createRun(of, ofFile(file)), await createRun(of, inline)];
     await ended(of, doomed);
     await ended(of, kept);
     const [before, neighbour] = [await run(of, doomed), await items(of, kept)];
@@ -126,7 +126,7 @@ describe('deleting a file', () => {
     const of = await makeEval();
     answering = false;
     const file = await upload();
-    const id = await begin(of, ofFile(file));
+    const id = await createRun(of, ofFile(file));
     await until(async () => (await run(of, id)).status === 'in_progress');
     await api.client.files.delete(file);
     answering = true;
@@ -138,7 +138,7 @@ describe('deleting a file', () => {
   it('leaves no run that checkpoints could repeat', async () => {
     const of = await makeEval();
     const file = await upload();
-    const id = await begin(of, ofFile(file));
+    const id = await createRun(of, ofFile(file));
     await ended(of, id);
     await api.client.files.delete(file);
     for (const name of [of, id]) {
@@ -169,7 +169,7 @@ describe('deleting a model', () => {
   it('deletes its answers', async () => {
     const model = await trainedModel();
     const of = await makeEval();
-    const [doomed, kept] = [await begin(of, inline, model), await begin(of, inline)];
+    const [doomed, kept] = [await createRun(of, inline, model), await createRun(of, inline)];
     await ended(of, doomed);
     await ended(of, kept);
     const others = await items(of, kept);
@@ -184,11 +184,11 @@ describe('deleting a model', () => {
   it('is rejected while a run queries it or grades with it, or a job is to be scored by it', async () => {
     const model = await trainedModel();
     const graded = await makeEval([{ ...JUDGE, model }]);
-    const template = await begin(graded, inline);
+    const template = await createRun(graded, inline);
     await ended(graded, template);
     answering = false;
     const of = await makeEval();
-    const runs = [await begin(of, inline, model), await begin(graded, inline)];
+    const runs = [await createRun(of, inline, model), await createRun(graded, inline)];
     const job = await api.post<JobObject>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -221,7 +221,7 @@ describe('deleting a model', () => {
       ] as const) {
         await deletion.query('BEGIN');
         await deletion.query('SELECT 1 FROM model WHERE id = $1 FOR UPDATE', [gone]);
-        const refused = caught(begin(of, inline, model));
+        const refused = caught(createRun(of, inline, model));
         await until(async () => (await api.query(waits)).length === 1);
         await deletion.query('DELETE FROM model WHERE id = $1', [gone]);
         await deletion.query('COMMIT');
@@ -270,7 +270,7 @@ describe('deleting a job permanently', () => {
     const of = await makeEval();
     const runs = [];
     for (const name of [model!, `${model}:ckpt-step-1`, 'tiny'])
-      runs.push(await begin(of, inline, name));
+      runs.push(await createRun(of, inline, name));
     for (const one of runs) await ended(of, one);
     const others = await items(of, runs[2]!);
     await ask(api, api.apiKey, 'delete', `/v1/fine_tuning/jobs/${id}`);

@@ -58,12 +58,12 @@ it('a project has one active run, and the next one starts after it', async () =>
   const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   try {
     const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
-    const begin = () => api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
+    const create = () => api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
     const status = async ({ id }: { id: string }) =>
       (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
-    const first = await begin();
+    const first = await create();
     const question = await worker.asked();
-    const second = await begin();
+    const second = await create();
     // Long enough for a process that wrongly claimed it as well.
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect([await status(first), await status(second)]).toEqual(['in_progress', 'queued']);
@@ -83,16 +83,16 @@ it('results for a run that another process has claimed are discarded', async () 
     const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
     const { id } = await api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
     const first = await worker.asked();
-    const give = (owner: string | null, until: string) =>
+    const setOwner = (owner: string | null, until: string) =>
       api.query(`UPDATE eval_run SET owner = $2, owner_until = ${until} WHERE id = $1`, [
         id,
         owner,
       ]);
-    await give('another', `clock_timestamp() + interval '1 hour'`);
+    await setOwner('another', `clock_timestamp() + interval '1 hour'`);
     worker.say(first.id, 'one');
     // Long enough for a process that wrongly stored the answer.
     await new Promise((resolve) => setTimeout(resolve, 700));
-    await give(null, 'NULL');
+    await setOwner(null, 'NULL');
     await until(() => worker.questions.length === 2, 20_000);
     worker.say(worker.questions[1]!.id, 'two');
     const status = async () =>

@@ -60,7 +60,7 @@ it('rejects runs beyond eval_runs, and accepts more after some have ended', asyn
   const open = (runs: number) =>
     api.query(
       `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
-       SELECT 'open-' || n, $1, $2, '', '', '', '{}', 'nobody', 'infinity', 'in_progress'
+       SELECT 'open-' || n, $1, $2, '', '', '', '{}', 'another', 'infinity', 'in_progress'
        FROM generate_series(1, $3) AS n ON CONFLICT DO NOTHING`,
       [evalId, project.id, runs],
     );
@@ -85,7 +85,7 @@ it('rejects runs beyond eval_runs, and accepts more after some have ended', asyn
   await open(1000);
   await api.query(`UPDATE eval_run SET status = 'in_progress' WHERE id = 'open-1'`);
   expect(await caught(create())).toMatchObject({ status: 429, code: 'queue_full' });
-  await api.query(`DELETE FROM eval_run WHERE owner = 'nobody'`);
+  await api.query(`DELETE FROM eval_run WHERE owner = 'another'`);
 });
 
 it('does not lock the count while it writes the items of a run, and counts again before the commit', async () => {
@@ -109,7 +109,7 @@ it('does not lock the count while it writes the items of a run, and counts again
     // Another process has created the last run within the limit.
     await other.query(
       `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
-       VALUES ('other', $1, $2, '', '', '', '{}', 'nobody', 'infinity', 'in_progress')`,
+       VALUES ('other', $1, $2, '', '', '', '{}', 'another', 'infinity', 'in_progress')`,
       [evalId, project.id],
     );
     await other.query(`UPDATE project SET limits = '{"eval_runs": 1}' WHERE id = $1`, [project.id]);

@@ -46,15 +46,15 @@ it('counts a field missing in the answer as a wrong answer, and one missing in t
     ]),
   );
   expect(counts).toEqual({ total: 4, passed: 1, failed: 2, errored: 1 });
-  const lacks = (what: string) => ({
+  const missing = (what: string) => ({
     code: 'sample_parse_error',
     message: `same.input: {{sample.output_json.a}} does not exist; ${what}`,
   });
   const message = 'same.reference: {{item.answer}} does not exist; the item has anwser';
   expect(items.map(({ status, results: [one] }) => [status, one!.score, one!['error']])).toEqual([
     ['pass', 1, undefined],
-    ['fail', 0, lacks('output_json of the sample has b')],
-    ['fail', 0, lacks('the sample is not JSON')],
+    ['fail', 0, missing('output_json of the sample has b')],
+    ['fail', 0, missing('the sample is not JSON')],
     ['error', 0, { code: 'invalid_value', message }],
   ]);
 });

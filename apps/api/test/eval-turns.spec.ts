@@ -80,9 +80,9 @@ async function answering(
       for (const { id, messages } of worker.questions.slice(asked.length).slice(0, most)) {
         const question = messages.at(-1)!.content;
         asked.push(question);
-        const said = answer(question);
-        if (typeof said === 'string') worker.say(id, said);
-        else worker.say(id, '', 'error', said.code);
+        const reply = answer(question);
+        if (typeof reply === 'string') worker.say(id, reply);
+        else worker.say(id, '', 'error', reply.code);
       }
     }, 20),
   );

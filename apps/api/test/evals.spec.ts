@@ -413,7 +413,11 @@ describe('rejects with the param', () => {
       'testing_criteria.0.input',
       '{{word}} does not exist',
     ],
-    [{ testing_criteria: [{ ...JUDGE, model: 'nobody' }] }, 'testing_criteria.0.model', 'nobody'],
+    [
+      { testing_criteria: [{ ...JUDGE, model: 'unknown-model' }] },
+      'testing_criteria.0.model',
+      'unknown-model',
+    ],
   ])('an invalid eval: %#', async (more, param, message) => {
     const refused = await caught(makeEval(more as never));
     expect([refused.status === 400 || refused.status === 404, refused.param]).toEqual([
@@ -432,7 +436,11 @@ describe('rejects with the param', () => {
     });
     const file = (of: string) => ({ type: 'file_id', id: of });
     for (const [source, param, message] of [
-      [completions(inline(items(1)), { model: 'nobody' }), 'data_source.model', 'nobody'],
+      [
+        completions(inline(items(1)), { model: 'unknown-model' }),
+        'data_source.model',
+        'unknown-model',
+      ],
       [completions(file(broken.id)), 'data_source.source.id', 'line 2: item.answer is required'],
       [completions(file(training.id)), 'data_source.source.id', 'upload it with purpose evals'],
       [completions(file('file-x')), 'data_source.source.id', 'No such File'],

@@ -143,16 +143,16 @@ it('counts an eval run that waits for a worker, until it ends', async () => {
 }, 90_000);
 
 it('streams whether a pool is active, immediately and on each change', async () => {
-  const heard: boolean[] = [];
+  const received: boolean[] = [];
   const stream = keda.streamIsActive(of('streamed'));
-  stream.on('data', ({ result }: { result: boolean }) => heard.push(result));
+  stream.on('data', ({ result }: { result: boolean }) => received.push(result));
   stream.on('error', () => undefined);
-  await until(() => heard.length === 1);
+  await until(() => received.length === 1);
   const { id } = await submit('streamed');
-  await until(() => heard.length === 2);
+  await until(() => received.length === 2);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
-  await until(() => heard.length === 3, 30_000);
-  expect(heard).toEqual([false, true, false]);
+  await until(() => received.length === 3, 30_000);
+  expect(received).toEqual([false, true, false]);
   stream.cancel();
 });
 

@@ -61,8 +61,8 @@ describe('queue position and estimated start of waiting jobs', () => {
     expect(first.graft).toMatchObject({ queue_position: 1, queue_length: 1 });
     // No job has run, so the duration is unknown, and no worker is connected.
     expect(first.graft).toMatchObject({ estimated_start: null, estimated_start_range: null });
-    let looked = false;
-    const { order, stop } = await trainer(pool, (jobs) => jobs !== 2 || looked);
+    let listed = false;
+    const { order, stop } = await trainer(pool, (jobs) => jobs !== 2 || listed);
     await until(async () => (await job(first.id)).status === 'succeeded', 60_000);
     expect((await job(first.id)).graft).toMatchObject({
       queue_position: null,
@@ -80,30 +80,30 @@ describe('queue position and estimated start of waiting jobs', () => {
       waiting = (await list()).filter((one) => one.graft.queue_length === 5);
       return waiting.length === 5;
     }, 60_000);
-    looked = true;
-    const said = waiting.sort(
+    listed = true;
+    const ordered = waiting.sort(
       (a, b) => (a.graft.queue_position ?? 0) - (b.graft.queue_position ?? 0),
     );
-    expect(said.map((one) => one.graft.queue_position)).toEqual([1, 2, 3, 4, 5]);
-    expect(said[0]?.id).toBe(made[1]?.id);
-    for (const { graft } of said) {
+    expect(ordered.map((one) => one.graft.queue_position)).toEqual([1, 2, 3, 4, 5]);
+    expect(ordered[0]?.id).toBe(made[1]?.id);
+    for (const { graft } of ordered) {
       const [earliest, latest] = graft.estimated_start_range ?? [0, 0];
       expect(earliest).toBeLessThanOrEqual(graft.estimated_start ?? 0);
       expect(latest).toBeGreaterThanOrEqual(graft.estimated_start ?? 0);
     }
     // Each waits for one job more than the previous one.
-    const times = said.map((one) => one.graft.estimated_start ?? 0);
+    const times = ordered.map((one) => one.graft.estimated_start ?? 0);
     for (let n = 1; n < times.length; n++)
       expect((times[n] ?? 0) - (times[n - 1] ?? 0)).toBeGreaterThanOrEqual(1);
 
-    await until(async () => (await job(said[4]?.id ?? '')).status === 'succeeded', 120_000);
-    expect(order.slice(2)).toEqual(said.map(({ id }) => id));
-    for (const { id, graft } of said) {
-      const began = (await job(id)).graft.started_at ?? 0;
+    await until(async () => (await job(ordered[4]?.id ?? '')).status === 'succeeded', 120_000);
+    expect(order.slice(2)).toEqual(ordered.map(({ id }) => id));
+    for (const { id, graft } of ordered) {
+      const startedAt = (await job(id)).graft.started_at ?? 0;
       const [earliest, latest] = graft.estimated_start_range ?? [0, 0];
       // The API returns whole seconds.
-      expect(began).toBeGreaterThanOrEqual(earliest - 1);
-      expect(began).toBeLessThanOrEqual(latest + 1);
+      expect(startedAt).toBeGreaterThanOrEqual(earliest - 1);
+      expect(startedAt).toBeLessThanOrEqual(latest + 1);
     }
     await stop();
   }, 180_000);

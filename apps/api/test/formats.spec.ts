@@ -169,7 +169,7 @@ describe('a table', () => {
     const job = await api.post<{ status: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: file.id,
-      graft: { pool: 'nobody' },
+      graft: { pool: 'unserved' },
     });
     expect(job.status).toBe('queued');
   });
@@ -444,18 +444,18 @@ describe('unreadable uploads', () => {
   });
 
   it('leave no files if the client disconnects in the middle', async () => {
-    for (const [name, begin, more] of [
+    for (const [name, start, more] of [
       ['a.csv', 'prompt,completion\n', 'a,b\n'],
       ['a.json', '[{"text":"a"},', '{"text":"x"},\n'],
       ['a.parquet', 'PAR1', 'x\n'],
     ] as const) {
       const cut = new AbortController();
-      const head = `--b\r\ncontent-disposition: form-data; name="file"; filename="${name}"\r\n\r\n${begin}`;
-      let told = false;
+      const head = `--b\r\ncontent-disposition: form-data; name="file"; filename="${name}"\r\n\r\n${start}`;
+      let enqueued = false;
       const body = new ReadableStream({
         pull(controller) {
-          if (!told) controller.enqueue(Buffer.from(head + more.repeat(20_000)));
-          told = true;
+          if (!enqueued) controller.enqueue(Buffer.from(head + more.repeat(20_000)));
+          enqueued = true;
           return new Promise(() => undefined);
         },
       });

@@ -225,12 +225,12 @@ describe('a model grader', () => {
   it.each([
     ['good', 1],
     ['Bad.', 0],
-  ])('returns a label: %s is %d', async (said, expected) => {
+  ])('returns a label: %s is %d', async (answer, expected) => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
     const question = await worker.asked();
     expect(schemaOf(question)).toEqual({ enum: ['good', 'bad'] });
-    worker.say(question.id, said);
+    worker.say(question.id, answer);
     expect(await asked).toBe(expected);
   });
 
@@ -243,9 +243,9 @@ describe('a model grader', () => {
     worker.say(question.id, 'good');
     expect(await asked).toBe(1);
     const narrow = reward(score({ range: [0.2, 0.8] }), 'A', { q: 'Q' });
-    const told = await worker.asked();
-    expect(told.response_format).toBeNull();
-    worker.say(told.id, '0.5');
+    const second = await worker.asked();
+    expect(second.response_format).toBeNull();
+    worker.say(second.id, '0.5');
     expect(await narrow).toBe(0.5);
   });
 
@@ -305,7 +305,7 @@ describe('validation of graders', () => {
     ],
     [check('same'), 'grader.operation', 'invalid_value', 'eq'],
     [check('eq', { strict: true }), 'grader.strict', 'unknown_parameter', 'strict'],
-    [score({ model: 'nobody' }), 'grader.model', 'model_not_found', 'nobody'],
+    [score({ model: 'unknown-model' }), 'grader.model', 'model_not_found', 'unknown-model'],
     [score({ range: [1, 0] }), 'grader.range', 'invalid_value', 'lower bound first'],
     [
       score({ input: [{ role: 'user', content: '{{item}} {{x}}' }] }),

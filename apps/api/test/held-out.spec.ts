@@ -54,16 +54,16 @@ it('holds out a tenth of 50 or more records, and reports it in the preview', asy
   const body = { training_file: await upload(chats(60)), graft: { pool: pool() } };
   const plan = await preview(body);
   expect(plan).toMatchObject({ training: { examples: 54 }, validation: { examples: 6 } });
-  const told = { validation_split: 0.1, eval_steps: Math.ceil(54 / plan.hyperparameters.batch_size as number) }; // prettier-ignore
-  expect(plan.graft).toMatchObject(told);
+  const defaults = { validation_split: 0.1, eval_steps: Math.ceil(54 / plan.hyperparameters.batch_size as number) }; // prettier-ignore
+  expect(plan.graft).toMatchObject(defaults);
   const job = await create(body);
   const data = { examples: 54, validation_examples: 6 };
-  expect(job.graft).toMatchObject({ ...told, stratify_by_column: null, data });
+  expect(job.graft).toMatchObject({ ...defaults, stratify_by_column: null, data });
   expect(await eventsOf(job.id)).toContain(
     `Validated training file: ${body.training_file}; held out for validation: 6 of its 60 examples`,
   );
   const { worker, spec } = await assigned(body.graft.pool);
-  expect(spec).toMatchObject({ ...told, load_best_model_at_end: true });
+  expect(spec).toMatchObject({ ...defaults, load_best_model_at_end: true });
   expect(spec).not.toHaveProperty('stratify_by_column');
   worker.vanish();
 });

@@ -118,9 +118,9 @@ it('streams its progress if requested', async () => {
   expect(answer.headers.get('content-type')).toContain('text/event-stream');
   const chunks = (await answer.text()).trim().split('\n\n').map((line) => line.slice(6)); // prettier-ignore
   expect(chunks.at(-1)).toBe('[DONE]');
-  const told = chunks.slice(0, -1).map((chunk) => JSON.parse(chunk) as HubPushObject);
-  expect(told[0]).toMatchObject({ status: 'running', bytes_sent: 0, url: null });
-  expect(told.at(-1)).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned` });
+  const reports = chunks.slice(0, -1).map((chunk) => JSON.parse(chunk) as HubPushObject);
+  expect(reports[0]).toMatchObject({ status: 'running', bytes_sent: 0, url: null });
+  expect(reports.at(-1)).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned` });
 });
 
 /** Changes the model's stored files during a push. */
@@ -158,8 +158,8 @@ it('stops without a commit if the caller disconnects', async () => {
   const leaving = new AbortController();
   const answer = await send({ stream: true }, leaving.signal);
   const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let heard = '';
-  while (!heard.includes('"bytes_sent":')) heard += (await reader.read()).value ?? '';
+  let received = '';
+  while (!received.includes('"bytes_sent":')) received += (await reader.read()).value ?? '';
   await until(() => hub.held > 0);
   leaving.abort();
   await until(() => hub.left > 0);

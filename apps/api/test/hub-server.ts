@@ -91,8 +91,9 @@ export class Hub {
       this.left++;
       return [500, {}];
     }
-    const said = headers.authorization;
-    if (said !== `Bearer ${token}`) return [401, { error: `Invalid token: ${said}` }];
+    const authorization = headers.authorization;
+    if (authorization !== `Bearer ${token}`)
+      return [401, { error: `Invalid token: ${authorization}` }];
     if (method === 'POST' && url === '/api/repos/create')
       return this.create(JSON.parse(String(body)) as Created);
     const [, repo = '', what] = PATH.exec(url) ?? [];

@@ -21,14 +21,14 @@ let api: TestApi;
 const children: ChildProcess[] = [];
 /** Names of files whose content was requested, in order. */
 let asked: string[] = [];
-/** File whose responses stop half-way until `letGo` is called. */
+/** File whose responses stop half-way until `release` is called. */
 let stuck: string | null = null;
 let waiting: (() => void)[] = [];
 /** Whether released responses are aborted instead of completed. */
 let breaksOff = false;
 
-/** Sends the whole content, or half of it and the rest after `letGo`. */
-function give(response: ServerResponse, content: Buffer, isStuck: boolean): void {
+/** Sends the whole content, or half of it and the rest after `release`. */
+function send(response: ServerResponse, content: Buffer, isStuck: boolean): void {
   response.setHeader('content-length', content.length);
   if (!isStuck) return void response.end(content);
   const half = Math.floor(content.length / 2);
@@ -56,14 +56,14 @@ function serveHub(folder: string): Server {
       return void response.setHeader('content-length', content.length).end();
     if (from === undefined) {
       asked.push(name);
-      return give(response, content, name === stuck);
+      return send(response, content, name === stuck);
     }
     const end = to ? Math.min(Number(to), content.length - 1) : content.length - 1;
     response.statusCode = 206;
     response.setHeader('content-range', `bytes ${from}-${end}/${content.length}`);
     // The client requests the first byte to get the size.
     if (end - Number(from) > 0) asked.push(name);
-    give(response, content.subarray(Number(from), end + 1), name === stuck && end > Number(from));
+    send(response, content.subarray(Number(from), end + 1), name === stuck && end > Number(from));
   });
 }
 
@@ -81,7 +81,7 @@ beforeEach(async () => {
   api = await startTestApi({ leaseMs: LEASE_MS, importStallMs: 60_000, hubUrl: hubUrl() });
 });
 afterEach(async () => {
-  letGo();
+  release();
   for (const child of children.splice(0)) child.kill('SIGKILL');
   await api?.close();
 });
@@ -92,7 +92,7 @@ afterAll(() => {
 });
 
 const hubUrl = () => `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
-function letGo(): void {
+function release(): void {
   stuck = null;
   for (const go of waiting.splice(0)) go();
 }
@@ -142,7 +142,7 @@ it('is resumed by another process after the first was killed, without repeating 
   expect((await ask(url)).status).toBe(200);
   await until(() => waiting.length > 0);
   child.kill('SIGKILL');
-  letGo();
+  release();
   await until(async () => (await model())?.status === 'ready');
   expect(asked.filter((name) => name === 'config.json')).toHaveLength(1);
   expect(asked.filter((name) => name === 'model.safetensors')).toHaveLength(2);
@@ -155,7 +155,7 @@ it('is resumed immediately after the first process was stopped, as in a rolling 
   await until(() => waiting.length > 0);
   child.kill('SIGTERM');
   await until(() => child.exitCode !== null);
-  letGo();
+  release();
   await until(async () => (await model())?.status === 'ready');
   expect(asked.filter((name) => name === 'config.json')).toHaveLength(1);
 });
@@ -170,7 +170,7 @@ it('stays with a slow process, which writes nothing after it has lost the import
   await api.query(
     `UPDATE model SET import_owner = 'somebody', import_until = now() + interval '1 hour'`,
   );
-  letGo();
+  release();
   await new Promise((resolve) => setTimeout(resolve, LEASE_MS));
   expect((await model())?.status).toBe('importing');
   const [row] = await api.query<{ files: { name: string }[] }>('SELECT files FROM model');
@@ -184,7 +184,7 @@ it('fails if no more bytes arrive, with the name of the file', async () => {
   await ask(api.url);
   await until(async () => (await model())?.status === 'error');
   expect((await model())?.status_details).toBe('model.safetensors: no bytes for 0.8 s');
-  letGo();
+  release();
   await ask(api.url);
   await until(async () => (await model())?.status === 'ready');
 });
@@ -194,7 +194,7 @@ it('fails if the hub closes the connection, with the name of the file', async ()
   await ask(api.url);
   await until(() => waiting.length > 0);
   breaksOff = true;
-  letGo();
+  release();
   await until(async () => (await model())?.status === 'error');
   expect((await model())?.status_details).toContain(`${hubUrl()}: model.safetensors broke off`);
   expect(await api.query('SELECT files FROM model')).toEqual([{ files: [] }]);
@@ -205,7 +205,7 @@ it('continues after a lost database connection', async () => {
   await ask(api.url);
   await until(() => waiting.length > 0);
   const lost = loseConnection(api, 'blob');
-  letGo();
+  release();
   await lost;
   // The request itself may have used a lost connection.
   const statusNow = () =>

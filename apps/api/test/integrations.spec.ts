@@ -8,7 +8,7 @@ import { pythonJson, TrackerServer, type WandbRun } from './tracker-server.js';
 // Jobs written to W&B and MLflow by two API processes, with a real server that has their paths.
 // test/parity/mlflow.all.spec.ts checks that MLflow accepts the same requests.
 
-const KEY = 'a-key-that-nobody-sees-again';
+const KEY = 'a-key-that-is-never-returned';
 const PACE_MS = 500;
 
 let api: TestApi;
@@ -56,7 +56,7 @@ const isDone = async (id: string): Promise<boolean> => (await statusOf(id)) === 
 
 /** Creates a job that no worker takes. */
 async function waiting(integrations: object[]): Promise<string> {
-  const graft = { pool: 'nobody' };
+  const graft = { pool: 'unserved' };
   const body = { model: 'tiny', training_file: file, integrations, graft };
   return (await api.post<JobObject>('/fine_tuning/jobs', body)).id;
 }
@@ -95,7 +95,7 @@ const mlflowOf = async (id: string) => {
   return found()[0]!;
 };
 /** Skips the retry delays. */
-const hurry = async (): Promise<void> => {
+const skipDelays = async (): Promise<void> => {
   await api.query('UPDATE integration SET next_at = clock_timestamp()');
   await api.query('UPDATE integration_run SET next_at = clock_timestamp()');
 };
@@ -156,8 +156,8 @@ describe('a job', () => {
         graft: { status: 'done', url, error: null },
       },
     ]);
-    const told = (await eventsOf(id)).filter(({ message }) => message.includes('run:'));
-    expect(told.map(({ message }) => message)).toEqual([`Weights & Biases run: ${url}`]);
+    const linked = (await eventsOf(id)).filter(({ message }) => message.includes('run:'));
+    expect(linked.map(({ message }) => message)).toEqual([`Weights & Biases run: ${url}`]);
     const basic = `Basic ${Buffer.from(`api:${KEY}`).toString('base64')}`;
     expect(new Set(tracker.requests.map(({ authorization }) => authorization))).toEqual(
       new Set([basic]),
@@ -251,9 +251,9 @@ describe('a tracker that is down', () => {
     const { id, steps, finish } = await training([...WANDB, ...MLFLOW]);
     await steps(1, 2);
     const run = await runOf(id);
-    const twin = await mlflowOf(id);
-    await until(() => run.history.length === 2 && twin.metrics.size > 0);
-    const sizeOfTwo = twin.metrics.size;
+    const mlflowRun = await mlflowOf(id);
+    await until(() => run.history.length === 2 && mlflowRun.metrics.size > 0);
+    const sizeOfTwo = mlflowRun.metrics.size;
     await tracker.stop();
     await steps(3, 4);
     const failing = () => api.get<IntegrationObject>('/integrations/wandb');
@@ -263,7 +263,7 @@ describe('a tracker that is down', () => {
     await steps(5);
     await finish();
     await tracker.start();
-    await hurry();
+    await skipDelays();
     await until(async () =>
       (await jobOf(id)).integrations!.every(({ graft }) => graft.status === 'done'),
     );
@@ -275,8 +275,8 @@ describe('a tracker that is down', () => {
       [4, 5],
     ]);
     expect(run.exitcode).toBe(0);
-    expect(twin.metrics.size).toBe((sizeOfTwo / 2) * 5);
-    expect(twin.status).toBe('FINISHED');
+    expect(mlflowRun.metrics.size).toBe((sizeOfTwo / 2) * 5);
+    expect(mlflowRun.status).toBe('FINISHED');
     expect(await failing()).toMatchObject({ failing_since: null, last_error: null });
     expect((await jobOf(id)).integrations!.map(({ graft }) => graft.error)).toEqual([null, null]);
   });
@@ -324,11 +324,11 @@ describe('data that a process sent but could not record', () => {
     expect(lost()).toBe(9);
     const run = await runOf(id);
     expect(linesOf(run).map((line) => line['train/global_step'])).toEqual([1, 2, 3]);
-    const twin = await mlflowOf(id);
-    const losses = [...twin.metrics.values()].filter(({ key }) => key === 'train/loss');
+    const mlflowRun = await mlflowOf(id);
+    const losses = [...mlflowRun.metrics.values()].filter(({ key }) => key === 'train/loss');
     expect(losses.map(({ step: at }) => at)).toEqual([1, 2, 3]);
-    const told = (await eventsOf(id)).filter(({ message }) => message.includes('run:'));
-    expect(told).toHaveLength(2);
+    const linked = (await eventsOf(id)).filter(({ message }) => message.includes('run:'));
+    expect(linked).toHaveLength(2);
   });
 
   it('are sent by one process at a time', async () => {
@@ -354,7 +354,7 @@ describe('an error response', () => {
     ],
   ] as const)(
     '(%s) is an error of the tracker, not of the run, which continues after it',
-    async (_, refuse, said) => {
+    async (_, refuse, error) => {
       await set('wandb');
       await set('mlflow');
       // An existing W&B run would not detect it, because W&B's response to lines has no schema.
@@ -363,12 +363,12 @@ describe('an error response', () => {
       await steps(1);
       for (const type of ['wandb', 'mlflow']) {
         const failing = () => api.get<IntegrationObject>(`/integrations/${type}`);
-        await until(async () => (await failing()).last_error?.startsWith(said) === true);
+        await until(async () => (await failing()).last_error?.startsWith(error) === true);
       }
       const job = await jobOf(id);
       expect(job.integrations!.map(({ graft }) => graft.status)).toEqual(['open', 'open']);
       tracker.refuse = null;
-      await hurry();
+      await skipDelays();
       await until(async () => (await runOf(id)).history.length === 1);
       await until(async () => (await mlflowOf(id)).metrics.size > 0);
     },
@@ -394,8 +394,8 @@ describe('an error response', () => {
       'warn',
       "Weights & Biases rejected this job's run; nothing more is sent to it: answered 404: run not found",
     ]);
-    const going = await runOf(good.id);
-    await until(() => going.history.length === 1);
+    const goodRun = await runOf(good.id);
+    await until(() => goodRun.history.length === 1);
     expect((await api.get<IntegrationObject>('/integrations/wandb')).failing_since).toBeNull();
   });
 
@@ -405,9 +405,9 @@ describe('an error response', () => {
     const refused = await training([...WANDB, ...MLFLOW]);
     await refused.steps(1);
     const run = await runOf(refused.id);
-    const twin = await mlflowOf(refused.id);
-    await until(() => run.history.length === 1 && twin.metrics.size > 0);
-    const size = twin.metrics.size;
+    const mlflowRun = await mlflowOf(refused.id);
+    await until(() => run.history.length === 1 && mlflowRun.metrics.size > 0);
+    const size = mlflowRun.metrics.size;
     tracker.forbidden.add(refused.id);
     await refused.steps(2);
     const errors = async () =>
@@ -415,16 +415,16 @@ describe('an error response', () => {
     await until(async () => (await errors()).every((error) => error?.startsWith('answered 403')));
     const good = await training([...WANDB, ...MLFLOW]);
     await good.steps(1);
-    const going = await runOf(good.id);
+    const goodRun = await runOf(good.id);
     const other = await mlflowOf(good.id);
-    await until(() => going.history.length === 1 && other.metrics.size > 0);
+    await until(() => goodRun.history.length === 1 && other.metrics.size > 0);
     expect((await jobOf(refused.id)).integrations!.map(({ graft }) => graft.status)).toEqual([
       'open',
       'open',
     ]);
     tracker.forbidden.clear();
-    await hurry();
-    await until(() => run.history.length === 2 && twin.metrics.size === 2 * size);
+    await skipDelays();
+    await until(() => run.history.length === 2 && mlflowRun.metrics.size === 2 * size);
   });
 
   it('for missing access to all runs marks the tracker as failing until a request succeeds', async () => {
@@ -442,13 +442,13 @@ describe('an error response', () => {
     const { failing_since: since } = await state();
     expect(await state()).toMatchObject({ last_error: 'answered 403: permission denied' });
     // A run without requests does not reset the state of the tracker.
-    const untold = await waiting(MLFLOW);
-    await api.post(`/fine_tuning/jobs/${untold}/cancel`);
-    await until(() => isDone(untold));
+    const withoutRun = await waiting(MLFLOW);
+    await api.post(`/fine_tuning/jobs/${withoutRun}/cancel`);
+    await until(() => isDone(withoutRun));
     expect(await state()).toMatchObject({ failing_since: since });
     await steps(3);
     tracker.refuse = null;
-    await hurry();
+    await skipDelays();
     await until(async () => (await state()).failing_since === null);
     expect(await state()).toMatchObject({ last_error: null });
     await until(() => run.metrics.size === 3 * size);
@@ -467,7 +467,7 @@ describe('an error response', () => {
       );
       turns.set(owner, (turns.get(owner) ?? 0) + 1);
     };
-    await hurry();
+    await skipDelays();
     const refused = `SELECT 1 FROM integration_run WHERE error = 'answered 403: permission denied'`;
     await until(async () => (await api.query(refused)).length === jobs.length);
     expect(Math.max(...turns.values())).toBe(3);

@@ -14,7 +14,7 @@ let api: TestApi;
 let a: TestProject;
 /** Project whose keys request them. */
 let b: TestProject;
-let things: Record<
+let objects: Record<
   | 'sweep'
   | 'upload'
   | 'file'
@@ -76,7 +76,7 @@ beforeAll(async () => {
     [endpoint, run.id],
   );
   const delivery = `whd_${sent!.number}`;
-  things = {
+  objects = {
     sweep: given(sweep.text),
     endpoint,
     delivery,
@@ -93,7 +93,7 @@ beforeAll(async () => {
 afterAll(() => api?.close());
 
 /** Returns a route's URLs with ids of aardvark's objects. */
-function aardvarks(method: string, path: string): string[] {
+function urlsOf(method: string, path: string): string[] {
   const filled = (id: string, project = a.id): string =>
     path.replace('{project}', project).replace('{id}', encodeURIComponent(id));
   // Neither aardvark's objects through badger's project nor the reverse.
@@ -108,30 +108,30 @@ function aardvarks(method: string, path: string): string[] {
     return [filled(api.apiKey.split('-')[2]!)];
   if (path.startsWith('/v1/keys/')) return [filled(a.viewer.keyId)];
   if (path.startsWith('/v1/evals'))
-    return [filled(things.eval).replace('{run}', things.run).replace('{item}', things.item)];
+    return [filled(objects.eval).replace('{run}', objects.run).replace('{item}', objects.item)];
   if (path.startsWith('/v1/webhook_endpoints'))
-    return [filled(things.endpoint).replace('{delivery}', things.delivery)];
+    return [filled(objects.endpoint).replace('{delivery}', objects.delivery)];
   // a type that aardvark has configured
   if (path.startsWith('/v1/integrations/') && method === 'get')
     return [path.replace('{type}', 'mlflow')];
-  if (path.startsWith('/v1/sweeps')) return [filled(things.sweep)];
-  if (path.startsWith('/v1/uploads')) return [filled(things.upload)];
-  if (path.startsWith('/v1/files')) return [filled(things.file)];
-  if (path.startsWith('/v1/fine_tuning')) return [filled(things.job)];
-  if (path.startsWith('/v1/models')) return [filled(things.model), filled(things.checkpoint)];
+  if (path.startsWith('/v1/sweeps')) return [filled(objects.sweep)];
+  if (path.startsWith('/v1/uploads')) return [filled(objects.upload)];
+  if (path.startsWith('/v1/files')) return [filled(objects.file)];
+  if (path.startsWith('/v1/fine_tuning')) return [filled(objects.job)];
+  if (path.startsWith('/v1/models')) return [filled(objects.model), filled(objects.checkpoint)];
   if (path.startsWith('/v1/pools')) return [filled('gold')];
   return [at(path)];
 }
 
 /** Request bodies with ids of aardvark's objects, for routes that have a body. */
 const bodies = (path: string): object[] => {
-  const job = { model: 'tiny', training_file: things.file };
+  const job = { model: 'tiny', training_file: objects.file };
   if (path.startsWith('/v1/fine_tuning/jobs') && !path.includes('{id}'))
-    return [job, { ...job, model: things.model }];
-  if (path === '/v1/sweeps') return [sweepOf(things.file)];
+    return [job, { ...job, model: objects.model }];
+  if (path === '/v1/sweeps') return [sweepOf(objects.file)];
   if (path === '/v1/chat/completions')
-    return [{ model: things.model, messages: [{ role: 'user', content: 'hi' }] }];
-  if (path === '/v1/completions') return [{ model: things.model, prompt: 'hi' }];
+    return [{ model: objects.model, messages: [{ role: 'user', content: 'hi' }] }];
+  if (path === '/v1/completions') return [{ model: objects.model, prompt: 'hi' }];
   if (path.endsWith('/api_keys') || path === '/v1/keys')
     return [{ name: 'x', member_id: a.viewer.id }];
   if (path.endsWith('/users')) return [{ name: 'intruder', role: 'owner' }];
@@ -171,7 +171,7 @@ const state = () =>
 const noTrace = (text: string): void => {
   const secret = [
     a.id,
-    ...Object.values(things),
+    ...Object.values(objects),
     ...[a.owner, a.member, a.viewer].flatMap(({ id, keyId, key }) => [id, keyId, key]),
     'aardvark',
     'gold',
@@ -184,18 +184,18 @@ describe('every route', () => {
     const before = await state();
     for (const [method, path, scope] of ROUTES) {
       if ((path === '/v1/files' || path === '/v1/uploads') && method === 'post') continue; // multipart, without ids
-      for (const url of aardvarks(method, path))
+      for (const url of urlsOf(method, path))
         for (const body of method === 'post' ? bodies(path) : [undefined]) {
           const answer = await ask(api, b.owner.key, method, url, body);
-          const said = [method, url, JSON.stringify(body), answer.status, answer.code];
+          const actual = [method, url, JSON.stringify(body), answer.status, answer.code];
           if (scope === 'admin' || scope === 'metrics:read')
-            expect(said).toEqual([method, url, JSON.stringify(body), 403, 'insufficient_scope']);
+            expect(actual).toEqual([method, url, JSON.stringify(body), 403, 'insufficient_scope']);
           else if (
             path.includes('{') ||
             (method === 'post' && bodies(path)[0] !== undefined && JSON.stringify(body) !== '{}')
           )
-            expect([...said.slice(0, 3), answer.status]).toEqual([...said.slice(0, 3), 404]);
-          else expect(said[3]).toBeOneOf([200, 400]);
+            expect([...actual.slice(0, 3), answer.status]).toEqual([...actual.slice(0, 3), 404]);
+          else expect(actual[3]).toBeOneOf([200, 400]);
           // Errors repeat the requested id; successful responses must not contain it.
           if (answer.status === 200) noTrace(answer.text);
         }
@@ -225,10 +225,10 @@ describe('every route', () => {
           scope === null ||
           scope.split(' or ').some((one) => (may[role] as readonly string[]).includes(one));
         // Routes that change something get ids that do not exist.
-        const url = method === 'get' ? aardvarks(method, path)[0]! : at(path);
+        const url = method === 'get' ? urlsOf(method, path)[0]! : at(path);
         const answer = await ask(api, a[role].key, method, url);
-        const said = [role, method, path, answer.code === 'insufficient_scope'];
-        expect(said).toEqual([role, method, path, !allowed]);
+        const actual = [role, method, path, answer.code === 'insufficient_scope'];
+        expect(actual).toEqual([role, method, path, !allowed]);
         const found =
           !allowed || method !== 'get' || path.includes('/content') ? null : answer.status;
         // An adapter's archive has no files here, and a base has no jobs; everything else exists.
@@ -256,9 +256,9 @@ describe('every route', () => {
     const list = await clientOf(api, b.owner.key).models.list();
     expect(list.data.map(({ id }) => id)).toEqual(['tiny']);
     const own = await clientOf(api, a.viewer.key).models.list();
-    expect(own.data.map(({ id }) => id).sort()).toEqual([things.model, 'tiny'].sort());
+    expect(own.data.map(({ id }) => id).sort()).toEqual([objects.model, 'tiny'].sort());
     for (const method of ['get', 'delete'] as const) {
-      const url = `/v1/models/${encodeURIComponent(things.model)}`;
+      const url = `/v1/models/${encodeURIComponent(objects.model)}`;
       expect(await ask(api, b.member.key, method, url)).toMatchObject({ status: 404 });
     }
   });
@@ -304,7 +304,7 @@ describe("a project's view of the installation", () => {
       expect(status).toBe(200);
       expect(text).not.toContain(api.home);
     }
-    const job = { model: 'broken', training_file: things.file };
+    const job = { model: 'broken', training_file: objects.file };
     const refused = await ask(api, a.member.key, 'post', '/v1/fine_tuning/jobs', job);
     expect(refused).toMatchObject({ status: 400, code: 'invalid_model' });
     expect(refused.text).not.toContain(api.home);

@@ -260,7 +260,7 @@ describe('leases that could not be renewed', () => {
     );
 
   /** Returns after an API process has checked for expired leases `times` times. */
-  async function looks(times: number): Promise<void> {
+  async function checks(times: number): Promise<void> {
     const seen = new Set<string>();
     await until(async () => {
       const [row] = await api.query<{ at: string }>(
@@ -309,7 +309,7 @@ describe('leases that could not be renewed', () => {
         await client.end();
       }
       // The workers reconnect later.
-      await looks(3);
+      await checks(3);
       expect(await open()).toEqual(expect.arrayContaining(ids));
       const [first, ...others] = runs;
       const back = await Promise.all(

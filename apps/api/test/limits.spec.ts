@@ -160,10 +160,10 @@ describe('audio for a worker that stops reading', () => {
     const worker = await new ScriptedWorker(api).connect();
     worker.stopReading();
     // A RIFF file of 24 MiB, more than the flow-control window.
-    const sound = Buffer.concat([Buffer.from('RIFF\0\0\0\0WAVE'), Buffer.alloc(24 << 20)]);
+    const audio = Buffer.concat([Buffer.from('RIFF\0\0\0\0WAVE'), Buffer.alloc(24 << 20)]);
     const body = new FormData();
     body.append('model', 'whisper');
-    body.append('file', new File([new Uint8Array(sound)], 'long.wav'));
+    body.append('file', new File([new Uint8Array(audio)], 'long.wav'));
     const url = `${api.url}/v1/audio/transcriptions`;
     const response = await fetch(url, { method: 'POST', headers: api.headers, body });
     expect([response.status, await response.json()]).toMatchObject([

@@ -143,7 +143,7 @@ describe('metrics of webhooks, integrations and traces', () => {
   });
 
   it('do not count traces if there is no collector, even if there was one when the job was created', async () => {
-    const id = await submit('nobody');
+    const id = await submit('unserved');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     await api.query('INSERT INTO trace_export (job_id) VALUES ($1)', [id]);
     expect((await figures(api.apiKey)).get('graft_traces_waiting')).toBe(0);
@@ -207,12 +207,12 @@ describe('the Grafana dashboard and the alerts', () => {
     const series = seriesOf(await (await scrape(api.apiKey)).text());
     for (const { of, expr } of asked) {
       const { selectors, grouped } = readPromql(expr);
-      const there = new Set([...ITS_OWN, 'le']);
+      const known = new Set([...ITS_OWN, 'le']);
       for (const { metric, matchers } of selectors) {
         if (metric === 'up') continue;
         expect([...series.keys()], of).toContain(metric);
         const labels = series.get(metric)!;
-        for (const label of labels.keys()) there.add(label);
+        for (const label of labels.keys()) known.add(label);
         for (const { label, operator, value } of matchers) {
           if (ITS_OWN.includes(label)) continue;
           expect([...labels.keys()], `${of}: ${metric}`).toContain(label);
@@ -222,7 +222,7 @@ describe('the Grafana dashboard and the alerts', () => {
             expect([...labels.get(label)!], `${of}: ${label}`).toContain(one);
         }
       }
-      for (const label of grouped) expect([...there], `${of}: by ${label}`).toContain(label);
+      for (const label of grouped) expect([...known], `${of}: by ${label}`).toContain(label);
     }
     for (const { name, definition } of board.templating.list) {
       const [, metric, label] = /^label_values\((\w+), (\w+)\)$/.exec(definition ?? '') ?? [];
@@ -244,12 +244,12 @@ describe('the Grafana dashboard and the alerts', () => {
   ] as const)('warn about %s shortly before uploads are rejected', (_, size, cases) => {
     for (const [free, ...expected] of cases) {
       const figures = { graft_disk_bytes: size, graft_disk_free_bytes: free };
-      const told = rules
+      const firing = rules
         .filter(({ expr }) => expr.includes('graft_disk'))
         .filter(({ expr }) => valueOf(expr, figures) !== null);
-      expect([free, ...told.map(({ alert }) => alert)]).toEqual([free, ...expected]);
+      expect([free, ...firing.map(({ alert }) => alert)]).toEqual([free, ...expected]);
       // The expression's value is the number in the alert's text.
-      for (const { expr } of told) expect(valueOf(expr, figures)).toBe(free);
+      for (const { expr } of firing) expect(valueOf(expr, figures)).toBe(free);
     }
   });
 

@@ -24,12 +24,12 @@ function start(databaseUrl: string) {
   const { GRAFT_HOME: _, GRAFT_DATABASE_URL: __, GRAFT_QUEUE_URL: ___, ...env } = process.env;
   const args = [MAIN, '--migrate-only', '--database-url', databaseUrl];
   const child = spawn(process.execPath, args, { env });
-  const said = { out: '', err: '' };
-  child.stdout.on('data', (chunk: Buffer) => (said.out += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (said.err += chunk.toString()));
+  const output = { out: '', err: '' };
+  child.stdout.on('data', (chunk: Buffer) => (output.out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output.err += chunk.toString()));
   return {
-    said,
-    over: once(child, 'close').then(([code]) => ({ code: code as number, ...said })),
+    output,
+    over: once(child, 'close').then(([code]) => ({ code: code as number, ...output })),
   };
 }
 

@@ -66,7 +66,7 @@ describe('files through the official SDK', () => {
     const { id } = await client.fineTuning.jobs.create({
       model: 'tiny',
       training_file: await uploadChats(api),
-      graft: { pool: 'nobody' },
+      graft: { pool: 'unserved' },
     } as OpenAI.FineTuning.JobCreateParams);
     const lists = ['/files', '/fine_tuning/jobs'].concat(
       ['events', 'logs', 'checkpoints'].map((list) => `/fine_tuning/jobs/${id}/${list}`),
@@ -136,7 +136,7 @@ describe('files through the official SDK', () => {
       model: 'tiny',
       training_file: pairs.id,
       method: { type: 'dpo', dpo: { hyperparameters: { beta: 'auto' } } },
-      ...{ graft: { pool: 'nobody' } },
+      ...{ graft: { pool: 'unserved' } },
     });
     expect(method?.dpo?.hyperparameters?.beta).toBe(0.1);
     await client.fineTuning.jobs.cancel(id);
@@ -205,7 +205,7 @@ describe('fine-tuning jobs through the official SDK', () => {
         supervised: { hyperparameters: { n_epochs: 2, batch_size: 4 } },
       },
       peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: 'all-linear' },
-      graft: { learning_rate: 0.001, pool: 'nobody', priority: 5 },
+      graft: { learning_rate: 0.001, pool: 'unserved', priority: 5 },
     } as const;
     const job = await client.fineTuning.jobs.create(
       body as unknown as OpenAI.FineTuning.JobCreateParams,
@@ -223,7 +223,7 @@ describe('fine-tuning jobs through the official SDK', () => {
       peft: { peft_type: 'LORA', r: 4, target_modules: 'all-linear' },
       graft: {
         learning_rate: 0.001,
-        pool: 'nobody',
+        pool: 'unserved',
         priority: 5,
         phase: { code: 'queued' },
         attempts: [],
@@ -233,11 +233,11 @@ describe('fine-tuning jobs through the official SDK', () => {
     const found = await client.fineTuning.jobs.list({ metadata: { team: 'a b' } });
     expect(found.data.map((row) => row.id)).toEqual([job.id]);
     expect((await client.fineTuning.jobs.list({ metadata: { team: 'other' } })).data).toEqual([]);
-    const search = async (words: string): Promise<string[]> => {
-      const query = { search: words } as OpenAI.FineTuning.JobListParams;
+    const search = async (text: string): Promise<string[]> => {
+      const query = { search: text } as OpenAI.FineTuning.JobListParams;
       return (await client.fineTuning.jobs.list(query)).data.map(({ id }) => id);
     };
-    for (const words of ['MINE queued', 'lora nobody', 'a b', job.id.slice(3, 20), '.jsonl'])
+    for (const words of ['MINE queued', 'lora unserved', 'a b', job.id.slice(3, 20), '.jsonl'])
       expect(await search(words), words).toContain(job.id);
     for (const words of ['mine failed', 'min_', '%', "'", '\\'])
       expect(await search(words)).toEqual([]);
@@ -306,7 +306,7 @@ describe('fine-tuning jobs through the official SDK', () => {
     const body = {
       model: 'tiny',
       training_file: await uploadChats(api),
-      graft: { pool: 'nobody' },
+      graft: { pool: 'unserved' },
     };
     const post = (headers: Record<string, string>, extra = {}) =>
       request(api.url)

@@ -255,12 +255,12 @@ describe('an operation that a model does not support is rejected and not offered
     ['LoHa', { peft_type: 'LOHA' }, {}, ['merge', 'convert', 'gguf'], /convert it to LORA first/],
     ['aLoRA', { alora_invocation_tokens: [3] }, {}, [], /alora_invocation_tokens/],
     ['a classifier', {}, CLASSIFIER, ['convert'], /seq_cls/],
-  ])('%s', async (_, peft, job, able, why) => {
+  ])('%s', async (_, peft, job, supported, reason) => {
     const more = 'graft' in job ? { ...job, training_file: await uploadClasses() } : {};
     const { model } = await trained(peft, more);
     for (const name of ALL) {
       const body = bodyOf(name, model);
-      if (able.includes(name)) {
+      if (supported.includes(name)) {
         const { id } = await operate(body);
         await api.post(`/fine_tuning/jobs/${id}/cancel`);
         continue;
@@ -268,10 +268,10 @@ describe('an operation that a model does not support is rejected and not offered
       const refused = await caught(api.client.post('/adapters/operations', { body }));
       const param = name === 'combine' ? 'adapters[0]' : 'model';
       expect(refused, name).toMatchObject({ status: 400, param });
-      expect(String(refused), name).toMatch(why);
+      expect(String(refused), name).toMatch(reason);
     }
     const { graft } = (await api.client.models.retrieve(model)) as unknown as ModelObject;
-    expect(graft?.operations).toEqual(ALL.filter((name) => able.includes(name)));
+    expect(graft?.operations).toEqual(ALL.filter((name) => supported.includes(name)));
     expect(graft?.lora_rank).toBe('peft_type' in peft ? null : 8);
   });
 

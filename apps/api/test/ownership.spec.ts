@@ -84,10 +84,10 @@ function ownership(redis: boolean): void {
     expect(again.attempt).toBeGreaterThan(first.attempt);
     expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');
     await second.tell(again, started(3, 20), step(4), step(5));
-    const said = await api.get<{ data: { message: string }[] }>(
+    const events = await api.get<{ data: { message: string }[] }>(
       `/fine_tuning/jobs/${id}/events?limit=100`,
     );
-    expect(said.data.map(({ message }) => message)).toContain(
+    expect(events.data.map(({ message }) => message)).toContain(
       'The worker was lost; retrying from the last checkpoint now',
     );
 
@@ -205,9 +205,9 @@ function ownership(redis: boolean): void {
       },
     });
     const again = await worker.assigned();
-    const said = (level: 'info' | 'warn', message: string) =>
+    const log = (level: 'info' | 'warn', message: string) =>
       ({ kind: 'log', payload: { level, message, code: '' } }) as const;
-    await worker.tell(again, said('info', 'reads data'), said('warn', 'another trainer made it'));
+    await worker.tell(again, log('info', 'reads data'), log('warn', 'another trainer made it'));
     await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
     const [row] = await api.query<{ replay_mismatches: number }>(
       'SELECT replay_mismatches FROM job WHERE id = $1',
@@ -251,15 +251,15 @@ function ownership(redis: boolean): void {
     }
     const { sha256 } = states[1] as (typeof states)[number];
     truncateSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256), 3);
-    const heir = await new ScriptedWorker(api, { pool, name: 'heir' }).connect();
-    expect(await heir.assigned()).toMatchObject({
+    const second = await new ScriptedWorker(api, { pool, name: 'heir' }).connect();
+    expect(await second.assigned()).toMatchObject({
       jobId: id,
       checkpointStep: 1,
       checkpoint: [states[0]],
     });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
-    heir.vanish();
+    second.vanish();
   });
 
   it('pauses after the checkpoint and resumes from it', async () => {

@@ -139,11 +139,11 @@ function bomb(): Uint8Array<ArrayBuffer> {
   const sizes = (claimed: number, compressed: number): Buffer =>
     Buffer.from([0x15, 6, 0x15, ...varint(2 * claimed), 0x15, ...varint(2 * compressed)]);
   // Both sizes include two bytes of levels.
-  const [honest, lie] = [sizes(12, page.length + 2), sizes(2e9 + 2, page.length + 2 - LONGER)];
-  expect([file.indexOf(honest), lie.length - honest.length]).toEqual([4, LONGER]);
+  const [right, wrong] = [sizes(12, page.length + 2), sizes(2e9 + 2, page.length + 2 - LONGER)];
+  expect([file.indexOf(right), wrong.length - right.length]).toEqual([4, LONGER]);
   const end = file.indexOf(page) + page.length;
-  const body = file.subarray(4 + honest.length, end - LONGER);
-  return new Uint8Array(Buffer.concat([file.subarray(0, 4), lie, body, file.subarray(end)]));
+  const body = file.subarray(4 + right.length, end - LONGER);
+  return new Uint8Array(Buffer.concat([file.subarray(0, 4), wrong, body, file.subarray(end)]));
 }
 
 function varint(value: number): number[] {

@@ -36,12 +36,12 @@ describe('many concurrent requests', () => {
   const several = <T>(count: number, make: (n: number) => Promise<T>): Promise<T[]> =>
     Promise.all(Array.from({ length: count }, (_, n) => make(n)));
   const ask = async (id: string, verb: string): Promise<{ status: number; ms: number }> => {
-    const begun = performance.now();
+    const startedAt = performance.now();
     const { status } = await fetch(`${api.url}/v1/fine_tuning/jobs/${id}/${verb}`, {
       method: 'POST',
       headers: api.headers,
     });
-    return { status, ms: performance.now() - begun };
+    return { status, ms: performance.now() - startedAt };
   };
 
   it('answers cancel, pause and resume calls while a worker keeps its lease', async () => {
@@ -49,7 +49,7 @@ describe('many concurrent requests', () => {
     const lease = await worker.assigned();
     worker.keep(lease);
     await worker.tell(lease, started(), step(1));
-    const ids = await several(AT_ONCE, () => create('nobody'));
+    const ids = await several(AT_ONCE, () => create('unserved'));
     let beats = 0;
     const beating = setInterval(() => {
       void worker
@@ -115,13 +115,13 @@ describe('many concurrent requests', () => {
     const ready = [];
     for (const [n, lease] of leases.entries())
       ready.push([workers[n], lease, [await workers[n]?.put(lease, 'weights', `${n}`)]] as const);
-    const begun = performance.now();
+    const startedAt = performance.now();
     await Promise.all(
       ready.map(([each, lease, [weights]]) =>
         each?.tell(lease, finished(10, weights ? [weights] : [])),
       ),
     );
-    expect(performance.now() - begun).toBeLessThan(QUICK_MS);
+    expect(performance.now() - startedAt).toBeLessThan(QUICK_MS);
     for (const id of ids)
       expect(await api.get(`/fine_tuning/jobs/${id}`)).toMatchObject({ status: 'succeeded' });
     for (const each of workers) each.vanish();

@@ -72,7 +72,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
       `UPDATE attempt SET started_at = clock_timestamp() - $2 * interval '1 second' WHERE job_id = $1`,
       [id, seconds],
     );
-  const told = (worker: ScriptedWorker, { jobId }: Pick<Assignment, 'jobId'>) =>
+  const preempts = (worker: ScriptedWorker, { jobId }: Pick<Assignment, 'jobId'>) =>
     worker.commands.filter(
       (command) => command.jobId === jobId && command.action === Command_Action.ACTION_PREEMPT,
     ).length;
@@ -84,7 +84,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
       )
     ).map(({ id }) => id);
   /** Longer than several rounds of the dispatcher. */
-  const while_ = () => new Promise((resolve) => setTimeout(resolve, 3_500));
+  const severalRounds = () => new Promise((resolve) => setTimeout(resolve, 3_500));
   /** Stops as a worker does on a preempt command. */
   const handBack = async (worker: ScriptedWorker, lease: Assignment, at: number) => {
     const state = await worker.put(lease, 'state', `${lease.jobId} at ${at}`);
@@ -98,11 +98,11 @@ describe('a job of higher priority in a pool without a free slot', () => {
     const worker = await join();
     const victim = await running(worker, 100, MIN_RUN_S - 60);
     const urgent = await create(50);
-    await while_();
-    expect(told(worker, victim)).toBe(0);
+    await severalRounds();
+    expect(preempts(worker, victim)).toBe(0);
     await age(victim.jobId, MIN_RUN_S + 1);
     // The command is sent immediately and with each heartbeat until the job stops.
-    await until(() => told(worker, victim) >= 3);
+    await until(() => preempts(worker, victim) >= 3);
     expect((await job(victim.jobId)).graft.phase.code).toBe('preempting');
     await worker.tell(victim, step(2));
     expect((await job(victim.jobId)).graft.phase.code).toBe('preempting');
@@ -132,15 +132,15 @@ describe('a job of higher priority in a pool without a free slot', () => {
     const lowest = await running(one, 900);
     const lower = await running(two, 200);
     const urgent = await create(50);
-    await until(() => told(one, lowest) > 0);
-    await while_();
+    await until(() => preempts(one, lowest) > 0);
+    await severalRounds();
     expect(await marked()).toEqual([lowest.jobId]);
     // A second job needs a second slot.
     await create(150);
     await until(async () => (await marked()).length === 2);
-    await while_();
+    await severalRounds();
     expect(new Set(await marked())).toEqual(new Set([lowest.jobId, lower.jobId]));
-    expect([told(one, equal), told(two, low)]).toEqual([0, 0]);
+    expect([preempts(one, equal), preempts(two, low)]).toEqual([0, 0]);
     await handBack(one, lowest, 1);
     expect((await one.assigned()).jobId).toBe(urgent);
   });
@@ -161,15 +161,15 @@ describe('a job of higher priority in a pool without a free slot', () => {
       });
     await limit(1);
     await create(50);
-    await while_();
+    await severalRounds();
     expect(await marked()).toEqual([]);
     expect(worker.assignments).toHaveLength(1);
     await limit(null);
     // Now it gets the free slot.
     await until(() => worker.assignments.length === 2);
     worker.keep(worker.assignments[1] as Assignment);
-    await while_();
-    expect(told(worker, victim)).toBe(0);
+    await severalRounds();
+    expect(preempts(worker, victim)).toBe(0);
   });
 
   it('needs no preemption if the victim ends, is cancelled or is lost with its worker', async () => {
@@ -177,7 +177,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     const other = await running(worker, 90);
     const finishing = await running(worker, 100);
     const urgent = await create(10);
-    await until(() => told(worker, finishing) > 0);
+    await until(() => preempts(worker, finishing) > 0);
     await worker.finish(finishing, 20);
     expect((await job(finishing.jobId)).status).toBe('succeeded');
     const first = await worker.assigned();
@@ -186,15 +186,15 @@ describe('a job of higher priority in a pool without a free slot', () => {
     await worker.finish(first, 2);
     const cancelled = await running(worker, 100);
     const second = await create(10);
-    await until(() => told(worker, cancelled) > 0);
+    await until(() => preempts(worker, cancelled) > 0);
     await api.post(`/fine_tuning/jobs/${cancelled.jobId}/cancel`);
     const kept = await worker.assigned();
     expect(kept.jobId).toBe(second);
     worker.keep(kept);
-    await while_();
-    expect(told(worker, other)).toBe(0);
+    await severalRounds();
+    expect(preempts(worker, other)).toBe(0);
     await create(10);
-    await until(() => told(worker, other) > 0);
+    await until(() => preempts(worker, other) > 0);
     worker.vanish();
     await until(async () => (await job(other.jobId)).status === 'queued', 30_000);
     expect((await job(other.jobId)).graft.attempts.at(-1)?.outcome).toBe('lost_worker');
@@ -207,7 +207,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     const worker = await join();
     const victim = await running(worker, 100);
     const urgent = await create(50);
-    await until(() => told(worker, victim) > 0);
+    await until(() => preempts(worker, victim) > 0);
     await api.post(`/fine_tuning/jobs/${victim.jobId}/pause`);
     await handBack(worker, victim, 1);
     expect((await job(victim.jobId)).status).toBe('paused');
@@ -219,7 +219,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     let victim = await running(worker, 100);
     for (let n = 1; n <= 3; n++) {
       await create(50);
-      await until(() => told(worker, victim) > 0);
+      await until(() => preempts(worker, victim) > 0);
       await handBack(worker, victim, n);
       const urgent = await worker.assigned();
       await worker.tell(urgent, started(0, 2), step(1), step(2));
@@ -233,8 +233,8 @@ describe('a job of higher priority in a pool without a free slot', () => {
       await age(victim.jobId, MIN_RUN_S + 1);
     }
     await create(50);
-    await while_();
-    expect(told(worker, victim)).toBe(0);
+    await severalRounds();
+    expect(preempts(worker, victim)).toBe(0);
     expect((await job(victim.jobId)).status).toBe('running');
   });
 });

@@ -40,7 +40,7 @@ const create = (body: object) =>
   api.post<JobObject>('/fine_tuning/jobs', {
     model: 'tiny',
     ...body,
-    graft: { pool: 'nobody', ...(body as { graft?: object }).graft },
+    graft: { pool: 'unserved', ...(body as { graft?: object }).graft },
   });
 const refused = async (
   path: string,
@@ -281,18 +281,18 @@ describe('a preview', () => {
       expect((await preview({ training_file, graft: { init_adapter: model } })).peft).toEqual(peft);
     }
     expect((await create({ training_file, model: fine_tuned_model })).peft).toEqual(peft);
-    const told = { training_file, model: fine_tuned_model, peft: { peft_type: 'LORA' } };
+    const body = { training_file, model: fine_tuned_model, peft: { peft_type: 'LORA' } };
     // Missing fields come from the adapter; fields that would change its function are rejected.
-    expect((await preview(told)).peft).toEqual(peft);
-    const drops = { ...told, peft: { peft_type: 'LORA', lora_dropout: 0.2 } };
+    expect((await preview(body)).peft).toEqual(peft);
+    const drops = { ...body, peft: { peft_type: 'LORA', lora_dropout: 0.2 } };
     expect((await preview(drops)).peft).toEqual({ ...peft, lora_dropout: 0.2 });
     for (const [field, value] of Object.entries({ lora_alpha: 24, r: 8, use_rslora: true })) {
-      const other = { ...told, peft: { peft_type: 'LORA', [field]: value } };
+      const other = { ...body, peft: { peft_type: 'LORA', [field]: value } };
       const { param, message } = await refused('/fine_tuning/jobs/preview', other);
       expect(param).toBe(`peft.${field}`);
       expect(message).toContain(`${field} is ${String(value)}, and the initial adapter was trained with`); // prettier-ignore
     }
-    const method = { ...told, peft: { peft_type: 'IA3' } };
+    const method = { ...body, peft: { peft_type: 'IA3' } };
     expect((await refused('/fine_tuning/jobs/preview', method)).param).toBe('peft.peft_type');
   });
 
@@ -389,14 +389,14 @@ describe('data checks on creation', () => {
       duplicates: 1,
       ignored_fields: { tools: 1 },
     });
-    const told = await events(job.id);
-    expect(told.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+    const all = await events(job.id);
+    expect(all.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
       '1 of 4 examples of the training file is longer than 64 tokens and will be truncated (line 2).',
       '1 of 4 examples of the training file repeats an earlier one.',
       expect.stringContaining('does not use "tools"'),
       expect.stringContaining('of the validation file is also in the training file'),
     ]);
-    expect(told.map(({ message }) => message)).toContain(
+    expect(all.map(({ message }) => message)).toContain(
       'Files validated, moving job to queued state',
     );
   });

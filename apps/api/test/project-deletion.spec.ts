@@ -385,8 +385,8 @@ describe('two processes that delete the same projects', () => {
       expect(deleted[0]! + deleted[1]!).toBe(3);
       for (const id of ids) {
         expect(Object.keys(await rowsOf(other, id))).toEqual(['audit']);
-        const told = `SELECT 1 FROM audit WHERE target = $1 AND action = 'project.deleted'`;
-        expect(await other.query(told, [id])).toHaveLength(1);
+        const entries = `SELECT 1 FROM audit WHERE target = $1 AND action = 'project.deleted'`;
+        expect(await other.query(entries, [id])).toHaveLength(1);
       }
     } finally {
       for (const source of sources) if (source.isInitialized) await source.destroy();

@@ -43,7 +43,7 @@ const post = async (body: object, { path = '', headers = {}, signal }: Sent = {}
   const response = await fetch(`${api.url}/v1/fine_tuning/jobs${path}`, {
     method: 'POST',
     headers: { ...api.headers, 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ training_file: file, graft: { pool: 'nobody' }, ...body }),
+    body: JSON.stringify({ training_file: file, graft: { pool: 'unserved' }, ...body }),
     ...(signal ? { signal } : {}),
   });
   return { status: response.status, body: (await response.json()) as JobObject & ErrorBody };
@@ -51,7 +51,7 @@ const post = async (body: object, { path = '', headers = {}, signal }: Sent = {}
 /** Body whose data take too long to read; `n` makes it unique. */
 const hanging = (n: number) => ({
   model: 'hanging',
-  graft: { pool: 'nobody', max_seq_len: 64 + n },
+  graft: { pool: 'unserved', max_seq_len: 64 + n },
 });
 const RETRY = { 'x-stainless-retry-count': '1' };
 const jobsOf = async (model: string): Promise<string[]> =>
@@ -186,7 +186,7 @@ describe('a reading error shown to users', () => {
           { role: 'assistant', content: 'b' },
         ],
       });
-    for (const [content, told] of [
+    for (const [content, expected] of [
       ['no a\\u0000', 'no a\\u0000'],
       ['no b\0c', 'no bc'],
     ] as const) {
@@ -195,7 +195,7 @@ describe('a reading error shown to users', () => {
       for (let time = 0; time < 2; time++) {
         const made = await post({ model: 'picky', training_file: id });
         expect(made.status).toBe(400);
-        expect(made.body.error.message).toContain(told);
+        expect(made.body.error.message).toContain(expected);
       }
     }
   });

@@ -18,11 +18,11 @@ afterAll(async () => {
 });
 
 it('a failed start of one component stops all timers of the others', async () => {
-  const begun = vi.spyOn(globalThis, 'setInterval');
+  const started = vi.spyOn(globalThis, 'setInterval');
   const ended = vi.spyOn(globalThis, 'clearInterval');
   const config = { home, databaseUrl: database.url, outboundNetworks: ['10.0.0.0'] };
   await expect(startApi(config)).rejects.toThrow('expected networks such as 10.0.0.0/8');
   const over = new Set(ended.mock.calls.map(([timer]) => timer));
-  const atWork = begun.mock.calls.filter((_, n) => !over.has(begun.mock.results[n]?.value));
+  const atWork = started.mock.calls.filter((_, n) => !over.has(started.mock.results[n]?.value));
   expect(atWork.map(([work]) => String(work))).toEqual([]);
 });

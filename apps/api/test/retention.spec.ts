@@ -315,15 +315,15 @@ describe('blobs', () => {
     await age('artifact');
     await age('blob');
     await rounds();
-    const heir = await new ScriptedWorker(api, { pool: next.pool }).connect();
-    const taken = await heir.assigned();
+    const second = await new ScriptedWorker(api, { pool: next.pool }).connect();
+    const taken = await second.assigned();
     expect(taken.initAdapter.length).toBe(3);
     for (const { sha256 } of taken.initAdapter)
-      expect((await heir.fetch(sha256)).length).toBeGreaterThan(0);
+      expect((await second.fetch(sha256)).length).toBeGreaterThan(0);
     await api.post(`/fine_tuning/jobs/${next.id}/cancel`);
     const weights = taken.initAdapter.find((file) => file.name.endsWith('.safetensors'));
     await until(() => !has(weights?.sha256 ?? ''));
-    heir.vanish();
+    second.vanish();
   });
 
   it('data reports are deleted after a month; jobs keep theirs', async () => {

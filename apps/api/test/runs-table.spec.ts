@@ -32,7 +32,7 @@ const create = (graft: object = {}, more: object = {}): Promise<JobObject> =>
   api.post<JobObject>(JOBS, {
     model: 'tiny',
     training_file: file,
-    graft: { pool: 'nobody', ...graft },
+    graft: { pool: 'unserved', ...graft },
     ...more,
   });
 const get = (id: string): Promise<JobObject> => api.get<JobObject>(`${JOBS}/${id}`);
@@ -109,11 +109,11 @@ describe('the labels of a job', () => {
   it('are its name, tags, note and whether it is archived; missing fields remain unchanged', async () => {
     const { id, graft } = await create({}, { suffix: 'first', metadata: { a: '1' } });
     expect(graft).toMatchObject({ name: null, tags: [], note: null, archived: false });
-    const words = { name: ' pirate, r 8 ', tags: ['b', ' a ', 'b'], note: 'line\nline' };
-    const said = { name: 'pirate, r 8', tags: ['b', 'a'], note: 'line\nline', archived: false };
-    expect((await change(id, { graft: words })).graft).toMatchObject(said);
+    const labels = { name: ' pirate, r 8 ', tags: ['b', ' a ', 'b'], note: 'line\nline' };
+    const shown = { name: 'pirate, r 8', tags: ['b', 'a'], note: 'line\nline', archived: false };
+    expect((await change(id, { graft: labels })).graft).toMatchObject(shown);
     const archived = await change(id, { metadata: { c: '2' }, graft: { archived: true } });
-    expect(archived).toMatchObject({ metadata: { c: '2' }, graft: { ...said, archived: true } });
+    expect(archived).toMatchObject({ metadata: { c: '2' }, graft: { ...shown, archived: true } });
     expect(archived.user_provided_suffix).toBe('first');
     const bare = { name: null, note: '', tags: [], archived: false };
     const cleared = await change(id, { metadata: null, graft: bare });
@@ -363,7 +363,7 @@ describe('a deleted job', () => {
   });
 
   it('is not returned to a repeated request: its idempotency key is free', async () => {
-    const body = { model: 'tiny', training_file: file, graft: { pool: 'nobody' } };
+    const body = { model: 'tiny', training_file: file, graft: { pool: 'unserved' } };
     const send = async (headers: Record<string, string>, more: object = {}) => {
       const answer = await request(api.url)
         .post(`/v1${JOBS}`)
@@ -474,12 +474,12 @@ describe('a deleted job', () => {
       job.id,
     ]);
     await new Promise((resolve) => setTimeout(resolve, 500));
-    const there = () => api.query('SELECT 1 FROM job WHERE id = $1', [job.id]);
-    expect(await there()).toHaveLength(1);
+    const rows = () => api.query('SELECT 1 FROM job WHERE id = $1', [job.id]);
+    expect(await rows()).toHaveLength(1);
     await api.query(`UPDATE job SET deleted_at = deleted_at - interval '25 hours' WHERE id = $1`, [
       job.id,
     ]);
-    await until(async () => (await there()).length === 0);
+    await until(async () => (await rows()).length === 0);
     expect(await status(`${JOBS}/${job.id}/restore`, 'post')).toBe(404);
     for (const table of ['event', 'metric', 'evaluation', 'checkpoint', 'artifact', 'attempt', 'model', 'file']) // prettier-ignore
       expect([table, await api.query(`SELECT 1 FROM ${table} WHERE job_id = $1`, [job.id])]).toEqual([table, []]); // prettier-ignore

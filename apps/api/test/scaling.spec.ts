@@ -43,7 +43,7 @@ const shown = async (worker: ScriptedWorker): Promise<WorkerObject> =>
   (await api.get<{ data: WorkerObject[] }>('/workers')).data.find((one) => one.id === id(worker))!;
 const pool = (name: string) => api.get<PoolObject>(`/pools/${name}`);
 /** Longer than several rounds of the dispatcher, which runs every second. */
-const aWhile = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2_500));
+const severalRounds = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2_500));
 
 it('reports the queue of a pool, its waiting times, and the slots of its workers', async () => {
   const worker = await join('busy', { slots: 3 });
@@ -127,7 +127,7 @@ it('assigns nothing to a cordoned worker, whose jobs continue', async () => {
   expect(await pool('held')).toMatchObject({ workers: { online: 0, cordoned: 1 }, slots: 0 });
   worker.pull();
   const second = await submit('held');
-  await aWhile();
+  await severalRounds();
   expect(worker.assignments.map(({ jobId }) => jobId)).toEqual([first]);
   expect(worker.ended).toBeNull();
   await api.query(`UPDATE worker SET cordon_reason = 'looks broken' WHERE id = $1`, [id(worker)]);
@@ -147,7 +147,7 @@ it('assigns nothing in a cordoned pool, even to workers that join later', async 
   const job = await submit('shut');
   const late = await join('shut');
   late.pull();
-  await aWhile();
+  await severalRounds();
   expect(late.assignments).toEqual([]);
   expect(await pool('shut')).toMatchObject({ cordoned: true, queued: 1, slots: 0, free_slots: 0 });
   await api.post('/pools/shut/uncordon');
@@ -167,7 +167,7 @@ it('sends a drain command to a worker until it drains, and assigns it nothing', 
   await until(() => worker.drains.length >= 3);
   await submit('leaving');
   worker.pull();
-  await aWhile();
+  await severalRounds();
   expect(worker.assignments).toEqual([]);
   expect((await shown(worker)).state).toBe('draining');
   expect((await pool('leaving')).workers).toMatchObject({ online: 0, draining: 1 });
@@ -182,10 +182,10 @@ it('sends a drain command to a worker until it drains, and assigns it nothing', 
   // A draining worker does not get the command again.
   again.send({ $case: 'draining', value: { reason: 'told' } });
   await again.beat([]);
-  const told = again.drains.length;
+  const drains = again.drains.length;
   await again.beat([]);
   await again.beat([]);
-  expect(again.drains.length).toBe(told);
+  expect(again.drains.length).toBe(drains);
   again.vanish();
   // The next process of the same worker is online.
   const next = await join('leaving', { key: worker.welcome!.workerKey! });

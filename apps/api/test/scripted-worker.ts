@@ -251,14 +251,14 @@ export class ScriptedWorker {
     of: Pick<Assignment, 'jobId' | 'attempt'>,
     name: string,
     content: string,
-    lie: Partial<BlobRef> = {},
+    override: Partial<BlobRef> = {},
   ): Promise<BlobRef> {
     const data = Buffer.from(content);
     const blob = {
       name,
       sha256: createHash('sha256').update(data).digest('hex'),
       size: data.length,
-      ...lie,
+      ...override,
     };
     return new Promise((resolve, reject) => {
       const call = this.client.putBlob(bearer(this.session), (error) =>
@@ -299,8 +299,8 @@ export class ScriptedWorker {
 
   /** Waits for all of the image or audio of a request and returns it. */
   async mediaOf({ id, mediaBytes: bytes = 0 }: Question): Promise<Buffer> {
-    const come = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
-    await until(() => come() >= bytes);
+    const received = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
+    await until(() => received() >= bytes);
     return Buffer.concat(this.media.get(id) ?? []);
   }
 

@@ -77,10 +77,10 @@ describe('an API process that gets SIGTERM', () => {
     const { where, child, exited } = await start(20);
     const instance = randomUUID();
     const worker = await join(where, instance);
-    const begun = stream(where);
+    const streaming = stream(where);
     const { id } = await worker.asked();
     worker.say(id, 'a', '');
-    const read = await begun;
+    const read = await streaming;
     await until(() => read.text.includes('"content":"a"'));
 
     child.kill('SIGTERM');
@@ -113,9 +113,9 @@ describe('an API process that gets SIGTERM', () => {
   it('ends streams with an error event after drain-seconds', async () => {
     const { where, child, exited } = await start(1);
     const worker = await join(where, randomUUID());
-    const begun = stream(where);
+    const streaming = stream(where);
     worker.say((await worker.asked()).id, 'a', '');
-    const read = await begun;
+    const read = await streaming;
     await until(() => read.text.includes('"content":"a"'));
     child.kill('SIGTERM');
     await until(() => read.text.endsWith('(end)'));

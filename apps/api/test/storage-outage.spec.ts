@@ -40,7 +40,7 @@ const isOverdue = async (id: string): Promise<boolean> => {
   const sql = `SELECT 1 FROM job WHERE id = $1 AND not_before < clock_timestamp() - interval '1 second'`;
   return (await api.query(sql, [id])).length > 0;
 };
-const told = async (id: string): Promise<string> => {
+const eventTexts = async (id: string): Promise<string> => {
   const path = `/fine_tuning/jobs/${id}/events?limit=100`;
   const { data } = await api.get<{ data: { message: string }[] }>(path);
   return data.map(({ message }) => message).join('\n');
@@ -77,7 +77,7 @@ it.each([
     const seen = await job(id);
     expect(seen).toMatchObject({ status: 'queued', error: null });
     expect(seen.graft.phase.message).toBe('Storage is not available; the job waits for a retry');
-    const events = await told(id);
+    const events = await eventTexts(id);
     expect(events).toContain('Storage is not available; the job is retried in');
     expect(JSON.stringify(seen) + events).not.toContain(api.home);
   } finally {
@@ -208,7 +208,7 @@ it('a job waits without counting a failure if the database does not respond', as
     worker.pull();
     await secondEnds(id);
     // The phase may already be that of the next attempt.
-    expect(await told(id)).toContain('The database is not available; the job is retried in');
+    expect(await eventTexts(id)).toContain('The database is not available; the job is retried in');
     expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
   } finally {
     await api.query('SELECT pg_terminate_backend($1)', [holder?.pid]);

@@ -68,7 +68,7 @@ describe('event streams of two API processes', () => {
   it('lose and repeat no event while a client alternates between them', async () => {
     const { worker, lease, stream } = await runningJob();
     const total = 240;
-    const pouring = (async () => {
+    const sending = (async () => {
       for (let n = 1; n <= total; n += 3)
         await worker.tell(lease, step(n), step(n + 1), step(n + 2));
     })();
@@ -82,7 +82,7 @@ describe('event streams of two API processes', () => {
       ids.push(...client.ids);
       expect(visit).toBeLessThan(500);
     }
-    await pouring;
+    await sending;
     expect(ids).toEqual(Array.from({ length: total + 4 }, (_, n) => n + 1));
   });
 

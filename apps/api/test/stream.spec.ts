@@ -69,7 +69,7 @@ describe('event streams', () => {
   it('loses and repeats no event over many disconnects during many events', async () => {
     const { id, worker, lease } = await runningJob();
     const total = 300;
-    const pouring = (async () => {
+    const sending = (async () => {
       for (let n = 1; n <= total; n += 3)
         await worker.tell(lease, step(n), step(n + 1), step(n + 2));
     })();
@@ -87,7 +87,7 @@ describe('event streams', () => {
       last = ids.length > 0 ? String(ids.at(-1)) : undefined;
       expect(visits).toBeLessThan(500);
     }
-    await pouring;
+    await sending;
     expect(ids).toEqual(range(1, total + 4));
     expect(visits).toBeGreaterThan(2);
     worker.vanish();

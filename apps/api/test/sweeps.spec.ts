@@ -184,9 +184,9 @@ describe('a sweep', () => {
   ])(
     'is rejected with the param, and creates nothing: case %#',
     async (changes, param, message) => {
-      const [, field, said] = await refused({ ...JOB(), ...changes });
+      const [, field, text] = await refused({ ...JOB(), ...changes });
       expect(field).toBe(param);
-      expect(said).toContain(message);
+      expect(text).toContain(message);
     },
   );
 
@@ -337,8 +337,9 @@ describe('successive halving', () => {
     // The better one of three continues, even though an earlier one did.
     await reaches(worker, c, 10, 1);
     expect(finishOf(worker, c)).toBeUndefined();
-    const told = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${b.jobId}/events`)).data;
-    expect(told.map(({ message }) => message)).toContain(
+    const listed = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${b.jobId}/events`))
+      .data;
+    expect(listed.map(({ message }) => message)).toContain(
       'Rung of the sweep at step 10: place 2 of 2 trials so far; the run ends early',
     );
     // Later events of the ending trial do not change the decision, nor does its full evaluation.

@@ -13,7 +13,7 @@ afterAll(() => api?.close());
 const preview = (body: object) =>
   api.post<JobPreviewObject>('/fine_tuning/jobs/preview', { model: 'tiny', ...body });
 const create = (body: object) =>
-  api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', ...body, graft: { pool: 'nobody' } });
+  api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', ...body, graft: { pool: 'unserved' } });
 const refused = async (path: string, body: object) => {
   const answer = await fetch(`${api.url}/v1${path}`, {
     method: 'POST',

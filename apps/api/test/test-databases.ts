@@ -71,14 +71,14 @@ interface Session {
   readonly template: string;
 }
 
-let begun: Promise<Session> | null = null;
+let current: Promise<Session> | null = null;
 
 function session(): Promise<Session> {
-  begun ??= begin().catch((error: unknown) => {
-    begun = null;
+  current ??= begin().catch((error: unknown) => {
+    current = null;
     throw error;
   });
-  return begun;
+  return current;
 }
 
 /** Opens the connection that holds this process's locks. The server releases them when the process ends. */

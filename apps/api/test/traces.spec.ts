@@ -72,7 +72,7 @@ const traceOf = (id: string): Promise<ChromeTrace> =>
 const namesOf = (spans: readonly ReceivedSpan[]): string[] => spans.map(({ name }) => name);
 const spansOf = ({ traceEvents }: ChromeTrace): ChromeTraceEvent[] =>
   traceEvents.filter(({ ph }) => ph === 'X');
-const isThere = (id: string) => (): boolean => namesOf(collector.of(id)).includes('graft.job');
+const hasJob = (id: string) => (): boolean => namesOf(collector.of(id)).includes('graft.job');
 
 /** Runs two attempts: one crashes at step 3 after a checkpoint at step 2, the other completes the job. */
 async function crashed(id: string, pool: string, sent: () => Promise<unknown> | void) {
@@ -118,9 +118,9 @@ describe('a job’s trace', () => {
     await crashed(id, pool, () => undefined);
 
     const trace = await traceOf(id);
-    const told = spansOf(trace).map(({ cat, name }) => [cat, name]);
+    const names = spansOf(trace).map(({ cat, name }) => [cat, name]);
     // Several start in the same millisecond.
-    expect(told.filter(([cat]) => cat !== 'job').sort()).toEqual(
+    expect(names.filter(([cat]) => cat !== 'job').sort()).toEqual(
       [
         ['submit', 'submit'],
         ['queue', 'queue'],
@@ -144,8 +144,8 @@ describe('a job’s trace', () => {
     );
     const [attempt] = spansOf(trace).filter(({ cat }) => cat === 'attempt');
     expect(attempt!.args).toMatchObject({ 'graft.worker': 'scripted', error: 'crash' });
-    const said = trace.traceEvents.filter(({ ph }) => ph === 'i').map(({ name }) => name);
-    expect(said).toEqual([expect.stringContaining('by the test; retrying')]);
+    const instants = trace.traceEvents.filter(({ ph }) => ph === 'i').map(({ name }) => name);
+    expect(instants).toEqual([expect.stringContaining('by the test; retrying')]);
     const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     const [whole] = spansOf(trace);
     expect(whole).toMatchObject({ cat: 'job', name: `parrot (${id})` });
@@ -202,7 +202,7 @@ describe('the collector', () => {
       await until(() => namesOf(collector.of(id)).includes('attempt'));
       expect(namesOf(collector.of(id))).not.toContain('graft.job');
     });
-    await until(isThere(id));
+    await until(hasJob(id));
     const spans = collector.of(id);
     expect(namesOf(spans).sort()).toEqual(
       [
@@ -248,7 +248,7 @@ describe('the collector', () => {
     const traceparent = `00-${TRACE}-${PARENT}-01`;
     const { id } = await create({ traceparent, tracestate: 'vendor=1,ours=2' });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
-    await until(isThere(id));
+    await until(hasJob(id));
     const spans = collector.of(id);
     expect(new Set(spans.map(({ trace, state }) => `${trace} ${state}`))).toEqual(
       new Set([`${TRACE} vendor=1,ours=2`]),
@@ -260,7 +260,7 @@ describe('the collector', () => {
     const hidden = await create({ traceparent: `00-${TRACE}-${PARENT}-00` });
     const wrong = await create({ traceparent: `00-${'0'.repeat(32)}-${PARENT}-01` });
     for (const { id } of [hidden, wrong]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
-    await until(isThere(wrong.id));
+    await until(hasJob(wrong.id));
     expect(collector.of(wrong.id).find(({ name }) => name === 'graft.job')!.parent).toBe('');
     await new Promise((resolve) => setTimeout(resolve, 2 * PACE_MS));
     expect(collector.of(hidden.id)).toEqual([]);
@@ -279,7 +279,7 @@ describe('the collector', () => {
     };
     expect(await waiting()).toBe('2');
     await collector.start();
-    await until(() => isThere(id)() && isThere(busy.id)(), 30_000);
+    await until(() => hasJob(id)() && hasJob(busy.id)(), 30_000);
     await until(async () => (await waiting()) === '0');
     for (const one of [id, busy.id])
       expect(namesOf(collector.of(one)).sort()).toEqual(['graft.job', 'queue', 'submit']);
@@ -313,7 +313,7 @@ describe('the collector', () => {
     collector.refuse = null;
     const good = await create();
     await api.post(`/fine_tuning/jobs/${good.id}/cancel`);
-    await until(isThere(good.id));
+    await until(hasJob(good.id));
     expect(collector.of(bad.id)).toEqual([]);
   });
 
@@ -338,7 +338,7 @@ describe('the collector', () => {
       'UPDATE trace_export SET owner_until = NULL, owner = NULL WHERE job_id = ANY($1)',
       [ids],
     );
-    await until(() => good.every(({ id }) => isThere(id)()));
+    await until(() => good.every(({ id }) => hasJob(id)()));
     const state = async () => {
       const [row] = await api.query<Record<string, unknown>>(
         `SELECT status, failures, error, owner, next_at > clock_timestamp() AS waits FROM trace_export WHERE job_id = $1`,
@@ -354,7 +354,7 @@ describe('the collector', () => {
     await until(async () => (await state())?.['failures'] === 2);
     await tell(null, null);
     await api.query(again, [bad.id]);
-    await until(isThere(bad.id));
+    await until(hasJob(bad.id));
     await until(async () => (await state())?.['status'] === 'done');
     expect(await state()).toMatchObject({ failures: 0, error: null });
   });

@@ -196,9 +196,9 @@ describe('models', () => {
 
   /** Creates a CTC job without a known vocabulary; also returns a function that creates similar jobs. */
   async function createOfLetters(model: string) {
-    const sounds = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
+    const clips = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
     const { id: training_file } = await api.client.files.create({
-      file: new File([sounds], 'sounds.jsonl'),
+      file: new File([clips], 'sounds.jsonl'),
       purpose: 'fine-tune',
     });
     const asked = { training_file, peft: { peft_type: 'LORA' }, graft: { task: 'ctc' } };

@@ -64,7 +64,7 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     incoming().filter((name) => statSync(join(folder(), name)).size > 0);
 
   /** Announces bytes for the other project, sends few of them, and stays connected. */
-  function begin(announced: number): { socket: Socket; answer: Promise<string> } {
+  function announce(announced: number): { socket: Socket; answer: Promise<string> } {
     const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
     sockets.push(socket);
     socket.on('error', () => undefined);
@@ -88,13 +88,13 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
   }
 
   it('that announces all free space but sends little does not block others', async () => {
-    begin(disk.free - 4 * MB);
+    announce(disk.free - 4 * MB);
     await until(() => arriving().length === 1);
     await othersCanWrite();
   });
 
   it('that hits a full disk fails with 507, and leaves no file', async () => {
-    const { socket, answer } = begin(30 * MB);
+    const { socket, answer } = announce(30 * MB);
     await until(() => arriving().length === 1);
     disk.fill();
     socket.write(records(40));
@@ -104,7 +104,7 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
 
   it('of a project with many open uploads does not block other projects', async () => {
     // Four slices are the whole disk.
-    for (let n = 0; n < 4; n++) begin(40 * MB);
+    for (let n = 0; n < 4; n++) announce(40 * MB);
     await until(() => arriving().length === 4);
     await othersCanWrite();
   });

@@ -28,7 +28,7 @@ it('deliveries of a killed process are sent by another, as the same event', asyn
   const job = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
     training_file: await uploadChats(api),
-    graft: { pool: 'nobody' },
+    graft: { pool: 'unserved' },
   });
   const child = spawn(
     process.execPath,
@@ -92,16 +92,16 @@ it('deliveries are sent again if their endpoint went to another process before t
   });
   await api.post(`/webhook_endpoints/${id}/test`);
   await receiver.of(id);
-  const give = (until: string): Promise<unknown> =>
+  const setOwner = (until: string): Promise<unknown> =>
     api.query(
       `UPDATE webhook_endpoint SET owner = 'another', owner_until = clock_timestamp() ${until}`,
     );
-  await give(`+ interval '1 hour'`);
+  await setOwner(`+ interval '1 hour'`);
   receiver.answer = (response) => void response.writeHead(204).end();
   answered();
   // Long enough for a process that wrongly recorded the result.
   await new Promise((resolve) => setTimeout(resolve, 700));
-  await give(`- interval '1 second'`);
+  await setOwner(`- interval '1 second'`);
   const all = await receiver.of(id, 2);
   expect(new Set(all.map(({ event }) => event.id)).size).toBe(1);
 });

@@ -53,10 +53,10 @@ const deliveries = async (id: string): Promise<readonly WebhookDeliveryObject[]>
   (await api.get<Page<WebhookDeliveryObject>>(`/webhook_endpoints/${id}/deliveries`)).data;
 const stateOf = (id: string) => api.get<WebhookEndpointObject>(`/webhook_endpoints/${id}`);
 /** Skips the retry delay. */
-const hurry = () =>
+const skipDelay = () =>
   api.query(`UPDATE webhook_delivery SET next_at = clock_timestamp() WHERE status = 'pending'`);
 
-const job = async (pool = 'nobody'): Promise<string> =>
+const job = async (pool = 'unserved'): Promise<string> =>
   (
     await api.post<JobObject>('/fine_tuning/jobs', {
       model: 'tiny',
@@ -100,10 +100,10 @@ describe('the end of a job or a run', () => {
     ];
     const client = new OpenAI({ apiKey: 'none', webhookSecret: secret });
     for (const [id, type] of wanted) {
-      const [came] = await receiver.of(id);
-      const event = await client.webhooks.unwrap(came!.body, came!.headers as never);
+      const [delivered] = await receiver.of(id);
+      const event = await client.webhooks.unwrap(delivered!.body, delivered!.headers as never);
       expect(event).toEqual({
-        id: came!.headers['webhook-id'],
+        id: delivered!.headers['webhook-id'],
         object: 'event',
         type,
         created_at: expect.any(Number) as number,
@@ -111,12 +111,12 @@ describe('the end of a job or a run', () => {
       });
       expect(event.id).toMatch(/^evt_/);
       expect(event.created_at).toBeGreaterThanOrEqual(before);
-      const strange = new OpenAI({ apiKey: 'none', webhookSecret: `whsec_${btoa('another')}` });
+      const otherClient = new OpenAI({ apiKey: 'none', webhookSecret: `whsec_${btoa('another')}` });
       await expect(
-        strange.webhooks.unwrap(came!.body, came!.headers as never),
+        otherClient.webhooks.unwrap(delivered!.body, delivered!.headers as never),
       ).rejects.toBeInstanceOf(OpenAI.InvalidWebhookSignatureError);
-      const altered = came!.body.replace(id, `${id}x`);
-      await expect(client.webhooks.unwrap(altered, came!.headers as never)).rejects.toThrow();
+      const altered = delivered!.body.replace(id, `${id}x`);
+      await expect(client.webhooks.unwrap(altered, delivered!.headers as never)).rejects.toThrow();
     }
     expect(receiver.received).toHaveLength(3);
   });
@@ -134,8 +134,8 @@ describe('the end of a job or a run', () => {
     await worker.tell(lease, started(0, 3), step(1), line('loss_spike'), line(''));
     await worker.tell(lease, line('loss_spike'), line('slow'));
     await until(async () => (await receiver.of(id)).length === 2);
-    const told = (await receiver.of(id)).map(({ event }) => [event.type, event.data.id]);
-    expect(told).toEqual([
+    const sent = (await receiver.of(id)).map(({ event }) => [event.type, event.data.id]);
+    expect(sent).toEqual([
       ['graft.job.warning', id],
       ['graft.job.warning', id],
     ]);
@@ -221,9 +221,9 @@ describe('a delivery', () => {
     )) as [{ pause: number }];
     expect(pause).toBeLessThan(6.3);
     expect((await stateOf(id)).failing_since).not.toBeNull();
-    await hurry();
+    await skipDelay();
     await until(async () => (await deliveries(id))[0]!.tries.length === 2);
-    await hurry();
+    await skipDelay();
     await until(async () => (await deliveries(id))[0]!.status === 'delivered');
     const [done] = await deliveries(id);
     expect(done!.tries).toMatchObject([
@@ -249,7 +249,7 @@ describe('a delivery', () => {
     await cancelled();
     await until(async () => (await deliveries(bad.id))[0]!.tries.length === 1);
     const good = await WebhookReceiver.open();
-    const told = await endpoint({
+    const notified = await endpoint({
       url: good.url,
       event_types: ['graft.webhook_endpoint.disabled'],
     });
@@ -266,8 +266,8 @@ describe('a delivery', () => {
     expect(await deliveries(bad.id)).toMatchObject([
       { status: 'failed', next_try_at: null, tries: [{ status_code: 503 }, { status_code: 503 }] },
     ]);
-    const [came] = await good.of(bad.id);
-    expect(came!.event.type).toBe('graft.webhook_endpoint.disabled');
+    const [delivered] = await good.of(bad.id);
+    expect(delivered!.event.type).toBe('graft.webhook_endpoint.disabled');
     await good.close();
     expect(
       await api.query(`SELECT action, key_id, detail FROM audit WHERE target = $1 ORDER BY id`, [
@@ -287,7 +287,7 @@ describe('a delivery', () => {
     const next = await cancelled();
     await receiver.of(next);
     expect(receiver.received.some(({ event }) => event.data.id === missed)).toBe(false);
-    expect((await stateOf(told.id)).enabled).toBe(true);
+    expect((await stateOf(notified.id)).enabled).toBe(true);
   });
 
   it('that gets 410 (Gone) disables the endpoint', async () => {
@@ -320,15 +320,15 @@ describe('a delivery', () => {
 
   it('waits while another process claims the endpoint, and continues after the claim expires', async () => {
     const { id } = await endpoint();
-    const hold = (until: string) =>
+    const setOwner = (until: string) =>
       api.query(
         `UPDATE webhook_endpoint SET owner = 'another', owner_until = clock_timestamp() ${until}`,
       );
-    await hold(`+ interval '1 hour'`);
+    await setOwner(`+ interval '1 hour'`);
     const target = await cancelled();
     await new Promise((resolve) => setTimeout(resolve, 1_200));
     expect(receiver.received).toEqual([]);
-    await hold(`- interval '1 second'`);
+    await setOwner(`- interval '1 second'`);
     expect(await receiver.of(target)).toHaveLength(1);
     await until(async () => (await deliveries(id))[0]!.status === 'delivered');
   });
@@ -357,9 +357,11 @@ describe('a delivery', () => {
     const { id } = await endpoint();
     await api.post(`/webhook_endpoints/${id}/test`);
     await receiver.of(id);
-    const told = (n: number): number =>
+    const countOf = (n: number): number =>
       receiver.received.filter(({ event }) => event.data.id === `we_slow${n}`).length;
-    expect(Math.max(...Array.from({ length: slow }, (_, n) => told(n + 1)))).toBeLessThan(events);
+    expect(Math.max(...Array.from({ length: slow }, (_, n) => countOf(n + 1)))).toBeLessThan(
+      events,
+    );
   });
 
   it('stops when its project is archived, including pending ones', async () => {
@@ -372,11 +374,11 @@ describe('a delivery', () => {
     await until(() => receiver.received.length === 1);
     await api.post(`/organization/projects/${project.id}/archive`);
     receiver.answer = (response) => void response.writeHead(204).end();
-    await hurry();
+    await skipDelay();
     // Deliveries of other projects continue.
     const ours = await endpoint();
     await receiver.of(await cancelled());
-    await hurry();
+    await skipDelay();
     await receiver.of(await cancelled());
     expect(receiver.received).toHaveLength(3);
     expect(await deliveries(ours.id)).toHaveLength(2);
@@ -455,9 +457,9 @@ describe('an endpoint', () => {
     const { secret: fresh } = await api.post<Made>(`/webhook_endpoints/${id}/rotate_secret`);
     expect(fresh).not.toBe(secret);
     const verify = async (target: string, webhookSecret: string): Promise<boolean> => {
-      const [came] = await receiver.of(target);
+      const [delivered] = await receiver.of(target);
       const { webhooks } = new OpenAI({ apiKey: 'none', webhookSecret });
-      return webhooks.verifySignature(came!.body, came!.headers as never).then(
+      return webhooks.verifySignature(delivered!.body, delivered!.headers as never).then(
         () => true,
         () => false,
       );

@@ -65,14 +65,14 @@ describe('a restarted worker', () => {
   it('gets a new id and key if its key is unknown', async () => {
     const { id, pool, worker, key } = await running();
     const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');
-    const strangers = [
+    const unknown = [
       await new ScriptedWorker(api, { pool, key: wrong }).connect(),
       await new ScriptedWorker(api, { pool, key: 'x'.repeat(10_000) }).connect(),
     ];
-    for (const stranger of strangers) {
-      expect(stranger.welcome?.workerId).not.toBe(worker.welcome?.workerId);
-      expect(stranger.welcome?.workerKey).toMatch(/^wk-graft-/);
-      stranger.vanish();
+    for (const each of unknown) {
+      expect(each.welcome?.workerId).not.toBe(worker.welcome?.workerId);
+      expect(each.welcome?.workerKey).toMatch(/^wk-graft-/);
+      each.vanish();
     }
     expect((await job(id)).status).toBe('running');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);

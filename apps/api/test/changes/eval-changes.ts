@@ -52,7 +52,7 @@ export function evalChanges(
       const of = await evalRun();
       // A run that has already ended cannot be canceled.
       await api().query(
-        `UPDATE eval_run SET status = 'in_progress', owner = 'nobody',
+        `UPDATE eval_run SET status = 'in_progress', owner = 'another',
            owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
         [of.target],
       );

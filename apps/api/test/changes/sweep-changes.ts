@@ -2,7 +2,7 @@
 import type { Change } from './eval-changes.js';
 import { uploadChats, type TestApi } from '../fixture.js';
 
-export const sweepOf = (file: string, pool = 'nobody') => ({
+export const sweepOf = (file: string, pool = 'unserved') => ({
   model: 'tiny',
   training_file: file,
   graft: { pool },
