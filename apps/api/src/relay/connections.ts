@@ -4,27 +4,27 @@ import { ConnectResponse } from '@graft/contracts/grpc';
 
 export type ToWorker = NonNullable<ConnectResponse['body']>;
 
-/** One worker that is connected to this process. */
+/** Worker that is connected to this process. */
 export interface Connection {
   readonly workerId: string;
   readonly sessionId: string;
   readonly name: string;
   readonly pool: string;
   readonly draining: boolean;
-  /** Whether a heartbeat came within a lease. */
+  /** Whether a heartbeat arrived within the lease. */
   readonly heard: boolean;
-  /** Assignments it can still take since its last Pull. */
+  /** Number of assignments that the worker can still take since its last Pull. */
   freeSlots: number;
   residentBases: readonly string[];
-  /** False where the stream is over. @throws DomainError where the message is larger than one may be */
+  /** Returns false if the stream has ended. @throws DomainError if the message is too large */
   send(body: ToWorker): boolean;
-  /** The same once what was sent so before is on its way: for what is large. Resolves when this is. */
+  /** `send` for large messages: waits until the previous ones are on their way. Resolves when this one is. */
   sendInTurn(body: ToWorker): Promise<boolean>;
-  /** Ends the stream and says why. */
+  /** Ends the stream with the error. */
   fail(error: unknown): void;
 }
 
-/** The workers at the other end of this process's streams. */
+/** Workers whose streams end at this process. */
 @Injectable()
 export class Connections {
   private readonly bySession = new Map<string, Connection>();
@@ -34,12 +34,12 @@ export class Connections {
     this.bySession.set(connection.sessionId, connection);
   }
 
-  /** False if it was not there. */
+  /** Returns false if the connection was not found. */
   remove({ sessionId }: Connection): boolean {
     return this.bySession.delete(sessionId);
   }
 
-  /** The stream of that very session; one that the same worker opened later is another. */
+  /** Returns the stream of exactly this session. A later stream of the same worker is another session. */
   get({ workerId, sessionId }: Pick<Connection, 'workerId' | 'sessionId'>): Connection | undefined {
     const connection = this.bySession.get(sessionId);
     return connection?.workerId === workerId ? connection : undefined;
@@ -49,7 +49,7 @@ export class Connections {
     return [...this.bySession.values()];
   }
 
-  /** Calls back with a worker's pool when its row says that it has room. */
+  /** Calls back with a worker's pool when its row shows free capacity. */
   onCapacity(listener: (pool: string) => void): void {
     this.listeners.push(listener);
   }
@@ -59,7 +59,7 @@ export class Connections {
   }
 }
 
-/** Its bytes. @throws DomainError where the message is larger than one may be */
+/** Returns the size in bytes. @throws DomainError if the message is too large */
 export function checkSize(body: ToWorker): number {
   const bytes = ConnectResponse.encode({ body }).finish().length;
   if (bytes > MAX_DOWN_BYTES)

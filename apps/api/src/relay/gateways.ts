@@ -5,11 +5,11 @@ import { newId } from '../ids.js';
 import { log } from '../log.js';
 
 const BEAT_MS = 2_000;
-/** A process that is not heard for so long is dead: its workers get nothing until they are back somewhere. */
+/** A process that is silent for longer counts as dead. Its workers get nothing until they reconnect. */
 export const DEAD_AFTER_MS = 3 * BEAT_MS;
 const RETRY_MS = 500;
 
-/** An API process, as the others know it. */
+/** API process, as other processes see it. */
 export interface Gateway {
   readonly id: string;
   readonly address: string;
@@ -17,9 +17,10 @@ export interface Gateway {
 }
 
 /**
- * The API processes of the installation. Each keeps one connection to the database on which it says every two
- * seconds that it lives; what it holds by that connection (pools it leads) ends with it. The server ends it when
- * the process is silent, so that one that hangs, or whose host is gone, gives up what it held like one that died.
+ * API processes of the installation. Each keeps one database connection, on which it reports every two
+ * seconds that it is alive. What it holds through that connection (pools that it leads) is released when the
+ * connection ends. PostgreSQL ends the connection of a silent process, so a process that hangs or whose host
+ * is lost releases it like one that died.
  */
 @Injectable()
 export class Gateways implements OnModuleDestroy {
@@ -35,18 +36,18 @@ export class Gateways implements OnModuleDestroy {
 
   constructor(private readonly settings: Settings) {}
 
-  /** Enters this process; the others reach it at `address` from then on. */
+  /** Registers this process. From then on, others reach it at `address`. */
   async start(own: Omit<Gateway, 'id'>): Promise<void> {
     this.own = own;
     await this.open();
   }
 
-  /** Calls back when the connection ends, and with it whatever was held by it. */
+  /** Calls back when the connection ends, and with it everything that was held through it. */
   onLost(listener: () => void): void {
     this.lost.push(listener);
   }
 
-  /** A statement on this process's own connection, one at a time. Rejects where that is lost, and then it is for all. */
+  /** Runs a statement on this process's own connection, one at a time. An error closes the connection. */
   query<Row extends QueryResultRow>(sql: string, parameters: unknown[] = []): Promise<Row[]> {
     const answer = this.last.then(() => this.ask<Row>(sql, parameters));
     this.last = answer.catch(() => undefined);
@@ -64,14 +65,14 @@ export class Gateways implements OnModuleDestroy {
     }
   }
 
-  /** The process of that id, while it lives. */
+  /** Returns the process with this ID; null if it is not alive. */
   async find(id: string): Promise<Gateway | null> {
-    // One that has just begun is in no beat's answer yet.
+    // The last beat's result does not contain a process that has just started.
     if (!this.peers.has(id)) await this.beat();
     return this.peers.get(id) ?? null;
   }
 
-  /** Ids of those that live. */
+  /** IDs of processes that are alive. */
   get living(): ReadonlySet<string> {
     return new Set(this.peers.keys());
   }
@@ -115,7 +116,7 @@ export class Gateways implements OnModuleDestroy {
     if (this.client !== client) return;
     this.client = null;
     this.rest();
-    // Also where the server does not answer any more.
+    // Runs even if the server does not respond.
     void client.end().catch(() => undefined);
     for (const listener of this.lost) listener();
     if (this.closing) return;
@@ -134,7 +135,7 @@ export class Gateways implements OnModuleDestroy {
     if (this.nextBeat) clearTimeout(this.nextBeat);
   }
 
-  /** Away from now on: the others need not wait until it is dead. */
+  /** Unregisters this process, so that others need not wait until it counts as dead. */
   async onModuleDestroy(): Promise<void> {
     this.closing = true;
     this.rest();

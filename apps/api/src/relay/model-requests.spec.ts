@@ -6,7 +6,7 @@ import type { Relay } from './relay.js';
 
 const ADDRESS = { workerId: 'worker', sessionId: 'session', gatewayId: null };
 
-/** A worker's stream that takes what goes in turn when it is told to. */
+/** Stream of a worker. `take` accepts the message that waits in `sendInTurn`. */
 function stream() {
   const sent: string[] = [];
   let take: () => void = () => undefined;
@@ -33,7 +33,7 @@ it('sends no media to a worker if the client left before the request was sent', 
   expect(await answer).toMatchObject({ done: true });
   take();
   await new Promise((resolve) => setImmediate(resolve));
-  // a worker that heard of the end first would wait for the sound as long as its stream stands
+  // A worker that received the cancellation before the request would wait for the clip until its stream ends.
   expect(sent.at(-1)).toBe('cancelModelRequest');
   expect(sent).not.toContain('askedMedia');
 });

@@ -7,14 +7,14 @@ import { Relay, Unreachable } from './relay.js';
 import { WaitingResponses } from './waiting-responses.js';
 import type { WorkerAddress } from './worker-link.js';
 
-/** A worker that is silent for so long is not going to answer. A loading base reports phases. */
+/** A worker that is silent for this long will not respond. A worker that loads a base reports phases. */
 const SILENCE_MS = 180_000;
 const RETRY_AFTER_SECONDS = 5;
 
-/** The worker has begun nothing and will not: another may. */
+/** Error for a request that the worker has not started and will not start. Another worker may. */
 export class NotBegun extends Error {}
 
-/** A request, and the image or audio file that it is about, in parts. */
+/** Request with its image or audio file, in pieces. */
 export interface Asked {
   readonly request: ModelRequest;
   readonly media: readonly Uint8Array[];
@@ -25,11 +25,11 @@ interface Pending {
   readonly responses: WaitingResponses;
   wake: () => void;
   lost: boolean;
-  /** Why the question could not be sent. */
+  /** Error of sending the request; null without one. */
   failure: unknown;
 }
 
-/** Requests to workers, whichever API process their streams end at, and the responses that have come back here. */
+/** Requests to workers at any API process, and responses that have arrived here. */
 @Injectable()
 export class ModelRequests {
   private readonly pending = new Map<string, Pending>();
@@ -40,7 +40,8 @@ export class ModelRequests {
   ) {}
 
   /**
-   * Streams the responses to a request; ends after the last, or cancels when `left` aborts. No faster than they are read.
+   * Streams the responses to a request, no faster than they are read. Ends after the last one; cancels the
+   * request when `left` aborts.
    * @throws NotBegun before the first response, DomainError
    */
   async *ask(
@@ -58,7 +59,8 @@ export class ModelRequests {
   }
 
   /**
-   * Streams the responses of a worker whose stream ends here; ends after the last, or cancels when `left` aborts.
+   * Streams the responses of a worker whose stream ends at this process. Ends after the last one; cancels the
+   * request when `left` aborts.
    * @throws NotBegun, DomainError
    */
   async *responses(
@@ -77,7 +79,7 @@ export class ModelRequests {
       failure: null,
     };
     this.pending.set(id, pending);
-    // A generator that waits cannot be returned from outside, so leaving must wake it.
+    // Abort must wake the generator, because a generator that waits cannot be returned from outside.
     const wake = (): void => pending.wake();
     left.addEventListener('abort', wake, { once: true });
     let over = false;
@@ -100,8 +102,9 @@ export class ModelRequests {
   }
 
   /**
-   * A question without media at once: what waits for a worker that does not read is bounded. With media it has its turn,
-   * and each piece goes when the worker has taken the last; no more of them once the answer is over.
+   * Sends a request. Without media, it is sent immediately: the amount that waits for a slow worker is
+   * bounded. With media, the request and each piece wait until the previous one is on its way. Stops when the
+   * answer is over.
    */
   private async send(pending: Pending, { request, media }: Asked): Promise<void> {
     const { worker } = pending;
@@ -109,12 +112,12 @@ export class ModelRequests {
     const question = { $case: 'modelRequest', value: request } as const;
     const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
     if (!isSent) throw new NotBegun("the worker's stream has ended");
-    // who left before it was the question's turn was cancelled before it was asked
+    // If the client left before the request was sent, the first cancellation preceded the request.
     if (this.pending.get(id) !== pending)
       return void worker.send({ $case: 'cancelModelRequest', value: { id } });
     for (const data of media) {
       if (this.pending.get(id) !== pending) return;
-      // that the stream is over, workerLost says
+      // If the stream has ended, workerLost reports it.
       if (!(await worker.sendInTurn({ $case: 'askedMedia', value: { id, data } }))) return;
     }
   }
@@ -122,7 +125,7 @@ export class ModelRequests {
   received(worker: Connection, response: ModelResponse): void {
     const pending = this.pending.get(response.id);
     if (!pending) {
-      // Nobody listens any more (the client left): tell the worker to stop.
+      // The client has left, so the worker must stop.
       if (!response.last) worker.send({ $case: 'cancelModelRequest', value: { id: response.id } });
       return;
     }
@@ -139,7 +142,7 @@ export class ModelRequests {
     }
   }
 
-  /** Asks through the API process that the worker's stream ends at. */
+  /** Sends the request through the API process at which the worker's stream ends. */
   private async *relayed(
     { workerId, sessionId, gatewayId }: WorkerAddress,
     { request, media }: Asked,
@@ -163,7 +166,7 @@ export class ModelRequests {
       if (!left.aborted) throw ofRelay(error as ServiceError);
     } finally {
       left.removeEventListener('abort', cancel);
-      // Also where the reader stops before the end.
+      // Runs also if the reader stops before the end.
       call.cancel();
     }
   }
@@ -192,7 +195,7 @@ async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse 
 const lost = (why = 'the connection to the worker was lost; try again'): DomainError =>
   new DomainError('unavailable', why, null, RETRY_AFTER_SECONDS);
 
-/** The error that the other API process reported, or one that says that it does not respond. */
+/** Error that the other API process reported, or that it does not respond. */
 function ofRelay({ code, details }: ServiceError): Error {
   if (code === status.FAILED_PRECONDITION) return new NotBegun(details);
   return code === status.ABORTED ? lost(details) : lost();

@@ -3,14 +3,14 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { randomText } from '../ids.js';
 
-/** The secret that the API processes of an installation know each other by: whoever reads their database has it. */
+/** Secret, stored in the database, by which the API processes of an installation authenticate each other. */
 @Injectable()
 export class RelayKey {
   private value: string | null = null;
 
   constructor(private readonly database: Database) {}
 
-  /** Reads it, or makes it where this is the first process of all. */
+  /** Reads the key. The first process creates it. */
   async load(): Promise<void> {
     const [row] = await this.database.query<{ relay_key: string }>(
       'UPDATE installation SET relay_key = COALESCE(relay_key, $1) RETURNING relay_key',

@@ -27,7 +27,7 @@ import { ModelRequests, NotBegun } from './model-requests.js';
 import { RelayKey } from './relay-key.js';
 import { RELAY_OPTIONS } from './relay.js';
 
-/** Takes what other API processes of the installation have for workers whose streams end here. */
+/** Receives messages from other API processes for workers whose streams end here. */
 @Injectable()
 export class RelayServer implements OnModuleDestroy {
   private server: Server | null = null;
@@ -40,7 +40,7 @@ export class RelayServer implements OnModuleDestroy {
     private readonly modelRequests: ModelRequests,
   ) {}
 
-  /** Starts listening; answers with the address that the others reach it at. */
+  /** Starts listening and returns the address at which other processes reach this one. */
   async listen(credentials: ServerCredentials): Promise<string> {
     const server = new Server({ ...RELAY_OPTIONS, interceptors: [this.admission] });
     this.server = server;
@@ -58,11 +58,11 @@ export class RelayServer implements OnModuleDestroy {
           : resolve(bound),
       ),
     );
-    // A wildcard is no address: the host's name is one.
+    // A wildcard is not an address, so use the host's name.
     return `${/^[0.:]+$/.test(relayHost) ? hostname() : inUrl(relayHost)}:${port}`;
   }
 
-  /** Every call but of a process that has the key ends before its message is read. */
+  /** Rejects calls without the key before their message is read. */
   private readonly admission: ServerInterceptor = (_method, call) =>
     new ServerInterceptingCall(call, {
       start: (next) =>
@@ -109,7 +109,7 @@ export class RelayServer implements OnModuleDestroy {
     callback(null, { sent });
   }
 
-  /** Answers that go to other processes now. */
+  /** Number of answers that are being streamed to other processes. */
   get count(): number {
     return this.asking;
   }
@@ -123,7 +123,7 @@ export class RelayServer implements OnModuleDestroy {
     const responses = this.modelRequests.responses(address, { request, media }, left.signal);
     for await (const response of responses) {
       if (call.write({ response })) continue;
-      // Responses wait, and become one, until the other process has read these.
+      // Responses are merged while they wait for the other process to read.
       await once(call, 'drain', { signal: left.signal }).catch(() => undefined);
     }
   }
@@ -133,6 +133,6 @@ export class RelayServer implements OnModuleDestroy {
   }
 }
 
-/** gRPC status by which `ModelRequests` of the asking process tells NotBegun from a lost worker. */
+/** gRPC status by which the requesting process distinguishes NotBegun from a lost worker. */
 const askStatus = (error: Error): status =>
   error instanceof NotBegun ? status.FAILED_PRECONDITION : status.ABORTED;

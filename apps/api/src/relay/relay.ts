@@ -10,14 +10,14 @@ import { RelayKey } from './relay-key.js';
 
 const CONNECT_MS = 1_500;
 const SEND_MS = 2_000;
-/** A process that did not answer is left alone for so long: whoever asks again must not wait again. */
+/** A process that did not respond is not called for this long, so that the next callers do not wait too. */
 const SHUN_MS = 3_000;
-/** Around a worker's message, and around the pieces of a picture or sound. */
+/** Overhead of a worker's message, and of the pieces of an image or audio file. */
 const ENVELOPE_BYTES = 1024 * 1024;
-/** A question and what it is about go together: no heartbeat is behind them here. */
+/** A request and its media are one message here, because no heartbeats wait behind it. */
 const MAX_RELAYED_BYTES = MAX_DOWN_BYTES + MAX_REQUEST_MEDIA_BYTES + ENVELOPE_BYTES;
 
-/** Limits of both ends. */
+/** gRPC options of clients and servers. */
 export const RELAY_OPTIONS = {
   'grpc.max_receive_message_length': MAX_RELAYED_BYTES,
   'grpc.max_send_message_length': MAX_RELAYED_BYTES,
@@ -25,10 +25,10 @@ export const RELAY_OPTIONS = {
   'grpc.keepalive_timeout_ms': 5_000,
 };
 
-/** The other process did not take the call: it surely knows nothing of it. */
+/** Error for a call that certainly did not reach the other process. */
 export class Unreachable extends Error {}
 
-/** Calls other API processes of the installation. A channel to each is opened when it is first needed, and kept. */
+/** Calls other API processes of the installation. The channel to each is opened on first use and kept. */
 @Injectable()
 export class Relay implements OnModuleDestroy {
   private readonly clients = new Map<string, GatewayServiceClient>();
@@ -40,8 +40,8 @@ export class Relay implements OnModuleDestroy {
   ) {}
 
   /**
-   * Whether the process had that session's stream.
-   * @throws Unreachable where the call did not arrive, DomainError where nobody knows whether it did
+   * Returns whether the process had the stream of that session.
+   * @throws Unreachable if the call did not arrive, DomainError if that is unknown
    */
   async send(gatewayId: string, request: SendRequest): Promise<boolean> {
     const client = await this.client(gatewayId);
@@ -59,7 +59,7 @@ export class Relay implements OnModuleDestroy {
     });
   }
 
-  /** A client whose channel stands. @throws Unreachable */
+  /** Returns a client with a connected channel. @throws Unreachable */
   async client(gatewayId: string): Promise<GatewayServiceClient> {
     if (this.shunned.includes(gatewayId))
       throw new Unreachable('the API process of the worker did not respond a moment ago');
@@ -74,14 +74,14 @@ export class Relay implements OnModuleDestroy {
     );
   }
 
-  /** What every call carries. */
+  /** Metadata of every call. */
   metadata(): Metadata {
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer ${this.key.text}`);
     return metadata;
   }
 
-  /** Processes that did not answer a moment ago. */
+  /** IDs of processes that did not respond recently. */
   get shunned(): string[] {
     const now = performance.now();
     for (const [id, until] of this.shunnedUntil) if (until <= now) this.shunnedUntil.delete(id);
@@ -95,7 +95,7 @@ export class Relay implements OnModuleDestroy {
       ...RELAY_OPTIONS,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
-      // Addresses are no names for TLS, and names are not what is checked.
+      // TLS does not accept an IP address as a name, and the name is not checked.
       ...(gateway.certificate === null ? {} : { 'grpc.ssl_target_name_override': 'gateway' }),
     });
     this.clients.get(gatewayId)?.close();
@@ -109,12 +109,12 @@ export class Relay implements OnModuleDestroy {
       'another API process does not respond; API processes must reach each other at --relay-host',
     );
     this.shunnedUntil.set(gatewayId, performance.now() + SHUN_MS);
-    // A new channel next time: this one may wait for an answer that never comes.
+    // The next call opens a new channel: this one may wait for a response that never arrives.
     this.clients.get(gatewayId)?.close();
     this.clients.delete(gatewayId);
   }
 
-  /** Closes the channels to processes that are gone. */
+  /** Closes the channels to processes that have stopped. */
   private prune(): void {
     const { living } = this.gateways;
     for (const [id, client] of this.clients) {
@@ -130,7 +130,7 @@ export class Relay implements OnModuleDestroy {
   }
 }
 
-/** The very certificate that the process entered in the database, whatever its name and whoever signed it. */
+/** Accepts only the certificate that the process stored in the database, whatever its name and issuer. */
 function security({ certificate }: Gateway): ChannelCredentials {
   if (certificate === null) return credentials.createInsecure();
   const { fingerprint256 } = new X509Certificate(certificate);

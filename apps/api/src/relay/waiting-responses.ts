@@ -2,23 +2,23 @@ import { DomainError } from '@graft/contracts';
 import type { ModelResponse } from '@graft/contracts/grpc';
 
 /**
- * Of one answer: 2,048 vectors of 4,096 numbers are 45 million bytes, 32,768 tokens with 20 alternatives each about 55
- * million. Only a worker that does not keep to its limits gets here.
+ * Limit of one answer. 2,048 vectors of 4,096 numbers are 45 million bytes, and 32,768 tokens with 20
+ * alternatives each are about 55 million. Only a worker that ignores its limits exceeds it.
  */
 const MAX_BYTES = 96 * 1024 * 1024;
-/** What travels between API processes at once. */
+/** Maximum size of merged responses, which travel as one message between API processes. */
 const MAX_JOINED = 1024 * 1024;
-/** What a piece takes beside its bytes. */
+/** Overhead of a piece in addition to its bytes. */
 const PER_PIECE = 64;
 
 /**
- * Responses of one answer that its client has not read yet. Those that wait become one with all of their pieces, and of
- * their phases the last remains: what a slow client keeps here is bounded by the length of the answer.
+ * Responses of one answer that its client has not read yet. They are merged into one with all their pieces
+ * and the last phase, so a slow client keeps at most one answer in memory.
  */
 export class WaitingResponses {
   private readonly responses: ModelResponse[] = [];
   private bytes = 0;
-  /** Of the last response. */
+  /** Size of the last response in bytes. */
   private size = 0;
   private tooLong = false;
 
@@ -38,7 +38,7 @@ export class WaitingResponses {
     }
   }
 
-  /** @throws DomainError where more waits than any answer has */
+  /** @throws DomainError if more waits than an answer may have */
   take(): ModelResponse | undefined {
     if (this.tooLong)
       throw new DomainError(
@@ -51,7 +51,7 @@ export class WaitingResponses {
   }
 }
 
-/** An error is the last response, even where the worker does not mark it so. */
+/** Whether this is the last response. An error is, even if the worker does not mark it. */
 const isEnd = ({ last, errorCode }: ModelResponse): boolean => last || errorCode !== '';
 
 const sizeOf = ({ pieces, phase, errorCode, errorMessage }: ModelResponse): number =>

@@ -8,14 +8,14 @@ import { checkSize, Connections, type ToWorker } from './connections.js';
 import { Gateways } from './gateways.js';
 import { Relay, Unreachable } from './relay.js';
 
-/** A worker's stream: the session it was opened for, and the API process that it ends at. */
+/** Stream of a worker: its session, and the API process at which it ends. */
 export interface WorkerAddress {
   readonly workerId: string;
   readonly sessionId: string;
   readonly gatewayId: string | null;
 }
 
-/** The way to a worker, whichever API process its stream ends at. */
+/** Sends messages to workers, whichever API process their streams end at. */
 @Injectable()
 export class WorkerLink {
   constructor(
@@ -26,8 +26,9 @@ export class WorkerLink {
   ) {}
 
   /**
-   * False where the message surely went nowhere: that stream is over, or its process cannot be reached.
-   * @throws DomainError where the message is larger than one may be, or nobody knows whether it arrived
+   * Returns false if the message certainly did not arrive: the stream has ended, or its process cannot be
+   * reached.
+   * @throws DomainError if the message is too large, or if it is unknown whether it arrived
    */
   async send(worker: WorkerAddress, body: ToWorker): Promise<boolean> {
     const here = this.connections.get(worker);
@@ -36,7 +37,7 @@ export class WorkerLink {
     return this.relayed(worker, { $case: 'message', value: { body } });
   }
 
-  /** Ends the worker's stream and says why. */
+  /** Ends the worker's stream with the error. */
   async fail(worker: WorkerAddress, error: DomainError): Promise<void> {
     const here = this.connections.get(worker);
     if (here) here.fail(error);
@@ -47,7 +48,7 @@ export class WorkerLink {
       });
   }
 
-  /** Tells the job's worker what is wanted; a lost message is made good by its next heartbeat. Never rejects. */
+  /** Sends a command to the job's worker. The next heartbeat replaces a lost one. Never rejects. */
   async command(
     { id, attempt, lease_owner }: Pick<Job, 'id' | 'attempt' | 'lease_owner'>,
     action: Command_Action,
