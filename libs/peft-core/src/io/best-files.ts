@@ -1,24 +1,24 @@
-// The adapter of a run's best evaluation, as PEFT reads it: in a folder beside the checkpoints, and in each checkpoint
-// that comes after it. A run that goes on from one, on whichever machine, ends with the same bytes.
+// The adapter of a run's best evaluation in PEFT's format: in a folder next to the checkpoints, and in each
+// later checkpoint. A run that resumes from one, on any machine, ends with the same bytes.
 import { copyFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { commitFolder, MANIFEST, type FileFact } from './commit-folder.js';
 
-/** What a checkpoint holds beside its manifest and the adapter's files. */
+/** File of a checkpoint in addition to its manifest and the adapter's files. */
 export const STATE = 'state.safetensors';
 
-/** Before the names of its files in a later checkpoint. */
+/** Prefix of the best adapter's file names in a later checkpoint. */
 const BEST = 'best.';
 
 export class BestFiles {
   private readonly dir: string;
 
-  /** @param workDir of the run */
+  /** @param workDir the run's folder */
   constructor(workDir: string) {
     this.dir = join(workDir, 'best');
   }
 
-  /** Those of the checkpoint of its own step. */
+  /** Copies the adapter from the checkpoint of the best step. */
   take(checkpoint: string, files: readonly Pick<FileFact, 'name'>[]): void {
     const names = files.map(({ name }) => name);
     commitFolder(this.dir, (tmp) => copy(names, checkpoint, tmp), null);
@@ -43,7 +43,7 @@ export class BestFiles {
   }
 }
 
-/** @param prefixes before each name, where it is and where it goes */
+/** @param prefixes prefixes of the names in the source and in the target */
 function copy(
   names: readonly string[],
   from: string,

@@ -1,6 +1,6 @@
-// A folder appears whole or not at all, kill -9 and power cuts included: everything is written and synced
-// under a temporary name, renamed, and the parent synced. manifest.json lists the other files with their
-// hashes; a folder counts only if every one of them verifies.
+// Commits a folder atomically, even on kill -9 or power failure: all files are written and synced under a
+// temporary name, the folder is renamed, and its parent is synced. manifest.json lists the other files with
+// their hashes; a folder is valid only if all of them verify.
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -29,9 +29,8 @@ export interface FileFact {
 export const MANIFEST = 'manifest.json';
 
 /**
- * Writes a folder by `write`, which fills the temporary folder it is given. An existing folder of that name
- * is replaced.
- * @returns the files in it, manifest.json last where `manifest` is given
+ * Writes a folder with `write`, which fills a temporary folder. Replaces an existing folder of that name.
+ * @returns the files in it; manifest.json is last if `manifest` is given
  */
 export function commitFolder(
   dir: string,
@@ -63,8 +62,8 @@ export function commitFolder(
 }
 
 /**
- * The same where much is written: `writing` fills the folder that it is given a piece at a time, and what it yields is
- * passed on; `write` adds the rest. Left before its end, it leaves nothing.
+ * Same as `commitFolder`, for large folders: `writing` fills the folder in pieces, and its yielded values are
+ * passed on; `write` adds the other files. Leaves nothing if it is stopped early.
  */
 export function* commitFolderInPieces(
   dir: string,
@@ -114,7 +113,7 @@ export function readCommitted(dir: string): unknown {
   return manifest;
 }
 
-/** Removes what interrupted commits left beside `dir`. */
+/** Removes temporary folders of interrupted commits in `parent`. */
 export function sweepTemporary(parent: string): void {
   if (!existsSync(parent)) return;
   for (const name of readdirSync(parent)) {

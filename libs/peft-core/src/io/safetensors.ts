@@ -1,11 +1,12 @@
-// Writes safetensors with the very bytes of the Rust writer that Hugging Face uses: u64 length of the header
-// (little-endian), the JSON header padded with spaces to a multiple of 8, then the data. Tensors lie by dtype, in the
-// order below, then by name in byte order; the header lists them as they lie, __metadata__ first.
+// Writes safetensors with the same bytes as the Rust writer that Hugging Face uses: u64 length of the header
+// (little-endian), the JSON header padded with spaces to a multiple of 8, then the data. Tensors are sorted
+// by dtype, in the order below, then by name in byte order. The header lists them in this order, after
+// __metadata__.
 import { dtypeSize } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { writeWhole } from './whole-file.js';
 
-/** The Rust writer's dtypes, last first: wide ones lie in front, so that all are aligned. */
+/** Dtypes in the order of the file: wide ones first, so that all tensors are aligned. */
 const ORDER: readonly (readonly [Dtype, string])[] = [
   ['i64', 'I64'],
   ['f64', 'F64'],
@@ -21,7 +22,7 @@ const ORDER: readonly (readonly [Dtype, string])[] = [
 const RANK: ReadonlyMap<Dtype, number> = new Map(ORDER.map(([dtype], i) => [dtype, i]));
 const NAMES: ReadonlyMap<Dtype, string> = new Map(ORDER);
 
-/** Writes tensors so that the file is there whole or not at all (whole-file.ts). */
+/** Writes tensors to a file, which appears only when it is complete (whole-file.ts). */
 export function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Tensor>,
@@ -44,7 +45,7 @@ function* pieces(
   for (const [, tensor] of sorted) yield tensor.bytes();
 }
 
-/** The length and the header. */
+/** Returns the length and the header. */
 function front(
   sorted: readonly (readonly [string, Tensor])[],
   metadata: Readonly<Record<string, string>>,
@@ -60,7 +61,7 @@ function front(
     header.push([name, { dtype: NAMES.get(dtype), shape, data_offsets: [at, end] }]);
     at = end;
   }
-  // joined by hand: an object would put names that look like numbers first
+  // concatenated manually: an object would sort integer-like names first
   const json = `{${header.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`;
   const bytes = Buffer.byteLength(json);
   const padded = Math.ceil(bytes / 8) * 8;

@@ -1,8 +1,8 @@
-// A file is there whole or not at all: it is written beside its place, synced, renamed, and the folder synced.
+// Writes a file atomically: it is written to a temporary file, synced and renamed, and the folder is synced.
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Writes what `chunks` yields. An error of the sync means the file is lost; it is thrown, and the old file stays. */
+/** Writes the bytes that `chunks` yields. If writing or syncing fails, throws and leaves the old file. */
 export function writeWhole(path: string, chunks: Iterable<Uint8Array>): void {
   const temporary = `${path}.tmp-${process.pid}`;
   try {
@@ -28,7 +28,7 @@ export function writeWholeText(path: string, text: string): void {
   writeWhole(path, [Buffer.from(text, 'utf8')]);
 }
 
-/** Makes a rename in a folder survive a power cut. */
+/** Makes a rename in a folder survive a power failure. */
 function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {

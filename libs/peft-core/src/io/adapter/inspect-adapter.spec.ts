@@ -13,7 +13,7 @@ const WEIGHTS = 'adapter_model.safetensors';
 const configOf = (family: string): HfConfig =>
   JSON.parse(readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8')) as HfConfig;
 
-/** Adapters that PEFT wrote, of bases that are one model. */
+/** Adapters that PEFT wrote, for bases that are a single model. */
 const ADAPTERS = readdirSync(GOLDEN)
   .filter((family) => existsSync(join(GOLDEN, family, 'base/config.json')))
   .flatMap((family) =>
@@ -29,7 +29,7 @@ describe("adapters of PEFT's", () => {
     try {
       expect(inspectAdapter(files, configOf(family)).parameters).toBeGreaterThan(0);
     } catch (error) {
-      // Adapters with a head, or made of others, are refused for what they are.
+      // Adapters with a head and combined adapters are rejected with that reason.
       expect((error as DomainError).message).toMatch(
         /^(task_type |modules_to_save:|adapters names )/,
       );

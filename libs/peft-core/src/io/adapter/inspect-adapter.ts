@@ -1,4 +1,4 @@
-// Looks at an adapter's files for a base before they are kept: natively nothing runs, no weight is read.
+// Checks an adapter's files for a base before they are stored. Loads no native code and reads no weights.
 import { readFileSync, statSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
 import { KernelError, safetensorsHeader } from '@graft/kernels';
@@ -11,16 +11,17 @@ import { namesInside } from './peft-names.js';
 
 export interface AdapterInspection {
   readonly peft: AdapterConfig;
-  /** Numbers in its tensors. */
+  /** Number of values in its tensors. */
   readonly parameters: number;
 }
 
-/** Their models write text, and their adapters have no head. */
+/** Task types whose models generate text and whose adapters have no head. */
 const TASK_TYPES: ReadonlySet<unknown> = new Set([null, 'CAUSAL_LM', 'SEQ_2_SEQ_LM']);
 
 /**
+ * Checks an adapter's config, tensor names and shapes.
  * @param base config.json of the base
- * @throws DomainError saying what is wrong with the file, or which field does not fit the base
+ * @throws DomainError that names what is wrong with the file, or the field that does not fit the base
  */
 export function inspectAdapter(
   files: { readonly config: string; readonly weights: string },

@@ -40,7 +40,7 @@ const json = (path: string): Record<string, unknown> =>
   JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
 const base = { config: { model_type: 'llama' }, tokenizerFiles: { tokenizerJson: '{}' } };
 
-/** An adapter that holds what was read. */
+/** An adapter with tensors that were read from a file. */
 function holding(tensors: ReadonlyMap<string, Tensor>, config: Record<string, unknown>): Adapter {
   return {
     parameters: tensors,
@@ -51,7 +51,7 @@ function holding(tensors: ReadonlyMap<string, Tensor>, config: Record<string, un
   };
 }
 
-/** Lists that PEFT keeps as sets come in any order. */
+/** Sorts lists that PEFT stores as sets, whose order is arbitrary. */
 function asSets(config: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => [
@@ -61,7 +61,7 @@ function asSets(config: Record<string, unknown>): Record<string, unknown> {
   );
 }
 
-/** PEFT has no task_type for pictures. */
+/** PEFT has no task_type for images. */
 const PICTURES: PeftTask = {
   taskType: null,
   models: 'ImageClassification',
@@ -70,7 +70,9 @@ const PICTURES: PeftTask = {
 const taskOf = (type: unknown): PeftTask =>
   tasks.find(({ peft }) => peft.taskType === type)?.peft ?? PICTURES;
 
-/** Modules whose own parameters a file has as a base layer's; a LoRA there is that of an expert's other parameter. */
+/**
+ * Modules whose own parameters the file has as those of a base layer: a LoRA on another parameter of experts.
+ */
 function wrappedIn(dir: string): string[] {
   const { tensors, close } = mapSafetensors(join(dir, 'adapter_model.safetensors'));
   const wrapped = [...tensors.keys()].flatMap(
@@ -189,7 +191,7 @@ describe('the card of an adapter', () => {
       ].join('\n'),
     );
     expect(codeIn(card('org/base', null, 'int8'))).toContain('load_in_8bit=True');
-    // transformers expands a GGUF's blocks to the same numbers
+    // transformers dequantizes a GGUF's blocks to the same values
     expect(card('org/base', 'base.gguf', 'gguf_blocks')).toBe(card('org/base', 'base.gguf', null));
   });
 

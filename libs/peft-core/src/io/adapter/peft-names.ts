@@ -1,17 +1,18 @@
-// Hugging Face PEFT's names on disk. Inside Graft an adapter's tensors are called `<module path>.<part>`; which parts a
-// method has, and how PEFT keeps them, the method says (`tensors`). In the file they are
-//   base_model.model.<path>.lora_A.weight           entries of a ModuleDict keep `.weight`
+// Names of an adapter's tensors in files of Hugging Face PEFT. In Graft a tensor is called `<module
+// path>.<part>`; a method's `tensors` lists its parts and how PEFT stores each. The names in files are
+//   base_model.model.<path>.lora_A.weight           entries of a ModuleDict have `.weight`
 //   base_model.model.<path>.lora_B.bias             a bias of such an entry is a part, `<path>.lora_B.bias`
-//   base_model.model.<path>.lora_magnitude_vector   entries of a ParameterDict do not
-//   base_model.<part>                               what all modules share; RandLoRA's is at each target as well
-//   base_model.<part>.<path>.weight                 modules beside the model
+//   base_model.model.<path>.lora_magnitude_vector   entries of a ParameterDict do not have `.weight`
+//   base_model.<part>                               shared by all modules; RandLoRA also stores it at each target
+//   base_model.<part>.<path>.weight                 modules next to the model
 //   base_model.model.<path>.weight                  modules_to_save, biases of modules that are not targeted
-//   base_model.model.layer_weights                  a parameter of the head that no module has: PEFT reads it, and writes none
+//   base_model.model.layer_weights                  a parameter of the head in no module; PEFT reads but never writes it
 //   base_model.model.<path>.base_layer.bias         biases of targeted modules
 //   prompt_embeddings                               prompt learning,
-//   base_model.<path>.weight                        and the head that trains beside it
-// A model without a head (AutoModel) is what one with a head holds as `model` (`transformer`, `bert`, …), and its paths
-// begin after that name. So do those of an encoder in a model with a head on it alone.
+//   base_model.<path>.weight                        and the head that is trained with it
+// A model without a head (AutoModel) is the attribute `model` (`transformer`, `bert`, …) of one with a head,
+// and its paths start after that name. So do those of the encoder of a model that has only an encoder and a
+// head.
 import { DomainError } from '@graft/contracts';
 import type { PartKind } from '../../methods/method.js';
 import {
@@ -23,10 +24,10 @@ import {
 
 const PREFIX = 'base_model.model.';
 const SHARED = 'base_model.';
-/** Parameters of the base that a run trains itself. */
+/** Parameters of base modules that a run may train directly. */
 const OWN: ReadonlySet<string> = new Set(['weight', 'bias']);
 
-/** A method's parts by name, which may have dots: `glora_A.Xd`, or stand for many: `tinylora_v.*`. */
+/** A method's parts by name. A name may contain dots (`glora_A.Xd`) or match many parts (`tinylora_v.*`). */
 export type Parts = Readonly<Record<string, PartKind>>;
 
 function kindOf(parts: Parts, name: string): PartKind | undefined {
@@ -36,13 +37,13 @@ function kindOf(parts: Parts, name: string): PartKind | undefined {
 }
 
 interface Written {
-  /** What paths lack in the file. */
+  /** Path prefix that the file does not have. */
   readonly lacking?: Lacking | null;
-  /** Modules that are targeted, beside those that have parts. */
+  /** Targeted modules, in addition to those that have parts. */
   readonly adapted?: readonly string[];
 }
 
-/** Names in the file, by the names inside Graft. */
+/** Returns the names in the file by Graft's names. */
 export function namesOnDisk(
   names: readonly string[],
   parts: Parts,
@@ -70,9 +71,9 @@ export function namesOnDisk(
 }
 
 /**
- * Names inside Graft, by the names in a file of a method with these parts.
- * @param lacking what paths lack in the file
- * @throws DomainError `invalid_adapter` naming a tensor that the method does not have.
+ * Returns Graft's names by the names in the file of a method with these parts.
+ * @param lacking path prefix that the file does not have
+ * @throws DomainError `invalid_adapter` for a tensor that the method does not have
  */
 export function namesInside(
   names: readonly string[],
@@ -102,7 +103,7 @@ export function namesInside(
   return inside;
 }
 
-/** Also where it has it: some save an adapter of a model with a head under this task type. */
+/** Adds the prefix unless it is present: some adapters of a model with a head have this task type. */
 const withPrefix = (name: string, lacking: Lacking): string =>
   name.startsWith(PREFIX) ? PREFIX + pathWith(name.slice(PREFIX.length), lacking) : name;
 
@@ -125,17 +126,20 @@ function inner(name: string, parts: Parts): string | null {
   return rest;
 }
 
-/** Whether a name in a file shows that paths lack something there. */
+/** Whether a name in a file shows that its paths do not have the prefix. */
 export const lacksIn = (name: string, { before }: Lacking): boolean =>
   name.startsWith(PREFIX + before);
 
 const isBeside = (parts: Parts, name: string): boolean =>
   Object.keys(parts).some((part) => parts[part] === 'beside' && name.startsWith(`${part}.`));
 
-/** Prompt learning wraps the model itself: what trains beside its table has no second `model.` before its path. */
+/**
+ * Whether it is prompt learning, which wraps the model itself: paths of its head have no second `model.` in
+ * front.
+ */
 const isPrompt = (parts: Parts): boolean => Object.values(parts).includes('prompt');
 
-/** 'a.b.c' → ['a.b', 'c'], or ['a', 'b.c'] where that is a part. */
+/** 'a.b.c' → ['a.b', 'c'], or ['a', 'b.c'] if 'b.c' is a part. */
 function divide(name: string, parts: Parts): [path: string, last: string] {
   const cut = (dot: number): [string, string] => [
     name.slice(0, Math.max(0, dot)),

@@ -32,7 +32,7 @@ function model(family: string, words = 8): void {
   writeFileSync(join(folder, 'tokenizer.json'), tokenizer(words));
 }
 
-/** Rewrites the weights, under names of the test's choosing, in the files it names. */
+/** Rewrites the weights under other names into the given files. */
 function rewrite(
   place: (name: string) => readonly [file: string, name: string],
   extra: ReadonlyMap<string, Tensor> = new Map(),

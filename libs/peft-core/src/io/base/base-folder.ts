@@ -31,24 +31,24 @@ export interface BaseOptions extends Precision {
 export interface Base {
   readonly model: Model;
   readonly processor: Processor;
-  /** The processor's. @throws DomainError where it has none */
+  /** Tokenizer of the processor. @throws DomainError if it has none */
   readonly tokenizer: Tokenizer;
   readonly config: HfConfig;
-  /** What the processor was read from, to be saved with a fully fine-tuned model. */
+  /** Files of the processor, to save them with a fully fine-tuned model. */
   readonly tokenizerFiles: TokenizerFiles | null;
   readonly vocabularyFiles: VocabularyFiles | null;
   readonly preprocessor: Json | null;
-  /** Name of the .gguf file that it is; null for a folder. */
+  /** Name of the .gguf file; null for a folder. */
   readonly ggufFile: string | null;
-  /** Frees everything; nothing of the model may be used afterwards. */
+  /** Frees everything, including all tensors of the model. */
   dispose(): void;
 }
 
 /**
- * Loads a base: a Hugging Face folder (config.json, tokenizer.json, *.safetensors), a .gguf file, or a folder that
- * holds one. Weights of the wanted dtype are used where they lie in the file, without a copy; where matrices are
- * packed, one at a time is read, so that no dense copy of the model is ever held.
- * @throws DomainError `invalid_model` or `unsupported`, naming the file and the way out.
+ * Loads a base: a Hugging Face folder (config.json, tokenizer.json, *.safetensors), a .gguf file, or a folder
+ * that contains one. Weights of the requested dtype are mapped from the file without a copy. Matrices that
+ * are quantized are read one at a time, so that the whole model is never in memory unquantized.
+ * @throws DomainError `invalid_model` or `unsupported`, naming the file and what to do
  */
 export function loadBase(path: string, options: BaseOptions): Base {
   const source = locate(path);
@@ -127,7 +127,7 @@ function openFolder(folder: string, options: BaseOptions): Opened {
   return { config, files, tensors, close: () => tensors.close() };
 }
 
-/** config.json of a folder. @throws DomainError `invalid_model`. */
+/** Reads config.json of a folder. @throws DomainError `invalid_model` */
 export function readConfig(folder: string): HfConfig {
   const path = join(folder, 'config.json');
   const config = parseJson(readFileSync(path, 'utf8'), path);

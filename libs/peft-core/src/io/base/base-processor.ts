@@ -1,5 +1,5 @@
-// What reading data needs of a base, from its files wherever they lie: names apart from paths, as a blob store has
-// them. Native-free but for the tokenizers package.
+// The processor of a base, from files whose names and paths differ, as in a blob store. Loads no native code
+// except the tokenizers package.
 import { readFileSync } from 'node:fs';
 import { processorFiles } from '../../data/processor-files.js';
 import { parseJson } from '../../data/text/tokenizer-files.js';

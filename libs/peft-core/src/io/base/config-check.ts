@@ -1,5 +1,6 @@
-// What a stranger's config.json may say. Keys that its family reads must have the right type and a sane size; keys that
-// ask for code are refused, unless the family's files are known to; all others are never looked at. Native-free.
+// Checks an untrusted config.json. Keys that its family reads must have the right type and size. Keys that
+// require custom code are rejected, unless the family is known to have such files. All other keys are
+// ignored. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import { scanJson } from '../../data/json-scan.js';
 import type { Json } from '../../data/text/tokenizer-files.js';
@@ -11,7 +12,7 @@ import { storedQuantizer } from '../../quant/registry.js';
 
 const LIMITS = { depth: 8, keys: 512, items: 100_000 };
 
-/** Keys that name code to run, or weights in a form that nothing here reads. */
+/** Keys that select code to run, or a format of weights that Graft cannot read. */
 const REFUSED: readonly (readonly [RegExp, string])[] = [
   [/^auto_map$/, 'the model needs custom code from its own repository, which Graft never runs'],
   [
@@ -27,7 +28,7 @@ const REFUSED: readonly (readonly [RegExp, string])[] = [
   [/^compression_config$/, 'the weights are compressed; import the original weights'],
 ];
 
-/** What is wrong with the text of a config.json; an empty list when it may be used. */
+/** Returns the problems of a config.json's text; empty if it can be used. */
 export function configProblems(text: string): string[] {
   const bad = scanJson(text, LIMITS);
   if (bad) return [`config.json: ${bad}`];
@@ -52,7 +53,7 @@ export function configProblems(text: string): string[] {
   return [...problems, ...packingProblems(config as HfConfig)];
 }
 
-/** The family of a model_type; an unknown one is refused elsewhere. */
+/** Family of a model_type. An unknown type is rejected elsewhere. */
 function familyOf(type: unknown): ModelPlugin | undefined {
   return models.find(({ modelTypes }) => (modelTypes as unknown[]).includes(type));
 }

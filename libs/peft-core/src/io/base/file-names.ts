@@ -1,4 +1,4 @@
-/** What files of a family call the tensors of its modules, and back. */
+/** Maps tensor names in a family's files to module names, and back. */
 import { cat, chunk, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../../nn/hf-files.js';
@@ -8,7 +8,7 @@ import { joined, partsOf } from '../../nn/outline/expert-files.js';
 import { lackingAlone, pathWith, pathWithout, type Lacking } from '../../nn/outline/model-paths.js';
 import type { LazyTensor } from './shards.js';
 
-/** Tensors by the names of files; those of experts apart, as files have them. */
+/** Returns tensors by their names in files; the tensors of experts are split as in files. */
 export function asFilesCall(
   tensors: ReadonlyMap<string, LazyTensor>,
   config: HfConfig,
@@ -38,19 +38,22 @@ export function asFilesCall(
   );
 }
 
-/** What paths lack in files of a model that has a head on its encoder, and no decoder; null: nothing. */
+/**
+ * Path prefix that the files of a model with an encoder and a head, but no decoder, do not have; null if
+ * there is none.
+ */
 function lackedBy(config: HfConfig): Lacking | null {
   const { paths } = forConfig(config);
   return optionsOf(config).decoder ? null : lackingAlone(paths);
 }
 
-/** Rows one below the other. */
+/** Concatenates parts along the rows. */
 const inOne = (parts: readonly LazyTensor[], bytes: number): LazyTensor => ({
   bytes,
   make: () => tidy(() => cat(parts.map((part) => part.make()))),
 });
 
-/** What is read of files, by the names of modules. */
+/** Returns readers of a file's tensors by module names. */
 export function asModulesCall(
   names: readonly string[],
   get: (name: string) => Tensor,

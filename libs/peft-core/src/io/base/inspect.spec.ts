@@ -38,7 +38,7 @@ function safetensors(header: Record<string, unknown>, data = 0): Buffer {
 }
 type Entry = SafetensorsHeader['entries'][number];
 
-/** The golden's tensors, and a file of some of them. */
+/** Tensors of a golden model, and a function that writes some of them as a file. */
 function golden(family: string): {
   entries: readonly Entry[];
   parts(some: readonly Entry[]): Buffer;
@@ -57,7 +57,7 @@ function golden(family: string): {
   return { entries, parts };
 }
 const llama = () => golden('llama');
-/** Changes to config.json. */
+/** Applies changes to config.json. */
 function configured(changes: Record<string, unknown>): void {
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as object;
   put('config.json', JSON.stringify({ ...config, ...changes }));
@@ -138,7 +138,7 @@ describe('inspectModelFolder', () => {
       /^model\.layers\.0\..* has shape .*; more than 1,000 others are missing or of another shape$/,
     );
     const { user, system } = process.cpuUsage(begun);
-    // to describe its modules takes a tenth; to look for all of them took over a minute
+    // describing the modules takes a tenth of this; searching all of them took over a minute
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
@@ -152,7 +152,7 @@ describe('inspectModelFolder', () => {
     const begun = process.cpuUsage();
     expect(problems()).toMatch(/^model\.safetensors\.index\.json lists "layers\.0" in /);
     const { user, system } = process.cpuUsage(begun);
-    // a twentieth of it; where each name copied those before it it was most of a minute
+    // takes a twentieth of this; when each name copied those before it, most of a minute
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
@@ -168,7 +168,7 @@ describe('inspectModelFolder', () => {
     expect(problems()).toMatch(
       /^the model's files have no model\.embed_tokens\.weight; \d+ more .*; the files use other tensor names \(the first: base_model\.model\..*\)$/,
     );
-    // of a config with too many layers nothing of the kind is true
+    // a config with too many layers must not report a different kind of model
     put('model.safetensors', parts(entries));
     configured({ num_hidden_layers: 40 });
     expect(problems()).toMatch(/ more tensors are missing or of another shape$/);

@@ -1,4 +1,5 @@
-// Looks a base model over before it is taken in. Plain file reads, nothing native: the API runs it on import.
+// Checks a base model before it is imported. Reads files only and loads no native code: the API runs it on
+// import.
 import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -24,15 +25,15 @@ import { locate } from './locate.js';
 import { fullNames, INDEX, weightFiles } from './weight-files.js';
 
 export interface ModelInspection {
-  /** Key of the family in the catalog; '' when there is none. */
+  /** Key of the family in the catalog; '' if there is none. */
   readonly family: string;
-  /** config.json, or what a GGUF's header says in its words; null when it cannot be read. */
+  /** config.json, or the equivalent of a GGUF header; null if it cannot be read. */
   readonly config: HfConfig | null;
-  /** Numbers of the model; of one that is not known, in the weight files. */
+  /** Number of parameters of the model; for an unknown model, number of values in the weight files. */
   readonly parameters: number;
-  /** Names of the files that make up the model; others beside them are not needed. */
+  /** Names of the model's files. Other files in the folder are not needed. */
   readonly files: readonly string[];
-  /** Why the model cannot be used, for people; empty when it can. */
+  /** Reasons why the model cannot be used, as messages for the user; empty if it can. */
   readonly problems: readonly string[];
 }
 
@@ -51,19 +52,19 @@ const COMPANIONS = [
 const MAX_CONFIG_BYTES = 1 << 20;
 
 /**
- * Checks a Hugging Face folder, a .gguf file or a folder that holds one: the architecture is one of the catalog's,
- * headers are strictly valid and name every tensor that the loader takes, in its shape, nothing needed is a pickle or asks
- * for code.
+ * Checks a Hugging Face folder, a .gguf file or a folder that contains one: the architecture is in the
+ * catalog, headers are strictly valid and list every tensor that the loader needs with its shape, and no
+ * needed file is a pickle or requires code.
  */
 export function inspectModelFolder(path: string): ModelInspection {
   const problems: string[] = [];
-  /** Files by their names: the folder may be one of the server's own. */
+  /** Removes the folder's path from a message: it may be a folder of the server. */
   const named = (message: string): string =>
     message
       .replace(/^safetensorsHeader\((.*?)\)/, '$1')
       .replaceAll(`${path}/`, '')
       .replaceAll(path, 'the model');
-  /** Turns what a reader throws into a problem. */
+  /** Turns an error into a problem. */
   const attempt = <T>(fn: () => T): T | undefined => {
     try {
       return fn();
@@ -94,7 +95,7 @@ interface Found {
   readonly config: HfConfig | undefined;
   readonly parameters: number;
   readonly files: readonly string[];
-  /** By full names. */
+  /** Tensors by full name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
@@ -108,7 +109,9 @@ function inspectGguf(path: string, attempt: Attempt): Found {
   const model = attempt(() => ggufModel(header));
   const tokenizer = attempt(() => ggufTokenizer(header));
   if (model && tokenizer)
-    attempt(() => checkTokens(tokenCount(tokenizer.tokenizerJson), optionsOf(model.config).vocabSize)); // prettier-ignore
+    attempt(() =>
+      checkTokens(tokenCount(tokenizer.tokenizerJson), optionsOf(model.config).vocabSize),
+    );
   const parameters = header.tensors.reduce((sum, { shape }) => sum + product(shape), 0);
   const tensors = [...(model?.weights ?? [])].map(
     ([name, { tensor }]) => [name, { dtype: 'f32', shape: tensor.shape }] as const,
@@ -125,7 +128,7 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
   const read = attempt(() => processorFiles(folder));
   const outline = read && config && attempt(() => outlineOf(config));
   if (read && outline) attempt(() => checkProcessor(read, outline));
-  // others have one beside their tokenizer.json, and need it no more
+  // other models may have a vocab.json next to tokenizer.json and do not need it
   if (read?.vocabulary && outline?.ctc) companions.push(VOCABULARY);
   let parameters = 0;
   const tensors = new Map<string, StoredTensor>();
@@ -145,7 +148,7 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
   return { config, parameters, files, tensors: fullNames(tensors) };
 }
 
-/** @throws DomainError naming the first tensor that the model lacks, or that has another shape */
+/** @throws DomainError naming the first tensor that is missing or has another shape */
 function checkTensors(config: HfConfig, tensors: Found['tensors']): void {
   const { first, others, isCut, kind } = weightProblems(config, tensors);
   if (first === null) return;
@@ -165,12 +168,18 @@ function checkedConfig(path: string, problems: string[]): HfConfig | undefined {
   return found.length === 0 ? (JSON.parse(text) as HfConfig) : undefined;
 }
 
-/** Its family, and its numbers: files may hold buffers besides, tied matrices twice, or packed ones. */
+/**
+ * Family and number of parameters. Files may also contain buffers, tied matrices twice, or quantized
+ * matrices.
+ */
 function modelOf(config: HfConfig): { family: string; parameters: number } {
   return { family: forConfig(config).name, parameters: wholeModel(outlineOf(config)) };
 }
 
-/** How files begin that can run code when they are loaded, or hide others: pickles, archives, programs. */
+/**
+ * First bytes of files that can run code when they are loaded, or contain other files: pickles, archives,
+ * programs.
+ */
 const DISGUISES: readonly (readonly [string, (bytes: Buffer) => boolean])[] = [
   ['a pickle, which can run code', (b) => b[0] === 0x80 && (b[1] as number) <= 5],
   ['a zip archive, as torch.save writes', (b) => b.subarray(0, 2).toString('latin1') === 'PK'],
@@ -180,7 +189,7 @@ const DISGUISES: readonly (readonly [string, (bytes: Buffer) => boolean])[] = [
   ['a program', (b) => b.subarray(1, 4).toString('latin1') === 'ELF'],
 ];
 
-/** @throws DomainError when a file is no regular file, or not what its name says. */
+/** @throws DomainError if a file is not a regular file, or not what its name says */
 function refuseDisguise(path: string): void {
   const name = basename(path);
   if (!lstatSync(path).isFile())

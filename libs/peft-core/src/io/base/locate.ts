@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid } from './weight-files.js';
 
-/** The folder or the .gguf file to load. Native-free. @throws DomainError `invalid_model`. */
+/** Finds the folder or the .gguf file to load. Loads no native code. @throws DomainError `invalid_model` */
 export function locate(path: string): string {
   if (!existsSync(path)) throw invalid(`${path} does not exist`);
   if (!statSync(path).isDirectory()) {

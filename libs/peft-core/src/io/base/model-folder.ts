@@ -21,13 +21,16 @@ const DTYPE_NAMES: ReadonlyMap<string, string> = new Map([
   ['f32', 'float32'],
 ]);
 
-/** A config without the code that it names: a folder of ours has none, and readers that trust it would run a stranger's. */
+/**
+ * Removes auto_map from a config: the written folder has no code, and readers that trust it would run someone
+ * else's.
+ */
 export const withoutCode = <T extends object>(config: T): Omit<T, 'auto_map'> => {
   const { auto_map: _, ...rest } = config as T & { readonly auto_map?: unknown };
   return rest;
 };
 
-/** Keys that transformers 5 refuses where they are whole numbers without a point. */
+/** Keys for which transformers 5 rejects integers: 1 is written as 1.0. */
 const REAL_KEYS: ReadonlySet<string> = new Set([
   'attn_logit_softcapping',
   'clip_qkv',
@@ -48,7 +51,7 @@ const REAL_KEYS: ReadonlySet<string> = new Set([
   'softmax_scale',
 ]);
 
-/** The text of a config.json without code. */
+/** Text of a config.json without custom code. */
 export const configJson = (config: object): string =>
   pythonJson(withoutCode(config), (key) => REAL_KEYS.has(key));
 
@@ -59,7 +62,10 @@ interface ModelFiles {
   readonly preprocessor?: Json | null;
 }
 
-/** Writes a whole model as transformers' save_pretrained does, with its processor. Returns the names of the files. */
+/**
+ * Writes a whole model as transformers' save_pretrained does, with its processor. Returns the names of the
+ * files.
+ */
 export function writeModel(
   dir: string,
   tensors: ReadonlyMap<string, Tensor>,
@@ -73,7 +79,10 @@ export function writeModel(
   return writeWeights(dir, new Map(lazy), first?.dtype ?? 'f32', base);
 }
 
-/** The same of weights of one dtype that are made one file at a time. @param most bytes of a file */
+/**
+ * Same as `writeModel`, for weights of one dtype that are created one file at a time.
+ * @param most bytes per file
+ */
 export function writeWeights(
   dir: string,
   weights: ReadonlyMap<string, LazyTensor>,
@@ -82,7 +91,7 @@ export function writeWeights(
   most?: number,
 ): string[] {
   const shards = writeShards(dir, asFilesCall(weights, base.config), most);
-  // what is written is dense
+  // the written weights are not quantized
   const { torch_dtype: _, quantization_config: __, gguf: ___, ...config } = base.config;
   const files = new Map<string, string>([
     ['config.json', configJson({ ...config, dtype: DTYPE_NAMES.get(dtype) ?? 'float32' })],
@@ -96,7 +105,7 @@ export function writeWeights(
   return [...shards, ...files.keys()].sort();
 }
 
-/** A tokenizer of letters as transformers reads it, by the names of its files. */
+/** Texts of the files of a CTC tokenizer by name, as transformers reads them. */
 export const vocabularyTexts = ({
   vocabulary,
   tokenizerConfig,

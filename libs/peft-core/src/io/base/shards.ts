@@ -1,4 +1,4 @@
-// Weights of a whole model in files of at most 5 GB, and the index that names them, as transformers' save_pretrained does.
+// Weights of a whole model in files of at most 5 GB with an index, as in transformers' save_pretrained.
 import { join } from 'node:path';
 import { tidy, type Tensor } from '@graft/kernels';
 import { pythonJson } from '../python-json.js';
@@ -6,7 +6,7 @@ import { writeSafetensors } from '../safetensors.js';
 import { INDEX, SINGLE } from './weight-files.js';
 import { writeWholeText } from '../whole-file.js';
 
-/** A weight that is made when its file is written. */
+/** A weight that is created when its file is written. */
 export interface LazyTensor {
   readonly bytes: number;
   make(): Tensor;
@@ -48,7 +48,7 @@ export function writeShards(
 
 type Shard = (readonly [name: string, weight: LazyTensor])[];
 
-/** In their order; a weight that is larger than a file may be has one for itself. */
+/** Groups weights into files, in order. A weight larger than the limit has a file of its own. */
 function shardsOf(weights: ReadonlyMap<string, LazyTensor>, most: number): Shard[] {
   const shards: Shard[] = [];
   let free = 0;

@@ -1,4 +1,4 @@
-// Which files of a Hugging Face folder hold its weights. Native-free.
+// Finds the weight files of a Hugging Face folder. Loads no native code.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -8,8 +8,8 @@ export const SINGLE = 'model.safetensors';
 export const INDEX = 'model.safetensors.index.json';
 
 /**
- * Weight files of a folder, with the tensors an index promises of each.
- * @throws DomainError `invalid_model` when there are none, or the index names files it must not.
+ * Weight files of a folder, each with the tensors that the index lists for it.
+ * @throws DomainError `invalid_model` if there are none, or if the index names files that are not allowed
  */
 export function weightFiles(folder: string): ReadonlyMap<string, readonly string[]> {
   if (existsSync(join(folder, INDEX))) return indexed(folder);
@@ -48,16 +48,16 @@ function indexed(folder: string): ReadonlyMap<string, readonly string[]> {
   return files;
 }
 
-/** Buffers that old checkpoints carry; nothing is read from them. */
+/** Buffers in older checkpoints; they are not read. */
 const BUFFERS = /(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq|position_ids)$/;
 
-/** First parameter of checkpoints that were saved without the base's prefix, and the prefix. */
+/** Checkpoints saved without the base's prefix: their first parameter, and the prefix. */
 const BARE: readonly (readonly [string, string])[] = [
   ['wte.weight', 'transformer.'],
   ['embed_tokens.weight', 'model.'],
 ];
 
-/** The tensors of files by their full names, without what nothing is read from. */
+/** Returns the tensors by their full names, without buffers that are not read. */
 export function fullNames<T>(found: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
   const [, prefix] = BARE.find(([first]) => found.has(first)) ?? [];
   const kept = [...found].filter(([name]) => !BUFFERS.test(name));

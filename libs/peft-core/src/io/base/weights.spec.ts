@@ -15,7 +15,7 @@ it.each<Dtype>(['f32', 'bf16'])(
     tidy(() => {
       const draw = (shape: number[], site: number) =>
         to(counterNormal(shape, { seed: 1, step: 0, site }), dtype);
-      // 4.3 million numbers: more than two stretches, the last one short; and one of a few
+      // 4.3 million values: more than two chunks, the last one short; and a tensor with a few values
       const tensors = new Map([
         ['large', draw([1051, 4099], 0)],
         ['small', draw([7], 1)],
@@ -31,7 +31,7 @@ it.each<Dtype>(['f32', 'bf16'])(
           expect(Buffer.from(inPlace?.bytes() ?? []).equals(Buffer.from(wanted.bytes()))).toBe(
             true,
           );
-          // what is read belongs to this scope, what is mapped to the file
+          // a tensor that was read belongs to this scope, a mapped one to the file
           expect([ours?.kept, inPlace?.kept]).toEqual([false, true]);
         }
         expect(read.get('other')).toBeUndefined();

@@ -1,5 +1,5 @@
-// The weights of a Hugging Face folder: model.safetensors, or several files joined by an index. What can be used as it
-// lies in the file is mapped; everything else is read when it is asked for, and nothing of it stays.
+// The weights of a Hugging Face folder: model.safetensors, or several files with an index. Tensors that can
+// be used directly from the file are mapped; all others are read on demand and not cached.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -21,7 +21,7 @@ import { FileCursor } from '../../data/gguf/file-cursor.js';
 import { fullNames, INDEX, invalid, weightFiles } from './weight-files.js';
 
 export interface Weights extends Tensors {
-  /** Full names: the base's prefix is put back where a file leaves it out. */
+  /** Full names: the base's prefix is restored if a file does not have it. */
   readonly names: readonly string[];
   close(): void;
 }
@@ -34,9 +34,9 @@ interface Place {
 }
 
 /**
- * Opens the files; nothing is read until it is used.
- * @param inPlace tensors of this dtype are used where they lie, on a device that can; null: none are
- * @throws DomainError `invalid_model` naming the file.
+ * Opens the files; weights are read on demand.
+ * @param inPlace dtype of tensors that are mapped instead of copied, on the CPU; null if none are
+ * @throws DomainError `invalid_model` naming the file
  */
 export function openCheckpoint(folder: string, inPlace: Dtype | null): Weights {
   const files: SafetensorsFile[] = [];
@@ -73,7 +73,7 @@ export function openCheckpoint(folder: string, inPlace: Dtype | null): Weights {
 class SafetensorsFile {
   readonly #entries: ReadonlyMap<string, ReturnType<typeof safetensorsHeader>['entries'][number]>;
   readonly #cursor: FileCursor;
-  /** Where the tensors' bytes begin. */
+  /** Offset of the first tensor's bytes. */
   readonly #start: number;
   #mapped: MappedSafetensors | undefined;
 
@@ -127,12 +127,15 @@ class SafetensorsFile {
   }
 }
 
-/** Bytes read at a time, and at most. */
+/** Maximum number of bytes per read. */
 const STRETCH = 1 << 22;
 
 let space: Buffer<ArrayBuffer> | undefined;
 
-/** One buffer for all reads: left to the collector, theirs would add up to another copy of the model. */
+/**
+ * One buffer for all reads: separate buffers would add up to another copy of the model before garbage
+ * collection.
+ */
 function buffer(bytes: number): Buffer<ArrayBuffer> {
   space ??= Buffer.allocUnsafeSlow(STRETCH);
   return space.subarray(0, bytes);

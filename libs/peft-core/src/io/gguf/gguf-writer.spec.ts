@@ -11,7 +11,7 @@ import { loadBase, type Base } from '../base/base-folder.js';
 import { readGgufHeader } from '../../data/gguf/gguf-header.js';
 import { layoutOf } from './gguf-layouts.js';
 
-// Layouts and bits by llama.cpp's own llama-quantize; test/golden/gguf_quantize.py says how.
+// Layouts and bits from llama.cpp's own llama-quantize; see test/golden/gguf_quantize.py.
 const golden = JSON.parse(
   readFileSync(new URL('gguf-writer.golden.json', import.meta.url), 'utf8'),
 ) as Record<'Q8_0' | 'Q4_K_M', Record<string, [layout: string, sha256: string]>>;

@@ -7,7 +7,7 @@ import { checkedHeader } from '../../data/gguf/gguf-checked.js';
 import { readGgufHeader } from '../../data/gguf/gguf-header.js';
 import { readGguf } from './gguf.js';
 
-// Numbers by the official Python package; gguf.golden.json says how they were made.
+// Values from the official Python package; gguf.golden.json describes how they were made.
 const golden = JSON.parse(readFileSync(new URL('gguf.golden.json', import.meta.url), 'utf8')) as {
   types: Record<string, { code: number; shape: number[]; raw: string; f32: string; bf16: string }>;
   permuted: { heads: number; hf: number[]; gguf: number[] };
@@ -32,7 +32,7 @@ interface Item {
   readonly shape: readonly number[];
   readonly code: number;
   readonly data: Buffer;
-  /** where the file says it lies; the right place unless given */
+  /** Offset that the header states; the correct one by default. */
   readonly offset?: number;
 }
 
@@ -258,7 +258,8 @@ describe('readGguf', () => {
       gguf({ ...metadata, 'tokenizer.chat_template': { string: template } }, [embedding]),
     );
     const loaded = Tokenizer.load(path);
-    // control tokens are cut out, digits stand alone ("12" is not merged), the user-defined token is kept in decoding
+    // control tokens are split off, digits are single tokens ("12" is not merged), decoding keeps
+    // user-defined tokens
     expect(loaded.encode('<|im_start|>Hi 12\n<tool><|end|>')).toEqual([1, 4, 5, 6, 7, 8, 9, 0]);
     expect(loaded.decode([1, 4, 5, 6, 7, 8, 9, 0])).toBe('Hi 12\n<tool>');
     expect(loaded.decode([1, 4, 0], { skipSpecial: false })).toBe('<|im_start|>Hi<|end|>');

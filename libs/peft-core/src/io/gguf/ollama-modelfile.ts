@@ -10,8 +10,9 @@ export const templateOf = ({ chatTemplate, tokenizerConfig = {} }: TokenizerFile
 type Text = Pick<Base, 'tokenizer' | 'tokenizerFiles'>;
 
 /**
- * Returns the tokens that the reader must add around a text: those that the tokenizer adds and the chat template does
- * not.
+ * Returns the tokens that the program that loads the GGUF file adds around a text, as the tokenizer does.
+ * `bos`: text of the BOS token, if the tokenizer adds one and rendered chats begin with it (or there is no
+ * chat template); otherwise null. `isClosed`: whether a token is appended. False with a chat template.
  */
 export function endsOf({ tokenizer, tokenizerFiles }: Text): {
   bos: string | null;
