@@ -4,7 +4,7 @@ import { residentBytes } from '../catalog/plugins.js';
 import type { Model, StoredFile } from '../database/entities/storage.js';
 import { nameOrPath } from './imports/sources.js';
 
-/** A base as a worker is told of it, for runs and answers in this precision. */
+/** Reference to a base for a worker, with its memory in this precision. */
 export function baseRef(
   base: Pick<Model, 'id' | 'source' | 'files' | 'config'>,
   precision: Parameters<typeof residentBytes>[1],
@@ -21,7 +21,7 @@ export function baseRef(
 export const blobRefs = (files: readonly StoredFile[]): BlobRef[] =>
   files.map(({ name, sha256, size }) => ({ name, sha256, size }));
 
-/** Undefined where this build cannot tell: the worker then finds out, or says what is wrong. */
+/** Undefined if this build cannot compute it. The worker then determines it, or reports the error. */
 function bytesOf(...asked: Parameters<typeof residentBytes>): number | undefined {
   try {
     return residentBytes(...asked);

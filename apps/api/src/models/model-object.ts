@@ -6,10 +6,10 @@ import { unix } from '../ids.js';
 import type { NamedCheckpoint } from '../history/checkpoints.repository.js';
 import { checkpointName } from '../history/history-objects.js';
 
-/** A source that is a folder of the server. Only administrators see it and the errors of its import. */
+/** Source that is a folder on the server. Only administrators see it and the errors of its import. */
 const FOLDER = /^dir:/;
 
-/** The fields of a model object that come from the job that made the model. */
+/** Fields of a model object that come from the job that made the model. */
 export interface MadeBy {
   readonly task: string;
   readonly published_step: number | null;
@@ -48,7 +48,7 @@ export function modelObject(
   };
 }
 
-/** The fields of a model object that are read from the model's files. Lists leave them out. */
+/** Fields of a model object that are read from the model's files. Lists omit them. */
 export interface Operable {
   readonly operations: readonly ModelOperation[];
   readonly lora_rank: number | null;
@@ -59,14 +59,14 @@ export const withOperable = (
   operable: Operable,
 ): ModelObject => ({ ...model, ...(graft && { graft: { ...graft, ...operable } }) });
 
-/** @param task the task of the job that made the model; null for a base and where it is unknown */
+/** @param task the task of the job that made the model; null for a base, or if it is unknown */
 export const usesOf = (family: string | null, task: string | null): readonly ModelUse[] =>
   task === null ? (family === null ? [] : usesOfBase(family)) : usesOfTask(task);
 
-/** Replaces the reason why an import failed where the reason would name a folder. */
+/** Replaces the reason why an import failed if the reason would name a folder. */
 export const HIDDEN = 'only administrators can see the reason';
 
-/** The model object of a checkpoint. @param base null where it was deleted */
+/** Creates the model object of a checkpoint. @param base null if it was deleted */
 export function checkpointModel(
   { job, checkpoint }: NamedCheckpoint,
   base: Model | null,

@@ -2,12 +2,12 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import { IS_OPEN, untilWhen } from '../database/entities/job.js';
 
-/** So many are named in a refusal. */
+/** Maximum number of users that the error names. */
 const NAMED = 10;
 
 const HAS_GRADER = `jsonb_path_exists(testing_criteria, '$.**.model ? (@ == $id)', jsonb_build_object('id', $1::text))`;
 
-/** What needs the model `$1`: one row for each, with its name. */
+/** SQL: names of what needs the model `$1`, one row each. */
 const users = (restoreDays: number): string => `
   SELECT id AS name FROM job WHERE base_id = $1 AND ${IS_OPEN}
   UNION ALL
@@ -25,7 +25,7 @@ const users = (restoreDays: number): string => `
     WHERE ${IS_OPEN} AND ${HAS_GRADER}
   LIMIT ${NAMED + 1}`;
 
-/** The jobs, models and runs of evals that need a model, in words; null where none does. */
+/** Returns the names of jobs, models and eval runs that need a model, as text; null if there are none. */
 export async function modelUsers(
   database: Database,
   id: string,

@@ -7,10 +7,10 @@ import { bodySchema, pageQuery } from '../http/parse.js';
 import { ImportModel, ModelImport } from './imports/import.js';
 import { ModelsService } from './models.service.js';
 
-/** In one answer; OpenAI's clients ask for no second page. */
+/** Default and maximum page size. OpenAI's clients request no second page. */
 const MOST_MODELS = 10_000;
 
-/** A model's id may hold `/` and `:`; clients send both unescaped. */
+/** Model ID from a path. It may contain `/` and `:`, which clients send unescaped. */
 export const idOf = (path: string | string[]): string =>
   Array.isArray(path) ? path.join('/') : path;
 

@@ -39,15 +39,15 @@ import { smallText } from './downloads/small-file.js';
 const ADAPTER_CONFIG = 'adapter_config.json';
 const VOCABULARY = 'vocab.json';
 
-/** What a model's name stands for: a base, and the files of an adapter on it (none for the base itself). */
+/** Model name, resolved to a base and the files of an adapter on it (none for the base itself). */
 export interface Resolved {
   readonly id: string;
   readonly base: Model;
   readonly adapter: readonly StoredFile[];
-  /** How the base lay in memory when the adapter was trained; null where nothing says it. */
+  /** Dtype of the base when the adapter was trained; null if unknown. */
   readonly baseDtype: string | null;
   readonly quantization: string | null;
-  /** What it was trained for, and how; null for a base. */
+  /** Task and options that the model was trained for; null for a base. */
   readonly task: { readonly name: string; readonly options: Spec['task_options'] } | null;
 }
 
@@ -98,7 +98,7 @@ export class ModelsService {
     return withOperable(checkpointModel(found, base), operable);
   }
 
-  /** What can be made of it; nothing of one that is not ready, or whose files or base are not there any more. */
+  /** Operations that the model supports. None if it is not ready, or if its files or base no longer exist. */
   private async operable(caller: Principal, id: string): Promise<Operable> {
     try {
       const operand = await this.operand(await this.resolve(caller, id, 'model'), 'model');
@@ -128,7 +128,7 @@ export class ModelsService {
       );
     }
     await this.database.transaction(async (manager) => {
-      // First the row's lock, which the creation of a job or a run takes too; then a look at those that won.
+      // Creating a job or a run locks this row too. Locking it first shows those that committed before.
       const rows = await this.database.query(
         'SELECT 1 FROM model WHERE id = $1 FOR UPDATE',
         [id],
@@ -151,7 +151,7 @@ export class ModelsService {
     return { id, object: 'model', deleted: true };
   }
 
-  /** Deletes what the model answered to evals; their scores stay. */
+  /** Deletes the model's answers in evals. Their scores remain. */
   private async dropSamples(manager: EntityManager, id: string): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
@@ -161,7 +161,7 @@ export class ModelsService {
     );
   }
 
-  /** Keeps a model from being deleted until the transaction has written the job or run that uses it. */
+  /** Prevents the deletion of a model until the transaction has written the job or run that uses it. */
   async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
       'SELECT 1 FROM model WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE',
@@ -171,7 +171,7 @@ export class ModelsService {
     if (rows.length === 0) throw missing(id, parameter);
   }
 
-  /** A ready base, fine-tuned model or checkpoint, as the caller may see it. */
+  /** Resolves a ready base, fine-tuned model or checkpoint that the caller may see. */
   async resolve(caller: Principal, id: string, parameter: string): Promise<Resolved> {
     if (isCheckpoint(id)) {
       const { job, checkpoint } = await this.checkpoint(caller, id, parameter);
@@ -206,7 +206,7 @@ export class ModelsService {
     return { ...held, base: await this.baseOf(model.base_id, parameter), adapter: model.files };
   }
 
-  /** Of the jobs that made the models, by the jobs' ids. */
+  /** Specs of the jobs that made these models, by job ID. */
   private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask & MadeBy>> {
     const ids = [...new Set(models.flatMap(({ job_id: id }) => id ?? []))];
     if (ids.length === 0) return new Map();
@@ -222,14 +222,17 @@ export class ModelsService {
     return new Map(rows.map((row) => [row.id, { ...row, operation: operationObject(row) }]));
   }
 
-  /** What a job trained its model for. Letters of the data that nobody had looked at before are those that its files name. */
+  /**
+   * Task that a job trained its model for. A vocabulary that was unknown at the job's creation is read from
+   * the model's files.
+   */
   private async taskIn(
     spec: JobTask | undefined,
     files: readonly StoredFile[],
     parameter: string,
   ): Promise<Resolved['task']> {
     if (!spec) return null;
-    // jobs of the first builds have none
+    // Jobs of the first builds have none.
     const options = spec.task_options as { readonly letters?: unknown } | null;
     const file =
       options?.letters === null ? files.find(({ name }) => name === VOCABULARY) : undefined;
@@ -239,7 +242,7 @@ export class ModelsService {
     return { name: spec.task, options: trainedOptions(spec, stored) };
   }
 
-  /** How an adapter was trained: as its job says, or, where no job trained it, its own file. */
+  /** PEFT config of an adapter: from its job, or from its own file if no job trained it. */
   async peftOf(caller: Principal, adapter: string, parameter: string): Promise<Spec['peft']> {
     if (isCheckpoint(adapter)) {
       const { job, checkpoint } = await this.checkpoint(caller, adapter, parameter);
@@ -253,7 +256,7 @@ export class ModelsService {
     return isInSpec ? job.spec.peft : this.configIn(files, parameter);
   }
 
-  /** What an operation on it would be done to: as its own file says, which workers read. */
+  /** Input of an operation, with the config from the adapter's own file, which workers read. */
   async operand({ base, adapter, task }: Resolved, parameter: string): Promise<Operand> {
     return {
       peft: adapter.length > 0 ? await this.configIn(adapter, parameter) : null,
@@ -263,7 +266,7 @@ export class ModelsService {
     };
   }
 
-  /** What an adapter's own file says. */
+  /** Reads an adapter's config from its own file. */
   async configIn(files: readonly StoredFile[], parameter: string): Promise<Spec['peft']> {
     const config = files.find(({ name }) => name === ADAPTER_CONFIG);
     if (!config) throw new DomainError('invalid_adapter', `it has no ${ADAPTER_CONFIG}`, parameter);
@@ -271,7 +274,7 @@ export class ModelsService {
     return adapterConfig(text, ADAPTER_CONFIG);
   }
 
-  /** A checkpoint that can be used: after full fine-tuning it holds only what its job needs to go on. */
+  /** Returns a checkpoint that can be used as a model. Those of full fine-tuning cannot. */
   async checkpoint(caller: Principal, id: string, parameter: string): Promise<NamedCheckpoint> {
     const found = await this.checkpoints.named(caller.projectId, id);
     if (!found) throw missing(id, parameter);
@@ -305,7 +308,7 @@ export class ModelsService {
 
 type JobTask = Pick<Spec, 'task' | 'task_options'>;
 
-/** Whether a name is that of a checkpoint; jobs' models end in the job's letters, bases have no colons. */
+/** Whether a name is that of a checkpoint. Other fine-tuned models end in an ID; bases have no colons. */
 export const isCheckpoint = (id: string): boolean => /:ckpt-step-\d+$/.test(id);
 
 const missing = (id: string, parameter: string): DomainError =>

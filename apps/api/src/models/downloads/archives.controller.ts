@@ -8,7 +8,7 @@ import { Archives } from './archives.service.js';
 import { idOf } from '../models.controller.js';
 import { sendArchive } from './send-archive.js';
 
-/** Stands before ModelsController, whose paths take everything. */
+/** Must be registered before ModelsController, whose paths match everything. */
 @ApiTags('models')
 @ApiBearerAuth()
 @Controller('v1/models')

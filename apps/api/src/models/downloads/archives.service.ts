@@ -11,19 +11,19 @@ import { finite } from '../../history/job-object.js';
 import { isCheckpoint, ModelsService } from '../models.service.js';
 import { MOST_SMALL_BYTES, smallText } from './small-file.js';
 
-/** What stands in an archive: a stored file, or a text made for it. */
+/** Entry of an archive: a stored file, or a generated text. */
 export type Content =
   | { readonly name: string; readonly path: string; readonly size: number }
   | { readonly name: string; readonly text: Buffer };
 
 export interface Archive {
-  /** The one folder in it; also the name of the archive. */
+  /** Name of the archive and of the only folder in it. */
   readonly folder: string;
   readonly contents: readonly Content[];
   readonly modifiedAt: Date;
 }
 
-/** What a download of a fine-tuned model or a checkpoint is made of. */
+/** Contents of downloads of fine-tuned models and checkpoints. */
 @Injectable()
 export class Archives {
   constructor(
@@ -79,16 +79,18 @@ export class Archives {
   }
 }
 
-/** Names come from workers and users; a folder's must be one on any system. */
+/** Makes a name valid on any system. Names come from workers and users. */
 const safe = (name: string): string => name.replaceAll(/[^\w.-]+/g, '-').replace(/^\.+/, '_');
 
-/** `ft:base:org:suffix:abcd1234:ckpt-step-7` → `suffix-abcd1234-step-7`; without a suffix the base's name. */
+/**
+ * `ft:base:org:suffix:abcd1234:ckpt-step-7` → `suffix-abcd1234-step-7`; without a suffix, the base's name.
+ */
 function folderName(id: string): string {
   const [, base = '', , suffix, tail = '', checkpoint = ''] = id.split(':');
   return safe([suffix || base, tail, checkpoint.replace('ckpt-', '')].filter(Boolean).join('-'));
 }
 
-/** The model card's last section: that this is not the job's last word. */
+/** Last section of the model card, which states that this is a checkpoint and not the finished model. */
 function provenance({ job, checkpoint }: NamedCheckpoint): string {
   const loss = finite(checkpoint.valid_loss);
   const of = job.total_steps === null ? '' : ` of ${job.total_steps}`;

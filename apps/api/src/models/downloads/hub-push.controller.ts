@@ -11,7 +11,7 @@ import { idOf } from '../models.controller.js';
 
 const EXAMPLE = { repo: 'someone/tuned', token: 'hf_yours', private: true, stream: true };
 
-/** Of what is said while files go out, no more than people can see. */
+/** Minimum time between two progress chunks. */
 const TELL_EVERY_MS = 200;
 const HEARTBEAT_MS = 5000;
 
@@ -21,7 +21,7 @@ const HEARTBEAT_MS = 5000;
 export class HubPushController {
   constructor(private readonly pushes: HubPushes) {}
 
-  /** Nothing leaves that the key could not take along: it needs what a download needs. */
+  /** Requires the same scope as a download, because it sends the same files. */
   @Post('*id/push')
   @HttpCode(200)
   @Needs('files:read')
@@ -62,7 +62,7 @@ export class HubPushController {
   }
 }
 
-/** Chunks as those of a streamed answer. */
+/** Writes server-sent events like those of a streamed answer. */
 class Stream {
   private lastAt = -Infinity;
 
@@ -82,7 +82,7 @@ class Stream {
   private write(data: object): void {
     const { response } = this;
     if (!response.headersSent) {
-      // Large files are read whole before the first of their bytes goes out.
+      // Large files are read completely before their first byte is sent.
       const heartbeat = setInterval(() => response.write(': heartbeat\n\n'), HEARTBEAT_MS);
       void once(response, 'close').then(() => clearInterval(heartbeat));
       response.setHeader('content-type', 'text/event-stream; charset=utf-8');

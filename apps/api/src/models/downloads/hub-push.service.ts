@@ -13,7 +13,7 @@ import { Archives, type Archive } from './archives.service.js';
 
 const COMMIT_TITLE = 'Upload from Graft';
 
-/** Each sends files for as long as the hub takes. */
+/** Slots of pushes. Each takes as long as the hub needs. */
 const slots = new Slots({
   atOnce: 16,
   each: 4,
@@ -22,22 +22,22 @@ const slots = new Slots({
   what: 'models are being pushed',
 });
 
-/** One push as its caller sees it: what there is to say, and an end when the caller has left. */
+/** Caller of a push: `tell` receives progress, and `signal` aborts when the client has left. */
 export interface Watched {
   readonly signal: AbortSignal;
   readonly tell: (now: HubPushObject) => void;
 }
 
-/**
- * A model's files to a repository of the hub that the operator has named (HF_ENDPOINT), in one commit. It lives as long as
- * its request, since the token does (docs/adr/0024): nothing of it is stored but that it was begun.
- */
-/** A request whose model has been found. */
+/** Push request with the model's archive. */
 interface Push extends HubPush {
   readonly model: string;
   readonly archive: Archive;
 }
 
+/**
+ * Pushes a model's files in one commit to a repository of the hub that the operator configured (HF_ENDPOINT).
+ * A push ends with its request, because the token is not stored (docs/adr/0024). Only its start is recorded.
+ */
 @Injectable()
 export class HubPushes implements OnModuleDestroy {
   private readonly closing = new AbortController();
@@ -56,7 +56,7 @@ export class HubPushes implements OnModuleDestroy {
     );
   }
 
-  /** @throws DomainError saying what the hub made of it, or what ended it */
+  /** @throws DomainError with the hub's error, or the reason why the push was stopped */
   async push(
     caller: Principal,
     model: string,
@@ -114,7 +114,7 @@ export class HubPushes implements OnModuleDestroy {
     return now('succeeded', `${hubUrl}/${repo}`);
   }
 
-  /** Before the first file leaves: none does that nobody could tell of. */
+  /** Writes the audit entry before the first file is sent, so that no file leaves without one. */
   private note(caller: Principal, model: string, repo: string): Promise<void> {
     return this.database.transaction((manager) =>
       this.audit.write(manager, {
@@ -131,7 +131,10 @@ export class HubPushes implements OnModuleDestroy {
 const totalBytes = ({ contents }: Archive): number =>
   contents.reduce((sum, one) => sum + ('text' in one ? one.text.length : one.size), 0);
 
-/** By their addresses: openAsBlob refuses a file that another one with the same bytes replaced, and knows sizes to 4 GiB only. */
+/**
+ * Files as URLs. openAsBlob rejects a file that was replaced by one with the same bytes, and supports sizes
+ * up to 4 GiB only.
+ */
 const filesOf = ({ contents }: Archive): { path: string; content: Blob | URL }[] =>
   contents.map((one) => ({
     path: one.name,
@@ -144,7 +147,7 @@ interface Failed {
   readonly where: string;
 }
 
-/** What a server says may hold what it was told: the token goes no further. */
+/** Converts an error of a push. The hub's message may contain the token, which is removed. */
 function refusalOf(error: unknown, { signal, token, where }: Failed): unknown {
   if (signal.aborted) return signal.reason;
   const reason = reasonOf(error).replaceAll(token, '[token]').slice(0, 500);

@@ -16,8 +16,9 @@ interface Entry {
 }
 
 /**
- * Streams an archive as an uncompressed zip: weights do not get smaller, and so its length is known.
- * All files are open before the first byte goes out: what is deleted meanwhile still comes whole.
+ * Streams an archive as an uncompressed zip. Weights hardly compress, and without compression the length is
+ * known. All files are opened before the first byte is sent, so files that are deleted meanwhile are still
+ * complete.
  */
 export async function sendArchive(response: Response, archive: Archive): Promise<void> {
   const handles: FileHandle[] = [];
@@ -28,7 +29,7 @@ export async function sendArchive(response: Response, archive: Archive): Promise
     response.setHeader('content-length', String(predictLength(entries)));
     await pipeline(Readable.fromWeb(makeZip(entries)), response);
   } catch (error) {
-    // The client left half-way: nobody is there to be told.
+    // The client closed the connection, so the error cannot be sent.
     if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
   } finally {
     await Promise.all(handles.map((handle) => handle.close()));

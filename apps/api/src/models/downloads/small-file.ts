@@ -2,12 +2,12 @@ import { DomainError } from '@graft/contracts';
 import type { BlobStore } from '../../blobs/blob-store.js';
 import type { StoredFile } from '../../database/entities/storage.js';
 
-/** A file that is read whole into memory is not larger. Those that Graft's workers write are kilobytes. */
+/** Maximum size of a file that is read whole into memory. Those that Graft's workers write have kilobytes. */
 export const MOST_SMALL_BYTES = 4 * 1024 * 1024;
 
 /**
- * The text of a model's file, which a worker wrote, of whatever size.
- * @throws DomainError `invalid_model` where it is larger than MOST_SMALL_BYTES
+ * Reads the text of a model's file. A worker wrote it, so it may have any size.
+ * @throws DomainError `invalid_model` if it is larger than MOST_SMALL_BYTES
  */
 export async function smallText(
   blobs: BlobStore,

@@ -1,13 +1,13 @@
-// Which files of an upload are an adapter's: two as they are, or in a zip.
+// Recognizes the files of an adapter in an upload: its two files, or a zip with both.
 import { DomainError } from '@graft/contracts';
 
 export const CONFIG = 'adapter_config.json';
 export const WEIGHTS = 'adapter_model.safetensors';
-/** config.json of the base, where an adapter is looked at. */
+/** config.json of the base, for the inspection of an adapter. */
 export const BASE_CONFIG = 'base_config.json';
 export type AdapterFile = typeof CONFIG | typeof WEIGHTS;
 
-/** Files of PEFT's folders beside the two, which are passed over. */
+/** Other files in PEFT's folders, which are ignored. */
 const BESIDE = /\.(md|txt|json|jinja|csv|model)$|^\.|\.gitattributes$/;
 const PICKLE = /\.(bin|pt|pth|ckpt|pkl|pickle|joblib|npy|npz|h5|msgpack)$/i;
 

@@ -20,7 +20,7 @@ import { unpack } from './unpack-adapter.js';
 
 const SUFFIX = /^[^:]{1,64}$/;
 
-/** Adapters that were trained elsewhere become models of a project. */
+/** Imports adapters that were trained elsewhere as models of a project. */
 @Injectable()
 export class AdapterUpload {
   constructor(
@@ -31,7 +31,7 @@ export class AdapterUpload {
     private readonly audit: Audit,
   ) {}
 
-  /** @throws DomainError naming the part or the field of its config that is wrong */
+  /** @throws DomainError that names the part, or the field of the config, that is wrong */
   async take(caller: Principal, request: Request): Promise<ModelObject> {
     const announced = Number(request.headers['content-length'] ?? 0);
     const uploader = caller.projectId;
@@ -46,7 +46,7 @@ export class AdapterUpload {
       const { fields, parts } = await readUploads(
         request,
         async (part, { filename }) => {
-          // refused before a byte of it is kept
+          // Rejects the file before a byte of it is stored.
           if (!isZip(filename)) wantedName(filename);
           const arrived = this.blobs.receive(part, { uploader, announced, within });
           arriving.push(arrived);
@@ -55,7 +55,7 @@ export class AdapterUpload {
         'file',
         2,
       );
-      // Looks at them have slots of their own, and wait for others.
+      // Inspections have slots of their own, so this one is released.
       done();
       for (const { filename, content } of parts)
         if (isZip(filename))
@@ -97,7 +97,7 @@ export class AdapterUpload {
     const id = fineTunedName({ ...names, suffix });
     for (const one of [config, weights]) await this.blobs.announce(one);
     const row = await this.database.transaction(async (manager) => {
-      // The upload may have begun before the project was archived or deleted.
+      // The project may have been archived or deleted since the upload started.
       await requireActive(this.database, manager, caller.projectId);
       await this.models.hold(manager, base.id, 'model');
       const stored = async (file: string, received: Received) => ({

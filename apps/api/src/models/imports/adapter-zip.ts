@@ -1,4 +1,4 @@
-// What a zip has of an adapter. Runs in a confined process.
+// Finds the files of an adapter in a zip. Runs in a confined process.
 import { DomainError } from '@graft/contracts';
 import { openPromise } from 'yauzl';
 import type { ZipEntry } from '../../files/archives/zip-entries.js';
@@ -11,8 +11,8 @@ export interface AdapterEntry extends ZipEntry {
 }
 
 /**
- * The files of an adapter, in whatever folder of the archive they lie; others that hold no weights are passed over.
- * @throws DomainError for an archive with anything that could hold code
+ * Finds the files of an adapter in any folder of the archive. Other files without weights are ignored.
+ * @throws DomainError for an archive that contains anything that could be code
  */
 export async function adapterEntries(path: string): Promise<AdapterEntry[]> {
   const zip = await openPromise(path, { autoClose: false });

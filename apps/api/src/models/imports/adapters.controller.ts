@@ -12,7 +12,7 @@ import { AdapterUpload } from './adapter-upload.js';
 export class AdaptersController {
   constructor(private readonly adapters: AdapterUpload) {}
 
-  /** adapter_config.json and adapter_model.safetensors, or a zip with both. */
+  /** Takes adapter_config.json and adapter_model.safetensors, or a zip with both. */
   @Post()
   @HttpCode(200)
   @Needs('models:write')

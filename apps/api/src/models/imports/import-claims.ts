@@ -6,19 +6,19 @@ import { Database } from '../../database/database.js';
 import type { StoredFile } from '../../database/entities/storage.js';
 import { newId } from '../../ids.js';
 
-/** An import that this process may do: what it writes names the claim, and so changes nothing once it is another's. */
+/** Claim on an import. Writes name the claim, so they have no effect once another process owns the import. */
 export interface Claim {
   readonly id: string;
   readonly source: string;
   readonly owner: string;
-  /** What an earlier owner has stored of it. */
+  /** Files that earlier owners have stored. */
   readonly files: readonly StoredFile[];
 }
 
-/** SQL: the row while it is the claim's ($1 the model, $2 the owner); meanwhile it may be deleted or asked for anew. */
+/** SQL: the row of model $1 while owner $2 holds the claim. It may be deleted or imported again meanwhile. */
 const MINE = `id = $1 AND import_owner = $2 AND status = 'importing'`;
 
-/** Who imports which model. All times are the database's. */
+/** Claims of processes on imports. All times are the database's. */
 @Injectable()
 export class ImportClaims {
   constructor(
@@ -30,7 +30,7 @@ export class ImportClaims {
     return { id, source, owner: newId('import-'), files: [] };
   }
 
-  /** Makes the model, or one that failed anew, for this claim. False: it is there already, or being imported. */
+  /** Creates the model, or resets a failed one, for this claim. Returns false if another exists. */
   async begin({ id, source, owner }: Claim, manager: EntityManager): Promise<boolean> {
     const rows = await this.database.query(
       `INSERT INTO model (id, kind, status, progress, source, import_owner, import_until)
@@ -44,7 +44,7 @@ export class ImportClaims {
     return rows.length > 0;
   }
 
-  /** Takes imports that nobody does, or whose process has not been heard of for a lease. */
+  /** Claims imports without an owner, or whose owner's lease has expired. */
   async take(): Promise<Claim[]> {
     const owner = newId('import-');
     return this.database.query<Claim>(
@@ -56,7 +56,7 @@ export class ImportClaims {
     );
   }
 
-  /** False: the import is not the claim's any more. */
+  /** Renews the lease. Returns false if the claim is lost. */
   async renew({ id, owner }: Claim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE model SET import_until = clock_timestamp() + $3 * interval '1 millisecond' WHERE ${MINE} RETURNING id`,
@@ -65,7 +65,7 @@ export class ImportClaims {
     return rows.length > 0;
   }
 
-  /** Another process may go on at once. */
+  /** Releases the claim, so that another process can continue immediately. */
   async leave({ id, owner }: Claim): Promise<void> {
     await this.database.query(
       `UPDATE model SET import_owner = NULL, import_until = NULL WHERE ${MINE}`,
@@ -78,8 +78,9 @@ export class ImportClaims {
   }
 
   /**
-   * The model names what has come so far: an import may take longer than retention waits. A part of a name that it has
-   * takes that one's place: a transaction may run twice, and the source may change between two owners.
+   * Adds a stored file to the model. Files are named while the import runs, because it may take longer than
+   * retention waits. A file replaces one with the same name: a transaction may run twice, and the source may
+   * change between two owners.
    */
   async addPart({ id, owner }: Claim, part: StoredFile, manager: EntityManager): Promise<void> {
     const rows = await this.database.query(

@@ -30,15 +30,15 @@ export const ImportModel = z.strictObject({
     .describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
 });
 
-/** Bases are everybody's: all imports together share the disk as one project does. */
+/** Uploader of all imports. Bases have no project, so imports together share the disk as one project does. */
 const UPLOADER = 'imports';
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
 
-/** Faults that an import waits out. */
+/** Faults after which an import is resumed later. */
 const GO_ON: ReadonlySet<Fault> = new Set<Fault>(['database', 'storage', 'readers']);
 
-/** Copies base models into the blob store, in the background: each import by one API process at a time. */
+/** Copies base models into the blob store in the background. One API process at a time runs an import. */
 @Injectable()
 export class ModelImport implements OnModuleDestroy {
   private readonly running = new Set<Promise<void>>();
@@ -58,7 +58,7 @@ export class ModelImport implements OnModuleDestroy {
     return this.database.manager.getRepository(Model);
   }
 
-  /** Answers at once with the model in state `importing`; asking again for the same one is harmless. */
+  /** Returns the model in state `importing` immediately. Repeating the request is harmless. */
   async start(caller: Principal, body: unknown): Promise<ModelObject> {
     const { id: given, source } = parseBody(ImportModel, body);
     const id = given ?? defaultId(source);
@@ -74,7 +74,7 @@ export class ModelImport implements OnModuleDestroy {
     }
     const claim = this.claims.fresh(id, source);
     await this.database.transaction(async (manager) => {
-      // Another call may have been faster.
+      // Another call may have started it already.
       if (!(await this.claims.begin(claim, manager))) return;
       await this.audit.write(manager, {
         caller,
@@ -88,7 +88,7 @@ export class ModelImport implements OnModuleDestroy {
     return modelObject(await this.models.findOneByOrFail({ id }), caller);
   }
 
-  /** Takes up what a process has left unfinished, now and from time to time. */
+  /** Resumes unfinished imports of stopped processes, now and periodically. */
   watch(): void {
     this.timer = setInterval(() => this.look(), this.settings.leaseMs / 3);
     this.look();
@@ -132,14 +132,14 @@ export class ModelImport implements OnModuleDestroy {
       clearInterval(timer);
       this.stops.delete(over);
     }
-    // What the model does not name now, nobody needs.
+    // Files that the model does not name now are not needed.
     for (const file of stored) await this.blobs.release(file.sha256).catch(() => undefined);
   }
 
   private async failed(claim: Claim, error: unknown): Promise<void> {
     const fault = faultOf(error, 'own');
     if (this.closing || GO_ON.has(fault)) {
-      // None of it says anything of the source: whoever looks next goes on.
+      // The source is not at fault, so the next process that finds the import resumes it.
       log.warn({ model: claim.id, err: error }, 'an import stopped; it will resume later');
       return this.claims.leave(claim);
     }
@@ -170,13 +170,13 @@ export class ModelImport implements OnModuleDestroy {
     log.info({ model: claim.id, family: facts.family, files: wanted.length }, 'model imported');
   }
 
-  /** An earlier owner of the import may have come to this file. */
+  /** Whether an earlier owner of the import has stored this file. */
   private async isStored({ name, size }: SourceFile, stored: StoredFile[]): Promise<boolean> {
     const part = stored.find((file) => file.name === name && file.size === size);
     return part !== undefined && (await this.blobs.haveAll([part]));
   }
 
-  /** Adds up copied bytes and shows their share now and then. */
+  /** Returns a function that adds copied bytes and stores their share of the total periodically. */
   private progress(claim: Claim, total: number): (bytes: number) => void {
     let done = 0;
     let shownAt = -Infinity;
@@ -218,7 +218,7 @@ export class ModelImport implements OnModuleDestroy {
   }
 }
 
-/** The same bytes; ends with an error when the next do not come in time, or when `signal` aborts. */
+/** Yields the same chunks. Fails if the next one does not arrive in time, or when `signal` aborts. */
 async function* flowing(
   content: AsyncIterable<Buffer>,
   ms: number,
@@ -238,7 +238,7 @@ async function* flowing(
       yield next.value;
     }
   } finally {
-    // Not awaited: a source that hangs would not answer this either.
+    // Not awaited, because a source that hangs would not respond to this either.
     void Promise.resolve(chunks.return?.()).catch(() => undefined);
   }
 }

@@ -1,4 +1,4 @@
-// Files are looked at in a process of their own, which sees a scratch folder with links to them and nothing else.
+// Inspects files in a separate process, which can read only a scratch folder with links to them.
 import { link, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -14,10 +14,10 @@ import { BASE_CONFIG, CONFIG, WEIGHTS } from './adapter-files.js';
 const MODEL_MS = 5 * 60_000;
 const ADAPTER_MS = 60_000;
 
-/** The owner of every look at a base. */
+/** Owner of all inspections of bases. */
 const IMPORTS = 'imports';
 
-/** @throws DomainError for what cannot be used */
+/** @throws DomainError for a model that cannot be used */
 export async function inspectFiles(
   blobs: BlobStore,
   files: readonly StoredFile[],
@@ -38,7 +38,7 @@ export async function inspectFiles(
   return found;
 }
 
-/** @throws DomainError saying what is wrong with the adapter, or which field does not fit the base */
+/** @throws DomainError that says what is wrong with the adapter, or which field does not fit the base */
 export function inspectAdapterFiles(
   blobs: BlobStore,
   { config, weights }: { readonly config: Received; readonly weights: Received },

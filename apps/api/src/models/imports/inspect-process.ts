@@ -1,5 +1,5 @@
-// A process that looks at what a stranger calls a model: the files of a base, an adapter's two files, or a zip that is to
-// have these. It answers with what they are.
+// Process that inspects untrusted models: the files of a base, the two files of an adapter, or a zip that
+// should contain them. It returns what it finds.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectAdapter, inspectModelFolder, type HfConfig } from '@graft/peft-core/catalog';

@@ -4,18 +4,18 @@ import { createReadStream } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 
-/** One file that an import copies into the blob store. */
+/** File that an import copies into the blob store. */
 export interface SourceFile {
   readonly name: string;
   readonly size: number;
   open(): Promise<AsyncIterable<Buffer>>;
 }
 
-/** What a base model consists of. Never a pickle, never code. */
+/** Files of a base model. Never a pickle, never code. */
 const WANTED =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|(?:pre)?processor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
 
-/** `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
+/** Lists the files of `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
 export async function sourceFiles(source: string, hubUrl: string): Promise<SourceFile[]> {
   const [, kind, name = ''] = /^(dir|hub):(.+)$/s.exec(source) ?? [];
   if (kind === 'dir') return localFiles(name);
@@ -27,7 +27,7 @@ export async function sourceFiles(source: string, hubUrl: string): Promise<Sourc
   );
 }
 
-/** By what PEFT finds a base: its name on the hub or its path; its id here, where it came another way. */
+/** PEFT's base_model_name_or_path of a base: its name on the hub or its path. Otherwise, its ID in Graft. */
 export function nameOrPath({
   id,
   source,
@@ -40,7 +40,7 @@ export function nameOrPath({
   return kind === 'hub' ? name : id;
 }
 
-/** Name a model gets when the user gives none. */
+/** Name of a model if the user gives none. */
 export function defaultId(source: string): string {
   const name = source.replace(/^(dir|hub):/, '').replace(/\/+$/, '');
   return source.startsWith('hub:') ? name : basename(name).replace(/\.gguf$/i, '');
@@ -66,7 +66,7 @@ async function filesIn(path: string, isFolder: boolean): Promise<SourceFile[]> {
   const names = isFolder ? await readdir(path) : [basename(path)];
   const files: SourceFile[] = [];
   for (const name of names.filter((candidate) => WANTED.test(candidate)).sort()) {
-    // The hub's cache folder is made of links to its blobs, so links are followed; to files only.
+    // The hub's cache folder consists of links to its blobs, so links are followed, but only to files.
     const target = await realpath(isFolder ? join(path, name) : path);
     const found = await lstat(target);
     if (found.isFile())
@@ -75,7 +75,9 @@ async function filesIn(path: string, isFolder: boolean): Promise<SourceFile[]> {
   return files;
 }
 
-/** @throws DomainError that names the file: what the system says would be taken for an outage of our own storage */
+/**
+ * @throws DomainError that names the file, because a system error would count as an outage of Graft's storage
+ */
 async function* localChunks(path: string): AsyncGenerator<Buffer> {
   try {
     yield* createReadStream(path) as AsyncIterable<Buffer>;
@@ -136,7 +138,7 @@ async function openHubFile(
   return chunks(blob.stream() as unknown as AsyncIterable<Uint8Array>, `${where.hubUrl}: ${path}`);
 }
 
-/** @throws DomainError that says which file broke off: what fetch says of it is "terminated" */
+/** @throws DomainError that names the incomplete file. The error of fetch is only "terminated". */
 async function* chunks(stream: AsyncIterable<Uint8Array>, file: string): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of stream)

@@ -9,11 +9,11 @@ const LOOK_MS = 60_000;
 const UNPACK_MS = 5 * 60_000;
 
 interface Circumstances {
-  /** The project that sends them. */
+  /** ID of the project that uploads the files. */
   readonly uploader: string;
   /** Aborted when the client no longer waits. */
   readonly gone: AbortSignal;
-  /** Throws when so many bytes are too many. */
+  /** Throws if the size exceeds the quota. */
   readonly within: (bytes: number) => void;
 }
 
@@ -21,8 +21,8 @@ const failure = (reason: string): DomainError =>
   new DomainError('invalid_adapter', `the zip cannot be read: ${reason.slice(0, 200)}`, 'file');
 
 /**
- * The two files of an archive, looked for and unpacked in processes of their own.
- * @throws DomainError for an archive that cannot be read, or with anything that could hold code
+ * Finds and unpacks the two files of an archive, in separate processes.
+ * @throws DomainError for an archive that cannot be read, or that contains anything that could be code
  */
 export async function unpack(
   blobs: BlobStore,
