@@ -1,6 +1,6 @@
-"""Drives a Graft with OpenAI's SDK for Python, as a program of theirs would. Prints what it saw, as JSON.
+"""Uses Graft with OpenAI's SDK for Python, as a user's program would. Prints the results as JSON.
 
-Environment: OPENAI_BASE_URL, OPENAI_API_KEY. Arguments: the base's name, a file of chats.
+Environment: OPENAI_BASE_URL, OPENAI_API_KEY. Arguments: name of the base, file of chats.
 """
 
 import json

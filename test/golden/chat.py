@@ -1,8 +1,7 @@
-"""Chat template goldens: conversations rendered by transformers, and which text is supervised.
+"""Chat template goldens: conversations rendered by Transformers, and the supervised text of each.
 
-The supervised text of an assistant turn is what its message adds after the generation prompt:
-with P the rendering of the messages before it with add_generation_prompt, and Q that of the messages
-up to and including it, Q begins with P and the rest of Q is supervised. Turns with weight 0 are not.
+P is the rendering of the messages before an assistant turn with add_generation_prompt. Q is the rendering of the
+messages up to and including the turn. Q starts with P, and the rest of Q is supervised. Turns with weight 0 are not.
 """
 
 import json
@@ -27,7 +26,7 @@ TEMPLATES = {
         "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
     },
-    # Relies on trim_blocks and lstrip_blocks for its line breaks.
+    # Requires trim_blocks and lstrip_blocks for its line breaks.
     "zephyr": {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -37,7 +36,7 @@ TEMPLATES = {
         "{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
         "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
     },
-    # Trims contents.
+    # Trims message contents.
     "llama3": {
         "bos_token": "<|begin_of_text|>",
         "eos_token": "<|eot_id|>",
@@ -46,7 +45,7 @@ TEMPLATES = {
         " + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
     },
-    # No generation prompt of its own, no system role.
+    # Has neither a generation prompt nor a system role.
     "mistral": {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -55,7 +54,7 @@ TEMPLATES = {
         "{{ message['content'] + eos_token + ' ' }}{% else %}"
         "{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}",
     },
-    # Renames the assistant.
+    # Renames the assistant role.
     "gemma": {
         "bos_token": "<bos>",
         "eos_token": "<eos>",
@@ -101,7 +100,7 @@ CONVERSATIONS = [
 
 
 def utf16(text: str) -> int:
-    """Length as JavaScript counts it."""
+    """Length in UTF-16 code units, as in JavaScript."""
     return len(text.encode("utf-16-le")) // 2
 
 

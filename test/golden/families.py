@@ -1,7 +1,7 @@
-"""The tiny random base models: one of each family, small enough to commit.
+"""Tiny random base models: one per family, small enough to commit.
 
-Weights are drawn so that a wrong formula shows: projections have a standard deviation of 0.3
-(attention is peaked, logits spread over several units), norms are not 1, biases are not 0.
+Weights are drawn so that a wrong formula shows: projections have a standard deviation of 0.3 (attention is peaked,
+logits spread over several units), norms are not 1, biases are not 0.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from transformers import (
     AutoModelForSpeechSeq2Seq,
 )
 
-# The sizes of the llama-like ones.
+# Sizes of the bases that are similar to LLaMA.
 SHAPE = dict(
     hidden_size=32,
     intermediate_size=64,
@@ -38,7 +38,7 @@ def rope(theta: float, **scaling) -> dict:
 
 
 def generator(*parts: object) -> torch.Generator:
-    """A random stream of its own for each name, so that adding a case changes no other."""
+    """Returns a random generator for a name, so that a new case does not change others."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -47,21 +47,21 @@ def is_norm(name: str) -> bool:
     return any(part.lower().endswith("norm") or part.startswith(("ln_", "norm_", "layernorm_")) for part in name.split("."))
 
 
-# Some encoders can be run as decoders; here they are what they are.
+# Some encoders can also run as decoders. Here they run as encoders.
 ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "xlm-roberta")
 
-# And of these that read pictures.
+# Encoders of images.
 PICTURES = ("deit", "dinov2", "dinov2_with_registers", "siglip", "vit")
-# And of these that hear.
+# Encoders of audio.
 SOUNDS = ("audio-spectrogram-transformer", "wav2vec2")
 
 
-# Of these the files have the head for masked words, with which the heads of tasks begin.
+# Bases whose files contain the masked language modeling head. Task heads start from parts of it.
 MASKED = ("modernbert",)
 SPEECH = ("whisper",)
-# Of these the files have the head for letters.
+# Bases whose files contain the CTC head.
 SPELLS = "Wav2Vec2ForCTC"
-# Of these they have an encoder alone, and the head for labels.
+# Bases whose files contain only the encoder and a classification head.
 LABELS = "WhisperForAudioClassification"
 
 
@@ -80,7 +80,7 @@ def auto_class(config):
 
 
 def write_base(family: str, config, folder: pathlib.Path) -> None:
-    """config.json and model.safetensors (f32), as transformers writes them."""
+    """Writes config.json and model.safetensors (f32) with Transformers."""
     model = auto_class(config).from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -94,14 +94,14 @@ def write_base(family: str, config, folder: pathlib.Path) -> None:
 
 
 def load_base(folder: pathlib.Path, dtype: torch.dtype = torch.float32, auto: type | None = None, **fields):
-    """The base with no name, so that an adapter's base_model_name_or_path is null on every machine."""
+    """Loads a base without a name, so that an adapter's base_model_name_or_path is null on every machine."""
     encoder_decoder = json.loads((folder / "config.json").read_text()).get("is_encoder_decoder", False)
     kind = auto or (AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM)
-    # A head that the files lack is drawn.
+    # A head that is missing from the files is initialized randomly.
     torch.manual_seed(0)
     model = kind.from_pretrained(folder, dtype=dtype, **fields)
     if hasattr(model.config, "num_experts_per_tok"):
-        # the grouped product of experts has no double precision
+        # the grouped matrix product of experts does not support double precision
         model.set_experts_implementation("eager")
     model.name_or_path = ""
     model.config._name_or_path = ""

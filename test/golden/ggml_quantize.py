@@ -1,8 +1,8 @@
-"""What ggml makes of numbers: libs/kernels/src/ops/ggml.golden.json.
+"""Writes what ggml quantizes: libs/kernels/src/ops/ggml.golden.json.
 
     python3 test/golden/ggml_quantize.py PATH/libggml-base.so
 
-The library is llama.cpp's own; npm's @node-llama-cpp/linux-x64 brings it in bins/linux-x64.
+The library is llama.cpp's; npm's @node-llama-cpp/linux-x64 contains it in bins/linux-x64.
 """
 import base64
 import ctypes
@@ -16,7 +16,7 @@ TYPES = {"Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q4_K": 
 
 
 def rows():
-    """Rows of 256 numbers: as weights are, and what makes a search go another way."""
+    """Rows of 256 numbers: weight-like values, and values that make the search take other branches."""
     draw = np.random.default_rng(7)
     normal = draw.standard_normal((4, 256)) * [[1], [0.02], [300], [1e-4]]
     outlier = draw.standard_normal(256) * 0.02

@@ -1,9 +1,9 @@
-"""What llama-quantize makes of examples/tiny-base: libs/peft-core/src/io/gguf/gguf-writer.golden.json.
+"""Writes what llama-quantize makes of examples/tiny-base: libs/peft-core/src/io/gguf/gguf-writer.golden.json.
 
     python3 test/golden/gguf_quantize.py FOLDER F32.gguf
 
-FOLDER has llama.cpp's libraries (npm's @node-llama-cpp/linux-x64, bins/linux-x64), F32.gguf is an export of that base by
-Graft with quantization "F32". Of each tensor its layout and the sha256 of its data.
+FOLDER contains llama.cpp's libraries (npm's @node-llama-cpp/linux-x64, bins/linux-x64). F32.gguf is an export of that
+base by Graft with quantization "F32". The result has the layout of each tensor and the sha256 of its data.
 """
 import ctypes
 import hashlib
@@ -19,7 +19,7 @@ FILE_TYPES = {"Q8_0": 7, "Q4_K_M": 15}
 
 
 class Params(ctypes.Structure):
-    """llama_model_quantize_params: what is set here, and room for the rest."""
+    """llama_model_quantize_params: the fields that are set here, and space for the rest."""
 
     _fields_ = [("nthread", ctypes.c_int32), ("ftype", ctypes.c_int32), ("rest", ctypes.c_uint8 * 256)]
 

@@ -1,6 +1,8 @@
-"""A made sound in GSM 06.10 and what libgsm decodes of it, through SoX (Debian: sox): libs/examples/src/formats/gsm.golden.json.
+"""Writes a synthetic clip in GSM 06.10 and its decoding by libgsm, through SoX (Debian: sox):
+libs/examples/src/formats/gsm.golden.json.
 
-`python3 test/golden/gsm.py`. A rising tone, loud noise, silence and two tones: long and short lags, and sums that are cut off.
+Run `python3 test/golden/gsm.py`. The clip has a rising tone, loud noise, silence and two tones: short and long lags,
+and sums that are clipped.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""What transformers' image processors make of small made pictures: `python test/golden/image_processors.py`.
+"""Outputs of Transformers' image processors for small synthetic images: `python test/golden/image_processors.py`.
 
-Writes test/golden/image-processors/: the pictures, and pixels.json.gz with what load_image and the processors
-(the default ones, on torchvision) make of each. The uint8 pixels after resizing and cropping are stored whole;
-the f32 values by their sums and a few of them.
+Writes test/golden/image-processors/: the images, and pixels.json.gz with the results of load_image and of the default
+processors, which use torchvision. The uint8 pixels after resizing and cropping are stored completely, f32 values as
+their sums and samples.
 """
 
 from environment import enter

@@ -1,6 +1,7 @@
-"""Log-probabilities of a greedy continuation, by transformers: log_softmax of the raw logits of whole forwards.
+"""Log probabilities of a greedy continuation in Transformers: log_softmax of the raw logits of full forward passes.
 
-Writes llama/none/logprobs.json for the greedy tokens of its golden.json: of each token, ln p, and the five likeliest.
+Writes llama/none/logprobs.json for the greedy tokens of its golden.json: ln p of each token, and the five most likely
+tokens.
 """
 
 import json

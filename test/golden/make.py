@@ -1,8 +1,8 @@
-"""Remakes the golden files: `python3 test/golden/make.py [part ...]`.
+"""Creates the golden files: `python3 test/golden/make.py [part ...]`.
 
-A part is a stem (what one file of stems/ brings), a family, `<family>/<case>`, `chat` or `smollm2`; none means all.
-Numbers come from real transformers and PEFT (environment.py pins them), on tiny random models whose weights are
-committed beside them; `chat` has rendered templates, `smollm2` real weights. README.md says what each file holds.
+A part is a stem (one file of stems/), a family, `<family>/<case>`, `chat` or `smollm2`; by default, all of them.
+Values come from the real Transformers and PEFT (pinned in environment.py) on tiny random models, whose weights are
+committed. `chat` renders templates, `smollm2` uses real weights. README.md lists the contents of each file.
 """
 
 import json
@@ -28,7 +28,7 @@ from gemma3 import write_gemma3
 from smollm2 import write_smollm2
 
 HERE = pathlib.Path(__file__).resolve().parent
-# A wrong weight shows in every row.
+# A wrong weight changes every row, so a few rows are enough.
 MERGED_ROWS = 8
 FAMILIES = stem.gathered("FAMILIES")
 CASES = stem.gathered("CASES")
@@ -44,12 +44,12 @@ def task_of(family: str, name: str) -> str:
 
 
 def initial(family: str, name: str, dtype: torch.dtype = torch.float32):
-    """The base with the case's adapter as PEFT makes it."""
+    """Base with the case's adapter as PEFT initializes it."""
     task = TASKS[task_of(family, name)]
     base = load_base(HERE / family / "base", dtype, task.auto, **task.fields(CASES[name].options))
     config = CASES[name].config(family)
     config.task_type = task.peft_type
-    # X-LoRA runs without a cache alone
+    # X-LoRA runs without a cache only
     base.config.use_cache = getattr(base.config, "use_cache", False) and config.peft_type != "XLORA"
     torch.manual_seed(sum(map(ord, family + name)))
     return get_peft_model(base, config).train(CASES[name].training)
@@ -60,7 +60,7 @@ def own_head(model, task: stem.Task) -> stem.Tensors:
 
 
 def adapted(family: str, name: str, dtype: torch.dtype = torch.float32):
-    """The base with the case's adapter in its initial state, nothing of it at a neutral value."""
+    """Base with the case's adapter in its initial state, where no parameter has a neutral value."""
     if CASES[name].config(family) is None:
         task = TASKS[task_of(family, name)]
         base = load_base(HERE / family / "base", dtype, task.auto, **task.fields(CASES[name].options))
@@ -78,7 +78,7 @@ def adapted(family: str, name: str, dtype: torch.dtype = torch.float32):
 
 
 def write_converted(family: str, name: str, folder: pathlib.Path) -> None:
-    """The case's adapter on the base as it was before the adapter took its part of it."""
+    """Writes the adapter converted for the original base, if its initialization subtracted a part from the base."""
     with tempfile.TemporaryDirectory() as before:
         start = pathlib.Path(before, "initial")
         initial(family, name).save_pretrained(start)
@@ -91,13 +91,13 @@ def write_adapter(model, folder: pathlib.Path, **how) -> None:
         model.save_pretrained(saved, **how)
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copyfile(pathlib.Path(saved, name), folder / name)
-        # adapters that it is made of
+        # adapters that the adapter is built from
         for part in pathlib.Path(saved).glob("[0-9]"):
             shutil.copytree(part, folder / part.name)
 
 
 def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
-    """Largest difference over the largest value."""
+    """Largest difference divided by the largest value."""
     scale = exact.double().abs().max().item()
     return (ours.double() - exact.double()).abs().max().item() / (scale or 1.0)
 
@@ -129,7 +129,7 @@ def snapshot(model, task: stem.Task, batch: stem.Batch, case: stem.Case) -> stem
 
 
 def write_trajectory(models: tuple, task: stem.Task, batches: list[stem.Batch], case: stem.Case, folder: pathlib.Path) -> dict:
-    """Trains both models, the second in double."""
+    """Trains both models, the second one in double precision."""
     model, precise = models
     settings = {**measure.TRAINING, "learning_rate": FAMILIES[folder.parent.name].learning_rate, **case.settings}
     loss_of = lambda model, batch: task.loss(model, batch, case.options)
@@ -138,7 +138,7 @@ def write_trajectory(models: tuple, task: stem.Task, batches: list[stem.Batch], 
     history = measure.train(model, batches, settings, loss_of, watch, case.optimizer)
     exact = measure.train(precise, batches, settings, loss_of, optimizer_of=case.optimizer)
     for trained in models:
-        # an optimiser may have frozen some
+        # an optimizer may have frozen some parameters
         for parameter in (p for name, p in trained.named_parameters() if name in names):
             parameter.requires_grad_(True)
     (folder / "trajectory.json").write_text(json.dumps({"settings": settings, **history}, indent=1) + "\n")
@@ -163,7 +163,7 @@ def write_case(family: str, name: str) -> dict:
     facts |= {"options": case.options} if case.options else {}
     facts |= {} if case.training else {"training": False}
 
-    # The same in double precision says how much of a difference is only f32 rounding.
+    # The same computation in double precision shows how much of a difference is f32 rounding.
     precise = measure.in_double(adapted(family, name))
     facts["f32_against_f64"] = errors(golden, snapshot(precise, task, batches[0], case))
 
@@ -244,7 +244,7 @@ def write_part(part: str) -> None:
 
 
 if __name__ == "__main__":
-    # One thread: the order of a parallel sum would depend on the machine.
+    # One thread, because the order of a parallel sum would depend on the machine.
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     for part in sys.argv[1:] or [*FAMILIES, *stem.gathered("FILES"), "chat", "gemma3", "smollm2"]:

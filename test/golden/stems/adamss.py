@@ -1,6 +1,6 @@
-"""AdaMSS: clusters of equal rank, beside biases, and of ranks of their own that stop training.
+"""AdaMSS: clusters of equal rank, also with biases, and clusters of different ranks of which some stop training.
 
-Not in bf16: of a base that is rounded other directions come, and some with another sign.
+Not in bf16: the singular vectors of a rounded base differ, and some have another sign.
 """
 
 from peft import AdamssConfig

@@ -1,4 +1,4 @@
-"""What PEFT makes of adapters that are there: weighted combinations, and conversions to LoRA of the methods' own cases."""
+"""PEFT's operations on existing adapters: weighted combinations, and conversions of the methods' own cases to LoRA."""
 
 import json
 import pathlib
@@ -39,7 +39,7 @@ COMBINATIONS = {
     "magnitude_prune_svd": ("abc", [0.7, 0.4, 1.5], {"density": 0.5}),
 }
 
-# FourierFT's singular values come in equal pairs, and C3A's, beside a single one: no rank may part them.
+# The rank must not separate equal singular values. FourierFT's come in pairs, C3A's in pairs next to a single one.
 RANK = 4
 RANKS = {"llama/c3a": 3}
 THRESHOLD = 0.9
@@ -69,7 +69,7 @@ def combined(name: str, base: str = "llama") -> PeftModel:
     model = PeftModel.from_pretrained(load_base(HERE / base / "base", torch.float32), FOLDER / first, first)
     for other in others:
         model.load_adapter(FOLDER / other, other)
-    # a stream of its own, which what the new adapter begins with does not take from
+    # a separate generator, so that the initialization of the new adapter does not change the masks
     masks = torch.Generator().manual_seed(SEED)
     bernoulli = torch.bernoulli
     torch.bernoulli = lambda p: bernoulli(p, generator=masks)
@@ -103,7 +103,7 @@ def write() -> None:
                 if ".lora_" in key:
                     parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator("combined", name, key)))
         with tempfile.TemporaryDirectory() as saved:
-            # PEFT would save the whole table beside an embedding's update
+            # otherwise PEFT would save the whole embedding next to its update
             model.save_pretrained(saved, save_embedding_layers=False)
             (FOLDER / name).mkdir(parents=True)
             for file in ("adapter_config.json", "adapter_model.safetensors"):
@@ -128,7 +128,7 @@ def write() -> None:
         config, _ = convert_to_lora(load(), rank=THRESHOLD)
         ranks = {path.removeprefix("base_model.model."): rank for path, rank in config.rank_pattern.items()}
         facts["conversions"][case] = {
-            # MiSS has the rank of its own in any case.
+            # The rank of MiSS is always its own.
             "rank": next(iter(made.rank_pattern.values())) if case == "llama/miss" else RANKS.get(case, RANK),
             "ranks": None if case == "llama/miss" else ranks,
             "modules_to_save": config.modules_to_save,

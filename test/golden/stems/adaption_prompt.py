@@ -1,4 +1,6 @@
-"""Adaption prompts in the last layers, with keys for each head or for several, and beside GPT-2's fused product."""
+"""Adaption prompts in the last layers, with one key head per query head or per group, and with GPT-2's fused
+projection.
+"""
 
 import torch
 from peft import AdaptionPromptConfig

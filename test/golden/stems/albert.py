@@ -1,4 +1,4 @@
-"""ALBERT: two groups of layers, of which each is passed more than once; embeddings in fewer numbers than a layer has."""
+"""ALBERT: two groups of layers that are applied more than once; embeddings smaller than the hidden size."""
 
 import pathlib
 
@@ -13,7 +13,9 @@ feature_extraction = load("feature_extraction")
 
 
 def convert(folder: pathlib.Path) -> None:
-    """What attention makes would drown the token it is added to, the more so with each pass, and gradients with it."""
+    """Scales attention and feed-forward outputs down. They would outweigh the residual after repeated layers, and
+    gradients would vanish.
+    """
     tensors = load_file(folder / "model.safetensors")
     for name in tensors:
         if name.endswith(("attention.dense.weight", "ffn_output.weight")):
@@ -46,13 +48,13 @@ FAMILIES = {
 
 
 def lora(**more):
-    """PEFT has no default targets for it."""
+    """LoRA config with targets, because PEFT has no default ones for ALBERT."""
     return seq_cls.lora(**{"target_modules": ["query", "value"], **more})
 
 
 CASES = {
     "cls-lora-shared": seq_cls.labelled(lora, families=("albert",), merges=True, bf16=True),
-    # The linear that leads in, the feed-forward part and the pooler too.
+    # Also the embedding projection, the feed-forward layers and the pooler.
     "cls-lora-shared-all": seq_cls.labelled(lambda: lora(target_modules="all-linear", use_dora=True), families=("albert",), merges=True),
     "tag-lora-shared": Case(
         lambda family: lora(target_modules=["ffn", "dense"]),

@@ -1,6 +1,6 @@
-"""Sounds as files, what transformers' load_audio makes of them, and what its feature extractors make of one.
+"""Audio files, their decoding by Transformers' load_audio, and features of one of them.
 
-The sounds are made here: gliding tones with overtones and a little noise, and a second of silence in one of them.
+The clips are synthetic: gliding tones with overtones and a little noise, and a second of silence in one of them.
 """
 
 import json
@@ -15,12 +15,12 @@ from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperF
 from transformers.audio_utils import load_audio
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "audio"
-# Whole sounds would be megabytes; a wrong formula shows in any of these.
+# Stores every seventh sample. Complete clips would take megabytes, and a wrong formula shows in any sample.
 EVERY = 7
 
 
 def sound(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
-    """[samples, channels]"""
+    """Samples [samples, channels]."""
     noise = np.random.default_rng(7)
     t = np.arange(int(seconds * rate)) / rate
     voice = lambda base: sum(np.sin(2 * np.pi * k * (base * t + 60 * t**2)) / k**1.5 for k in range(1, 9))
@@ -52,13 +52,13 @@ EXTRACTORS = {
 
 
 def thinned(values: np.ndarray) -> torch.Tensor:
-    """Every EVERY-th sample, or frame of the first 300."""
+    """Every EVERY-th sample, or every EVERY-th of the first 300 frames."""
     frames = values if values.ndim == 1 else values[:300]
     return torch.from_numpy(np.ascontiguousarray(frames[::EVERY], dtype=np.float32))
 
 
 def resampled(rate: int, to: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """White noise, in which every frequency counts the same, and at the other rate."""
+    """White noise, which contains all frequencies equally, and its resampling."""
     noise = np.random.default_rng(rate).standard_normal(1000).astype(np.float32) * 0.1
     return torch.from_numpy(noise), torch.from_numpy(soxr.resample(noise, rate, to, quality="soxr_hq"))
 
@@ -74,7 +74,7 @@ def write_audio() -> None:
     tensors = {}
     for name, (seconds, rate, channels, subtype) in FILES_MADE.items():
         write(tensors, name, sound(seconds, rate, channels), rate, subtype)
-    # no predictor helps: samples as they are
+    # no predictor helps, so FLAC stores verbatim samples
     write(tensors, "loud-24.flac", np.random.default_rng(3).uniform(-1, 1, (400, 2)), 16000, "PCM_24")
     heard = load_audio(str(FOLDER / "mono-16.flac"), 16000, backend="soundfile")
     for rate, to in ((8000, 16000), (48000, 16000), (44100, 16000), (22050, 16000), (16000, 8000)):
@@ -84,7 +84,7 @@ def write_audio() -> None:
         out = extractor(heard, sampling_rate=16000, return_tensors="np")
         values = out[extractor.model_input_names[0]][0]
         shapes[name] = list(values.shape)
-        # Whisper's have the bands first
+        # Whisper's features have the mel bins first
         tensors[f"features.{name}"] = thinned(values.T if name.startswith("whisper") else values)
     save_file(tensors, FOLDER / "golden.safetensors")
     configs = {name: json.loads(extractor.to_json_string()) for name, extractor in EXTRACTORS.items()}

@@ -1,5 +1,6 @@
-"""Labels of sounds: transformers' models for audio classification. PEFT has no task_type for them: the head is named in
-modules_to_save. Sounds follow from a number alone, as pictures do (image_cls.py). A case's options are the task's.
+"""Audio classification with Transformers. PEFT has no task_type for it, so modules_to_save names the head.
+
+Clips are generated from a number, as images are (image_cls.py). A case's options are the task's.
 """
 
 import pathlib
@@ -15,7 +16,7 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
 SIZES = {"wav2vec2": [90], "audio": [15, 11], "whisper": [6, 20]}
 WHISPER = ("whisper-audio", "whisper-labels")
-# Whose heads read a weighed sum of all layers.
+# Bases whose heads read a weighted sum of all layers.
 SUMS = ("wav2vec2-sum", "wav2vec2-stable-sum", "whisper-labels-sum")
 BOTH = ("wav2vec2", "audio-spectrogram-transformer")
 pixels = load("image_cls").pixels
@@ -43,7 +44,7 @@ def run(model, batch: list[dict], **more):
 
 
 def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
-    """transformers' models of sounds know one label alone."""
+    """Loss of single-label classification, the only one that Transformers' audio models support."""
     problem = options["problem_type"]
     wanted = torch.tensor([record[problem] for record in batch])
     logits = run(model, batch).logits.to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
@@ -53,7 +54,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[records, labels]"""
+    """Logits [records, labels]."""
     with torch.no_grad():
         return {"logits": run(model, batch).logits}
 
@@ -75,7 +76,9 @@ TASKS = {
 
 
 def weighed(model):
-    """Trains the weights of the layers too, where there are any; PEFT, which names modules, neither trains nor writes them."""
+    """Also trains the weights of the layers if there are any. PEFT addresses modules, so it neither trains nor saves
+    them.
+    """
     for name, parameter in model.named_parameters():
         if not name.endswith("layer_weights"):
             continue

@@ -1,4 +1,5 @@
-"""Audio Spectrogram Transformer: patches that overlap more down the bands than across the time, and leave some out."""
+"""Audio Spectrogram Transformer: patches that overlap more along frequency than along time, and do not cover the edges.
+"""
 
 from stem import Family
 from transformers import ASTConfig

@@ -1,4 +1,4 @@
-"""BART: embeddings that are scaled, a bias of the logits, and a decoder of another depth and width than the encoder."""
+"""BART: scaled embeddings, a bias of the logits, and a decoder with another depth and width than the encoder."""
 
 import pathlib
 
@@ -9,12 +9,12 @@ from stem import Family
 from transformers import BartConfig
 
 
-# What attention to the source makes would drown what a target is so far, and a continuation would repeat one token.
+# Otherwise cross-attention would outweigh the target so far, and a continuation would repeat one token.
 SCALES = {"self_attn.out_proj.weight": 4, "encoder_attn.out_proj.weight": 0.3, "fc2.weight": 3}
 
 
 def convert(folder: pathlib.Path) -> None:
-    """The bias of the logits is a buffer, which is not drawn with the parameters."""
+    """Initializes the bias of the logits: it is a buffer, so it is not drawn with the parameters."""
     tensors = load_file(folder / "model.safetensors")
     shape = tensors["final_logits_bias"].shape
     tensors["final_logits_bias"] = 0.5 * torch.randn(shape, generator=generator("bart", "final_logits_bias"))
@@ -37,7 +37,7 @@ FAMILIES = {
             vocab_size=72,
             scale_embedding=True,
             dropout=0.0,
-            # No row of the padding's id trains: none of a batch has it.
+            # The row of the padding id does not train, and no batch contains that id.
             pad_token_id=0,
             eos_token_id=1,
             decoder_start_token_id=2,

@@ -1,4 +1,4 @@
-"""BEFT: qwen2's projections have biases, into which PEFT merges; llama's have none, and PEFT refuses to merge."""
+"""BEFT: qwen2's projections have biases, into which PEFT merges; llama's have none, and PEFT rejects merging."""
 
 from peft import BeftConfig
 from stem import Case

@@ -1,4 +1,5 @@
-"""BERT: an encoder with norms after the residuals, token types and a pooler. Its files begin without the model's name."""
+"""BERT: an encoder with norms after the residuals, token types and a pooler. Names in its files have no model prefix.
+"""
 
 from stem import Family
 from transformers import BertConfig

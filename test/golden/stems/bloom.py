@@ -1,4 +1,6 @@
-"""BLOOM with heads that are no power of two, whose slopes come in another order; untied, with heads that are one."""
+"""BLOOM with a number of heads that is not a power of two, whose slopes have another order; and untied with a power of
+two.
+"""
 
 from stem import Family
 from transformers import BloomConfig

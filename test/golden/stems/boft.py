@@ -1,4 +1,4 @@
-"""BOFT. Without its CUDA extension PEFT has one butterfly factor, whatever the config says."""
+"""BOFT. Without its CUDA extension, PEFT always uses one butterfly factor."""
 
 from peft import BOFTConfig
 from stem import Case

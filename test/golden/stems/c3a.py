@@ -1,6 +1,8 @@
-"""C3A. PEFT's own backward pass gives the input the gradient of the blocks turned over: right for blocks of 1, and unused
-where nothing below trains. So the cases adapt the first layer, side by side, or the last with the last linear in blocks
-of 1."""
+"""C3A. The backward pass of PEFT uses the reversed blocks for the gradient of the input.
+
+That is only correct for blocks of 1, and does not matter if nothing below is trained. So the cases adapt parallel
+projections of the first layer, or the last layer with blocks of 1 in its last linear layer.
+"""
 
 from peft import C3AConfig
 from stem import Case
@@ -25,5 +27,5 @@ CASES = {
     ),
 }
 
-# The update is divided by the inputs.
+# The update is divided by the number of inputs.
 NOISE = {".c3a_kernel.": lambda parameter, noise: parameter.copy_(2 * noise)}

@@ -1,4 +1,4 @@
-"""Cartridges: with first tokens that stay, which an adapter's file alone has, and with none."""
+"""Cartridges with frozen first tokens, which only the adapter's file contains, and without."""
 
 from peft import CartridgeConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""The next token: transformers' causal language models with `labels`."""
+"""Causal language modeling: Transformers' models with `labels`."""
 
 import measure
 import torch
@@ -9,9 +9,9 @@ GREEDY_PROMPT = [5, 17, 42, 8, 23]
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {tokens, labels}; labels as HF has them: unshifted, -100 where unsupervised.
+    """Batches of {tokens, labels}. Labels follow the Hugging Face convention: unshifted, -100 where unsupervised.
 
-    In turn a sequence is supervised everywhere, after a prompt, or on two separate stretches.
+    Sequences alternate between full supervision, supervision after a prompt, and two supervised spans.
     """
     stream = generator(family, "batches")
 
@@ -51,7 +51,7 @@ TASKS = {
 }
 
 CASES = {
-    # The bare base, and all its parameters training; neither has adapter files.
+    # The bare base and full fine-tuning, which have no adapter files.
     "none": Case(trains=False, greedy=True),
     "full": Case(),
 }

@@ -1,15 +1,17 @@
-"""Contrastive preference optimisation, arXiv:2401.08417, and SimPO, arXiv:2405.14734, as TRL's CPOTrainer has them.
+"""Contrastive preference optimization, arXiv:2401.08417, and SimPO, arXiv:2405.14734, as in TRL's CPOTrainer.
 
-    s = log p(completion); of loss_type "simpo" and "ipo" divided by its tokens
+    s = log p(completion); for loss_type "simpo" and "ipo" divided by its number of tokens
     h = s(chosen) - s(rejected)
     sigmoid: f = -(1 - label_smoothing) · log σ(beta · h) - label_smoothing · log σ(-beta · h)
-    simpo: the same with h - simpo_gamma / beta for h
+    simpo: the same with h - simpo_gamma / beta instead of h
     hinge: f = max(0, 1 - beta · h)
     ipo: f = (h - 1 / (2 · beta))²
     loss = mean of f + cpo_alpha · nll
 
-nll is the mean over the tokens of the chosen completions. A reward is beta · s. With virtual tokens TRL's trainer stops,
-as their places are not in its labels; here the last places are taken, as for DPO. The pairs are DPO's (stems/dpo.py).
+nll is the mean over the tokens of the chosen completions. A reward is beta · s. TRL's trainer fails with virtual
+tokens,
+because its labels have no positions for them. Here the last positions are used, as for DPO. The pairs are DPO's
+(stems/dpo.py).
 """
 
 import torch
@@ -45,7 +47,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[pairs] each: log probabilities, by token where the loss has them so, and rewards."""
+    """Log probabilities (per token if the loss uses those) and rewards, each [pairs]."""
     with torch.no_grad():
         found = scores(model, batch, options)
     return {

@@ -1,4 +1,4 @@
-"""Context-aware prompt tuning: two examples in the prompt, whose labels are learnt by their age, or alike."""
+"""Context-aware prompt tuning: two examples in the prompt, with label losses that decay with age or are equal."""
 
 import measure
 import torch
@@ -16,7 +16,9 @@ def project(model) -> None:
 
 
 def prepared(model):
-    """The initial state as training may reach it: rows of labels and of no type stay, the others are projected."""
+    """Returns an initial state that training can reach: label tokens and tokens of type 0 unchanged, the others
+    projected.
+    """
     encoder = model.prompt_encoder["default"]
     with torch.no_grad():
         encoder.delta_embedding.weight *= torch.tensor(encoder.config.cpt_tokens_type_mask)[:, None] % 4 != 0
@@ -25,7 +27,9 @@ def prepared(model):
 
 
 def optimizer(model, settings):
-    """PEFT projects before each forward; after each step is the same, and the last one is not left as it is."""
+    """Projects after each step. PEFT projects before each forward pass, which is the same, but leaves the last step
+    unprojected.
+    """
     adamw = measure.adamw(model, settings)
     adamw.register_step_post_hook(lambda *_: project(model))
     return adamw
@@ -50,7 +54,8 @@ CASES = {
         prepare=prepared,
         optimizer=optimizer,
     ),
-    # the newest type is that of the first token, which nothing is before: weights begin with the next; one has none
+    # The newest type is that of the first token, which is not predicted, so the weights start with the next type. One
+    # token has type 0.
     "cpt-first": Case(
         lambda family: config(
             cpt_tokens_type_mask=[8, 2, 0, 3, 4, 1, 2, 3, 4, 3], opt_weighted_loss_type="decay", opt_loss_decay_factor=0.5

@@ -1,8 +1,8 @@
-"""What is said in a sound, a letter a row: transformers' models for CTC with `labels`. PEFT has no task_type for them.
+"""Speech recognition by characters: Transformers' models for CTC with `labels`. PEFT has no task_type for them.
 
-Sounds follow from a number alone, as pictures do (image_cls.py). Targets are drawn of few letters, so that some stand
-twice in a row. A case's options are what config.json says of the loss, and letters of its own, on a base that has none
-or others. And what transformers' tokenizer makes of texts, one with the vocabulary of those texts, too.
+Clips are generated from a number, as images are (image_cls.py). Targets use few letters, so that some are repeated.
+A case's options are the loss options of config.json, and optionally its own vocabulary, on a base without a vocabulary
+or with another one. Also writes outputs of Transformers' tokenizer, one of them with the vocabulary of the texts.
 """
 
 import json
@@ -59,7 +59,7 @@ def inputs(model, batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """Logits [rows, V]; the last hidden states."""
+    """Logits [rows, V], and the last hidden states."""
     given = inputs(model, batch)
     base = getattr(model, "get_base_model", lambda: model)()
     with torch.no_grad():
@@ -68,7 +68,7 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
 
 
 def fields(options: dict) -> dict:
-    """Of letters of its own, how many tokens there are beside [UNK] and [PAD], which is the blank."""
+    """Config fields. An own vocabulary adds [UNK] and [PAD], which is the blank."""
     count = len(options.get("letters", []))
     own = {"vocab_size": count + 2, "pad_token_id": count + 1, "ignore_mismatched_sizes": True} if count else {}
     return {"ctc_loss_reduction": options["ctc_loss_reduction"], **own}
@@ -101,7 +101,8 @@ def lora(**more) -> LoraConfig:
 BOTH = ("wav2vec2-ctc", "wav2vec2-ctc-stable")
 OWN = {"letters": [" ", "'", "a", "b", "é", "ß"]}
 HEAD = dict(modules_to_save=["lm_head"])
-# "all-linear" has the head, too, and is not saved: PEFT then asks for the table of tokens, which there is none of.
+# "all-linear" would include the head without saving it, and PEFT would then look for a token embedding, which does not
+# exist.
 LINEARS = ["k_proj", "v_proj", "q_proj", "out_proj", "projection", "intermediate_dense", "output_dense"]
 CASES = {
     "ctc-none": spelt(families=BOTH, trains=False),
@@ -110,7 +111,7 @@ CASES = {
     "ctc-lora": spelt(lora, families=BOTH, merges=True, bf16=True),
     "ctc-linears": spelt(lambda: lora(target_modules=LINEARS, use_dora=True), merges=True),
     "ctc-head": spelt(lambda: lora(**HEAD), merges=True),
-    # on a base with other letters, too
+    # also on a base with another vocabulary
     "ctc-letters": spelt(lambda: lora(**HEAD), families=("wav2vec2-letterless", "wav2vec2-ctc"), options=OWN, bf16=True),
     "ctc-letters-sum": spelt(
         lambda: lora(target_modules=LINEARS, use_dora=True, **HEAD),
@@ -132,8 +133,11 @@ TEXTS = ["TEA  HEAT", " the tea's at eé. ", "a|t_t", "", "x\ty", "a <unk> t<pad
 
 
 def vocabulary_of(texts: list[str]) -> dict[str, int]:
-    """create_vocabulary_from_data of transformers' run_speech_recognition_ctc.py, of texts that have spaces, but that the
-    delimiter of words is none of the letters: it would leave an id without a token."""
+    """Vocabulary as from create_vocabulary_from_data in Transformers' run_speech_recognition_ctc.py, for texts with
+    spaces.
+
+    The word delimiter is not counted as a letter, because it would leave an id without a token.
+    """
     letters = set("".join(texts)) - {"|"}
     vocabulary = {letter: i for i, letter in enumerate(sorted(letters))}
     vocabulary["|"] = vocabulary.pop(" ")

@@ -1,4 +1,6 @@
-"""DEFT in both decompositions, and PaRa. GPT-2's weights lie [in, out], and have biases, which stay out of what is taken."""
+"""DEFT with both decompositions, and PaRa. GPT-2's weights are stored [in, out] and have biases, which the projection
+does not affect.
+"""
 
 from peft import DeftConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""DeiT: ViT with a token for a teacher. transformers has no converter of its parameters' names other than ViT's."""
+"""DeiT: ViT with a distillation token. Transformers maps the names of its parameters like those of ViT."""
 
 from stem import Family, load
 from transformers import DeiTConfig

@@ -1,4 +1,4 @@
-"""DeLoRA. PEFT refuses it on gpt2 (its projections are Conv1D)."""
+"""DeLoRA. PEFT rejects gpt2, whose projections are Conv1D."""
 
 from peft import DeloraConfig
 from stem import Case
@@ -22,5 +22,5 @@ CASES = {
     ),
 }
 
-# B begins at zero, where its norm is cut off.
+# B starts at zero, where its norm is clamped.
 NOISE = {".delora_B.": lambda parameter, noise: parameter.copy_(0.3 * noise)}

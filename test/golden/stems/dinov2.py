@@ -1,5 +1,6 @@
-"""DINOv2, of which all, its gated variant, and the one with registers. The pictures are not of the size that the positions
-are for: those are interpolated, as transformers does for any other.
+"""DINOv2, its gated variant, and the one with registers. The images do not have the size of the position embeddings.
+
+Those are interpolated, as Transformers does for any other size.
 """
 
 from stem import Family, load

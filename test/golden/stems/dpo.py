@@ -1,14 +1,14 @@
-"""Direct preference optimisation, arXiv:2305.18290, as TRL's DPOTrainer has it, on transformers and PEFT.
+"""Direct preference optimization, arXiv:2305.18290, as in TRL's DPOTrainer, on Transformers and PEFT.
 
     h = (log p(chosen) - log p_ref(chosen)) - (log p(rejected) - log p_ref(rejected))
-    sigmoid: loss = -(1 - label_smoothing) · log σ(beta · h) - label_smoothing · log σ(-beta · h),   a mean over pairs
+    sigmoid: loss = -(1 - label_smoothing) · log σ(beta · h) - label_smoothing · log σ(-beta · h),   mean over pairs
     hinge: loss = max(0, 1 - beta · h)
-    ipo: loss = (h - 1 / (2 · beta))², each of h's two parts over the tokens of its completion
+    ipo: loss = (h - 1 / (2 · beta))², with each of h's two parts divided by the tokens of its completion
 
-log p is a sum over the tokens of a completion, the prompt before it unsupervised; the reference is the same model with
-its adapter disabled. A reward is beta · (log p - log p_ref), the margin chosen less rejected, and a pair counts as
-accurate where its margin is above 0. Smoothing is conservative DPO's: TRL's "sigmoid" had it before version 1, which
-has label_smoothing in "robust" only, with another formula.
+log p is a sum over the tokens of a completion; the prompt is not supervised. The reference is the same model with its
+adapter disabled. A reward is beta · (log p - log p_ref), the margin is chosen minus rejected, and a pair is accurate
+if its margin is above 0. Smoothing is that of conservative DPO. TRL's "sigmoid" had it before version 1, which has
+label_smoothing in "robust" only, with another formula.
 """
 
 import measure
@@ -20,7 +20,7 @@ from torch.nn.functional import logsigmoid
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {prompt, chosen, rejected}; either answer may be the longer, or be one token."""
+    """Batches of {prompt, chosen, rejected}. Either answer may be the longer one, or have one token."""
     stream = generator(family, "pairs")
 
     def draw(low: int, high: int) -> list[int]:
@@ -35,7 +35,7 @@ def sequences(pair: dict) -> list[list[int]]:
 
 
 def log_probabilities(model, batch: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the chosen and of the rejected completions, [pairs] each."""
+    """Log probabilities of the chosen and of the rejected completions, [pairs] each."""
     rows = measure.padded(
         [
             {"tokens": pair["prompt"] + pair[kind], "labels": [-100] * len(pair["prompt"]) + pair[kind]}
@@ -71,7 +71,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[pairs] each: log probabilities, the reference's, rewards."""
+    """Log probabilities, those of the reference, and rewards, [pairs] each."""
     with torch.no_grad():
         policy = log_probabilities(model, batch)
     found = {}
@@ -85,7 +85,7 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
 
 
 def means(found: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Of rewards, over the pairs."""
+    """Mean rewards over the pairs."""
     margins = found["chosen_rewards"] - found["rejected_rewards"]
     return {
         "chosen_reward": found["chosen_rewards"].mean().item(),
@@ -122,7 +122,7 @@ CASES = {
     "dpo": preference(lambda: LoraConfig(r=4, lora_alpha=6), families=("llama", "gpt2")),
     "dpo-smoothed": preference(lambda: LoraConfig(r=2, lora_alpha=4, target_modules="all-linear"), beta=0.4, label_smoothing=0.1),
     "dpo-prompt": preference(lambda: PromptTuningConfig(num_virtual_tokens=3), beta=0.2),
-    # margins go above 1 on the way
+    # margins exceed 1 during the trajectory
     "dpo-hinge": preference(lambda: LoraConfig(r=2, lora_alpha=4), beta=0.2, loss_type="hinge"),
     "dpo-ipo": preference(lambda: LoraConfig(r=2, lora_alpha=4), beta=0.3, loss_type="ipo"),
 }

@@ -1,4 +1,4 @@
-"""Falcon as 7B (one key head, one norm), as 40B (groups of heads, two norms), as Falcon 2 (one norm), as RW (ALiBi)."""
+"""Falcon as 7B (one key head, one norm), 40B (groups of heads, two norms), Falcon 2 (one norm), and RW (ALiBi)."""
 
 from families import rope
 from peft import PrefixTuningConfig
@@ -30,7 +30,7 @@ FAMILIES = {
         lambda: FalconConfig(**SHAPE, **NEW, num_ln_in_parallel_attn=1),
         cases=("none", "full"),
     ),
-    # Heads whose slopes are no powers of two: their rounding shows.
+    # Heads whose slopes are not powers of two, so that their rounding shows.
     "falcon-rw": Family(
         lambda: FalconConfig(
             **SHAPE, hidden_size=24, num_attention_heads=12, alibi=True, bias=True, multi_query=False, parallel_attn=False
@@ -40,7 +40,7 @@ FAMILIES = {
 }
 
 CASES = {
-    # PEFT does not find the one key head by itself, and fails in the forward unless it is told.
+    # PEFT does not detect the single key head, and fails in the forward pass unless it is set.
     "prefix-one-head": Case(
         lambda family: PrefixTuningConfig(num_virtual_tokens=5, token_dim=8, num_attention_heads=1),
         families=("falcon",),

@@ -1,9 +1,9 @@
-"""Vectors of texts, as sentence-transformers learns them: its MultipleNegativesRankingLoss on transformers and PEFT.
+"""Text embeddings as in sentence-transformers: its MultipleNegativesRankingLoss on Transformers and PEFT.
 
-    scores = scale · sim(anchors, positives and negatives);   cross-entropy with each anchor's own positive, a mean
+    scores = scale · sim(anchors, positives and negatives);   mean cross-entropy with each anchor's own positive
 
-Vectors are pooled from the last hidden states of a model without a head over the real tokens of a right-padded batch:
-their mean, the first ("cls") or the last ("lasttoken"). Virtual tokens are not pooled.
+Embeddings are pooled from the last hidden states of a model without a head, over the real tokens of a right-padded
+batch: their mean, the first ("cls") or the last ("lasttoken"). Virtual tokens are not pooled.
 """
 
 import measure
@@ -18,7 +18,7 @@ PARTS = ("anchor", "positive", "negative")
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of records of token lists; those of every other one have negatives."""
+    """Batches of records of token lists. Every other record has negatives."""
     stream = generator(family, "texts")
 
     def draw() -> list[int]:
@@ -29,12 +29,12 @@ def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict
 
 
 def texts(batch: list[dict]) -> list[list[int]]:
-    """All anchors, all positives, all negatives."""
+    """All anchors, then all positives, then all negatives."""
     return [record[part] for part in PARTS for record in batch if part in record]
 
 
 def embeddings(model, batch: list[dict], pooling: str) -> torch.Tensor:
-    """[texts, D]"""
+    """Embeddings [texts, D]."""
     sequences = texts(batch)
     rows = measure.padded([{"tokens": tokens, "labels": tokens} for tokens in sequences])
     rows.pop("labels")
@@ -49,7 +49,7 @@ def embeddings(model, batch: list[dict], pooling: str) -> torch.Tensor:
 
 
 def scores(vectors: torch.Tensor, count: int, options: dict) -> torch.Tensor:
-    """Of the vectors of so many records: all anchors, all positives, all negatives."""
+    """Scores from the embeddings of `count` records: all anchors, all positives, all negatives."""
     if options["similarity_fct"] == "cos_sim":
         vectors = normalize(vectors, dim=-1)
     return options["scale"] * vectors[:count] @ vectors[count:].T
@@ -101,7 +101,8 @@ def vectors(config, families=("llama",), scale: float = 20.0, similarity: str = 
 
 CASES = {
     "embed": vectors(lambda: LoraConfig(r=2, lora_alpha=3), families=("llama", "gpt2", "bert")),
-    # A module that is saved whole beside an adapter on linears by their whole paths, which have no `model.` here.
+    # A module that is saved completely, and an adapter on linear layers with full paths, which have no `model.` prefix
+    # here.
     "embed-last": vectors(
         lambda: LoraConfig(
             r=2,

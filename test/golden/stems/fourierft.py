@@ -1,4 +1,4 @@
-"""FourierFT. Its places come from a seed alone; GPT-2's weights lie [in, out], and their places too."""
+"""FourierFT. Its positions depend only on a seed. GPT-2's weights are stored [in, out], and so are the positions."""
 
 from peft import FourierFTConfig
 from stem import Case
@@ -10,7 +10,7 @@ def fourierft(**fields) -> FourierFTConfig:
 
 CASES = {
     "fourierft": Case(lambda family: fourierft(), families=("llama",), merges=True, greedy=True, bf16=True),
-    # one matrix makes query, key and value
+    # one matrix computes query, key and value
     "fourierft-fused": Case(
         lambda family: fourierft(target_modules=["query_key_value", "dense"]), families=("gpt_neox",), merges=True
     ),

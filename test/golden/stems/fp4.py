@@ -1,4 +1,4 @@
-"""bitsandbytes' FP4 on its CPU path: fp4/matrices.safetensors, laid out as nf4.py's."""
+"""bitsandbytes' FP4 on its CPU path: fp4/matrices.safetensors, with the layout of nf4.py."""
 
 import pathlib
 
@@ -7,10 +7,10 @@ import torch
 from families import generator
 from safetensors.torch import save_file
 
-# bitsandbytes would compile its fallback for rows of odd length, once a shape.
+# Otherwise bitsandbytes would compile its fallback for rows of odd length once per shape.
 torch._dynamo.config.disable = True
 
-# Name: shape, dtype; 63 numbers leave half a byte.
+# Shape and dtype by name. 63 values end with half a byte.
 MATRICES = {
     "whole": ((24, 128), torch.float32),
     "bf16": ((130, 192), torch.bfloat16),
@@ -23,7 +23,8 @@ def source(name: str) -> torch.Tensor:
     shape, dtype = MATRICES[name]
     if name != "edges":
         return (0.3 * torch.randn(shape, generator=generator("fp4", name))).to(dtype)
-    # a block of zeros, one of one value, and one of values on the middle between two codes, beside zeros of both signs
+    # a block of zeros, a block of one value, and a block of values in the middle between two codes, with zeros of both
+    # signs
     code = bitsandbytes.functional.get_4bit_type("fp4", device="cpu").sort().values
     values = torch.zeros(shape)
     values[1] = -0.75

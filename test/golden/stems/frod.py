@@ -1,8 +1,9 @@
-"""FRoD: bases of weights that are tall together and flat alone, and of weights that lie [in, out].
+"""FRoD: bases of weights that are tall when stacked, of weights that are flat, and of weights stored [in, out].
 
-All in files: made again, a flat one is another on another processor, since all directions that it leaves are alike.
+Files contain all of them. If a flat basis were computed again, it would depend on the processor, because the
+directions orthogonal to the weights are arbitrary.
 
-Not in bf16: of a base that is rounded another basis comes, in which the same numbers turn something else.
+Not in bf16: a rounded base has another basis, in which the same parameters mean something else.
 """
 
 from peft import FrodConfig

@@ -3,7 +3,7 @@ from peft import LoraConfig
 from stem import Case, Family
 from transformers import GemmaConfig
 
-# Heads are wider than the hidden size has room for, as in the 7B model.
+# Heads are wider in total than the hidden size, as in the 7B model.
 SHAPE = dict(
     hidden_size=24,
     intermediate_size=40,
@@ -26,7 +26,7 @@ FAMILIES = {
     ),
 }
 
-# What is added to the embedding is multiplied by √D, too.
+# Updates of the embedding are also multiplied by √D.
 CASES = {
     "lora-scaled-embedding": Case(
         lambda family: LoraConfig(r=2, lora_alpha=3, target_modules=["q_proj", "embed_tokens"]), families=("gemma",)

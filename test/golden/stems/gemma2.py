@@ -1,4 +1,5 @@
-"""Gemma 2 and the text models of Gemma 3, with windows shorter than sequences and scores that reach their caps."""
+"""Gemma 2 and the text models of Gemma 3, with windows shorter than the sequences, and scores that reach the soft caps.
+"""
 
 from families import rope
 from stem import Family
@@ -30,7 +31,7 @@ FAMILIES = {
         ),
         cases=("none", "prompt", "prefix", "lora", "full"),
     ),
-    # Layers 0 and 1 slide; the other rotates by another base, scaled as in the models from 4B on.
+    # Layers 0 and 1 have sliding windows. The other has another RoPE base with linear scaling, as in models from 4B on.
     "gemma3_text": Family(
         lambda: Gemma3TextConfig(
             **SHAPE,

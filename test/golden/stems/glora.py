@@ -1,4 +1,4 @@
-"""GLoRA. llama's projections have no biases, qwen2's have: the paths of biases are zeros there and train here."""
+"""GLoRA. qwen2's projections have biases, whose paths train; llama's have none, and the paths are zero."""
 
 from peft import GloraConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""GPT-NeoX as Pythia has it (parallel residual, a quarter of a head rotated) and as RedPajama-INCITE has it."""
+"""GPT-NeoX as in Pythia (parallel residual, a quarter of each head rotated) and as in RedPajama-INCITE."""
 
 import json
 import pathlib
@@ -22,7 +22,7 @@ SHAPE = dict(
 
 
 def as_published(folder: pathlib.Path) -> None:
-    """What the Hub's older files have: rotary_pct and rotary_emb_base in config.json, and buffers that no model needs."""
+    """Converts to older files on the Hub: rotary_pct and rotary_emb_base in config.json, and unused buffers."""
     config = json.loads((folder / "config.json").read_text())
     rotary = config.pop("rope_parameters")
     config |= {"rotary_pct": rotary["partial_rotary_factor"], "rotary_emb_base": int(rotary["rope_theta"])}

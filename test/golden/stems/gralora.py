@@ -16,5 +16,5 @@ CASES = {
     ),
 }
 
-# Beside these their products would hardly show.
+# With smaller values, their products would hardly show.
 NOISE = {part: lambda parameter, noise: parameter.copy_(0.2 * noise) for part in (".gralora_B.", ".gralora_B_general.")}

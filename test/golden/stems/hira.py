@@ -16,5 +16,5 @@ CASES = {
     "hira-conv1d": Case(lambda family: hira(init_weights="gaussian"), families=("gpt2",), merges=True, greedy=True),
 }
 
-# Beside zeros the product would not show.
+# With zeros, the product would not show.
 NOISE = {".hira_B.": lambda parameter, noise: parameter.copy_(0.5 * noise)}

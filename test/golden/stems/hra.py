@@ -1,4 +1,4 @@
-"""HRA: reflections in a chain, and orthogonal ones. PEFT starts with equal pairs, which would undo each other."""
+"""HRA: a chain of reflections, and orthogonal ones. PEFT initializes equal pairs, which would cancel out."""
 
 from peft import HRAConfig
 from stem import Case

@@ -1,7 +1,7 @@
 from peft import IA3Config
 from stem import Case
 
-# By family: what is scaled, and which of it on its input.
+# Scaled modules by family, and those of them that are scaled on their input.
 TARGETS = {
     "llama": (["q_proj", "o_proj", "up_proj", "down_proj"], ["o_proj", "down_proj"]),
     "gpt2": (["attn.c_attn", "c_fc", "c_proj"], ["c_fc", "c_proj"]),
@@ -22,7 +22,7 @@ def targets(family: str) -> IA3Config:
 CASES = {
     "ia3": Case(lambda family: ia3(), families=BOTH, merges=True, greedy=True, bf16=True),
     "ia3-targets": Case(targets, families=BOTH, merges=True),
-    # Expressions match the whole path, of targets and of feed-forward modules alike.
+    # Patterns match the full path, for targets and for feedforward_modules.
     "ia3-regex": Case(
         lambda family: ia3(target_modules=r".*\.(k_proj|down_proj)", feedforward_modules=r".*\.1\.mlp\.down_proj"),
         families=("llama",),

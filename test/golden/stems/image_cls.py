@@ -1,6 +1,6 @@
-"""Labels of pictures: transformers' models for image classification. PEFT has no task_type for them: the head is named in
-modules_to_save. Numbers of pictures follow from a number alone (`pixels`), so that no file has to hold them. A case's
-options are the task's.
+"""Image classification with Transformers. PEFT has no task_type for it, so modules_to_save names the head.
+
+Pixels are generated from a number (`pixels`), so that no file contains them. A case's options are the task's.
 """
 
 import torch
@@ -11,13 +11,13 @@ from transformers import AutoModelForImageClassification
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
-# By base, where it reads no other.
+# Image size by base, for bases that accept only one.
 SIZES = {"siglip": [3, 14, 14], "siglip-head": [3, 14, 14]}
 SIZE = [3, 13, 12]
 
 
 def pixels(record: dict) -> torch.Tensor:
-    """[C, H, W], from -1 to 1 in steps of 1/16, which bf16 holds: pictures.ts has the same."""
+    """Pixels [C, H, W] from -1 to 1 in steps of 1/16, which bf16 represents exactly. Same as in pictures.ts."""
     count = torch.tensor(record["size"]).prod()
     i = torch.arange(count, dtype=torch.int64)
     return (((i * i * 7 + i * 13 + 29 * record["picture"] * (i % 5 + 1)) % 33).float() / 16 - 1).view(record["size"])
@@ -48,7 +48,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[records, labels]"""
+    """Logits [records, labels]."""
     with torch.no_grad():
         return {"logits": run(model, batch).logits}
 
@@ -90,7 +90,7 @@ CASES = {
     "image-full": pictured(),
     "image-multi": pictured(lambda: lora(bias="lora_only"), problem=MULTI),
     "image-all-linear": pictured(lambda: lora(target_modules="all-linear", use_dora=True), merges=True),
-    # PEFT's LoRA of a convolution
+    # PEFT's LoRA for a convolution
     "image-patches": pictured(lambda: lora(target_modules=["projection", "q_proj", "fc1"]), merges=True, bf16=True),
     "image-patches-dora": pictured(lambda: lora(target_modules=["projection"], use_dora=True, lora_alpha=5), merges=True),
 }

@@ -1,6 +1,7 @@
-"""Vectors of pictures, by the loss that stems/feature_extraction.py has of texts, on transformers' models without a head.
-Of the last hidden states the vector is the first row, that of the class, or what SigLIP's own head makes of them, which has no
-such row, or the mean of all.
+"""Image embeddings with the loss of stems/feature_extraction.py, on Transformers' models without a head.
+
+An embedding is the first row of the last hidden states (the class token), the mean of all rows, or the output of
+SigLIP's pooling head, because SigLIP has no class token.
 """
 
 import torch
@@ -16,7 +17,7 @@ PARTS = texts.PARTS
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of records of pictures; those of every other one have negatives."""
+    """Batches of records of images. Every other record has negatives."""
     stream = generator(family, "picture pairs")
 
     def draw() -> dict:
@@ -27,18 +28,18 @@ def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict
 
 
 def pictures(batch: list[dict]) -> list[dict]:
-    """All anchors, all positives, all negatives."""
+    """All anchors, then all positives, then all negatives."""
     return [record[part] for part in PARTS for record in batch if part in record]
 
 
 def tower(model):
-    """Of a model of pictures and texts that for pictures."""
+    """Vision tower of a model with an image and a text tower."""
     inner = model.base_model.model if hasattr(model, "peft_config") else model
     return getattr(inner, "vision_model", model)
 
 
 def embeddings(model, batch: list[dict], pooling: str) -> torch.Tensor:
-    """[pictures, D]"""
+    """Embeddings [images, D]."""
     dtype = next(model.parameters()).dtype
     made = tower(model)(pixel_values=torch.stack([image_cls.pixels(one) for one in pictures(batch)]).to(dtype))
     if pooling == "mean":
@@ -85,7 +86,7 @@ CASES = {
     "embed-pictures": vectors(("vit", "deit", "dinov2", "dinov2-registers")),
     "embed-pictures-mean": vectors(("vit", "dinov2"), scale=0.2, similarity="dot_score", pooling="mean"),
     "embed-pictures-patches": vectors(("dinov2",), target_modules=["projection", "fc1"], pooling="mean"),
-    # By their whole paths: transformers' model has a tower for texts beside.
+    # Full paths, because Transformers' model also has a text tower.
     "embed-pictures-siglip": vectors(("siglip",), target_modules=r"vision_model\..*(q_proj|v_proj|fc1)", pooling="mean"),
     "embed-pictures-head": vectors(("siglip-head",), target_modules=r"vision_model\..*(q_proj|v_proj|fc1)"),
 }

@@ -1,5 +1,7 @@
-"""bitsandbytes' 8-bit matrices on its CPU path: int8/matrices.safetensors has, for each, `<name>.source`, `<name>.weight`,
-`<name>.SCB` and `<name>.weight_format` as Linear8bitLt saves them, and `<name>.dequantized`.
+"""bitsandbytes' 8-bit matrices on its CPU path, in int8/matrices.safetensors.
+
+Each matrix has `<name>.source`; `<name>.weight`, `<name>.SCB` and `<name>.weight_format` as Linear8bitLt saves them;
+and `<name>.dequantized`.
 """
 
 import pathlib
@@ -9,13 +11,13 @@ import torch
 from families import generator
 from safetensors.torch import save_file
 
-# Name: shape, dtype.
+# Shape and dtype by name.
 MATRICES = {
     "whole": ((24, 80), torch.float32),
     "odd": ((7, 9), torch.float32),
     "bf16": ((20, 40), torch.bfloat16),
     "f16": ((20, 40), torch.float16),
-    # values on the middle between two numbers, and a row of one value
+    # values in the middle between two numbers, and a row of one value
     "edges": ((3, 255), torch.float32),
 }
 

@@ -1,12 +1,12 @@
-"""Kahneman-Tversky optimisation, arXiv:2402.01306, as TRL's KTOTrainer has it, on transformers and PEFT.
+"""Kahneman-Tversky optimization, arXiv:2402.01306, as in TRL's KTOTrainer, on Transformers and PEFT.
 
     l(y|x) = log p(y|x) - log p_ref(y|x)
-    kl = max(0, mean of l(y of the record before | x)), the first record's being the last one; without gradients
+    kl = max(0, mean of l(y of the previous record | x)), without gradients; the first record takes the last one's y
     good: loss = desirable_weight · (1 - σ(beta · (l - kl)))
-    bad:  loss = undesirable_weight · (1 - σ(beta · (kl - l))),   a mean over the records
+    bad:  loss = undesirable_weight · (1 - σ(beta · (kl - l))),   mean over the records
 
 log p is a sum over the tokens of a completion; the reference is the same model with its adapter disabled. A reward is
-beta · l; the margin is that of the good ones' mean and the bad ones'.
+beta · l. The margin is the mean of good records minus the mean of bad ones.
 """
 
 import torch
@@ -18,7 +18,7 @@ dpo = load("dpo")
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {prompt, completion, label}; each has both labels."""
+    """Batches of {prompt, completion, label}. Each has both labels."""
     stream = generator(family, "judged")
 
     def draw(low: int, high: int) -> list[int]:
@@ -32,7 +32,7 @@ def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict
 
 
 def as_pairs(batch: list[dict]) -> list[dict]:
-    """Each prompt with its own completion in place of a chosen one, and with that of the record before."""
+    """Each prompt with its own completion as the chosen one, and with that of the previous record."""
     return [
         {"prompt": record["prompt"], "chosen": record["completion"], "rejected": batch[i - 1]["completion"]}
         for i, record in enumerate(batch)
@@ -58,7 +58,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[records] each: log probabilities, rewards; and kl."""
+    """Log probabilities and rewards, [records] each, and kl."""
     with torch.no_grad():
         log_p, _ = dpo.log_probabilities(model, as_pairs(batch))
         ratio, kl = ratios(model, batch)

@@ -1,4 +1,4 @@
-"""LFM2: layers that convolve before and after one that attends; its kernel is a row for each channel."""
+"""LFM2: convolution layers before and after an attention layer. The kernel has one row per channel."""
 
 from families import rope
 from stem import Family

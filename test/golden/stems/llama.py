@@ -12,7 +12,7 @@ FAMILIES = {
         ),
         bf16=True,
     ),
-    # Frequencies fall on both sides of the llama3 ramp and inside it, and positions go beyond 16.
+    # Frequencies below, above and within the interpolated range of llama3's scaling, and positions beyond 16.
     "llama3": Family(
         lambda: LlamaConfig(
             **{**SHAPE, "num_hidden_layers": 3},

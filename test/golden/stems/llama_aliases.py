@@ -1,4 +1,4 @@
-"""Model types of transformers that are LLaMA by another name: Seed-OSS, IQuest-Coder, Code World Model."""
+"""Model types of Transformers with LLaMA's architecture: Seed-OSS, IQuest-Coder, Code World Model."""
 
 from families import rope
 from stem import Family

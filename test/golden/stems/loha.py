@@ -1,4 +1,4 @@
-"""LoHa. PEFT refuses it on gpt2 (its projections are Conv1D), so qwen2 stands beside llama: its q, k and v have biases."""
+"""LoHa. PEFT rejects gpt2, whose projections are Conv1D. So qwen2 is used with llama: its q, k and v have biases."""
 
 from peft import LoHaConfig
 from stem import Case
@@ -26,5 +26,5 @@ CASES = {
     ),
 }
 
-# Beside these the product of the four would hardly show.
+# With smaller values, the product of the four factors would hardly show.
 NOISE = {".hada_w2_b.": lambda parameter, noise: parameter.copy_(noise)}

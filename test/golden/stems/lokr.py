@@ -1,4 +1,4 @@
-"""LoKr: which of its two matrices are whole, and which of two thin ones. PEFT refuses it on gpt2 (Conv1D)."""
+"""LoKr: each of its two matrices whole or as two thin ones. PEFT rejects gpt2 (Conv1D)."""
 
 from peft import LoKrConfig
 from stem import Case
@@ -31,7 +31,7 @@ CASES = {
     ),
 }
 
-# Beside these the product of the two would hardly show.
+# With smaller values, the product of the two would hardly show.
 NOISE = {
     part: lambda parameter, noise: parameter.copy_(0.5 * noise)
     for part in (".lokr_w1.", ".lokr_w1_a.", ".lokr_w2.", ".lokr_w2_b.")

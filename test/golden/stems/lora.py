@@ -51,7 +51,7 @@ def lora_plus(model, settings: dict) -> torch.optim.Optimizer:
 
 
 def lora_fa(model, settings: dict) -> torch.optim.Optimizer:
-    """In the model's own precision: PEFT would turn B's gradient in bf16 where the processor has it."""
+    """LoRA-FA in the model's precision. PEFT would convert B's gradient to bf16 if the processor supports it."""
     lorafa.is_bf16_available = lambda: False
     config = model.peft_config["default"]
     return lorafa.create_lorafa_optimizer(
@@ -60,7 +60,7 @@ def lora_fa(model, settings: dict) -> torch.optim.Optimizer:
 
 
 def with_kasa_loss(model):
-    """PEFT leaves it to the user to add the penalty to the loss."""
+    """Adds the penalty to the loss, which PEFT leaves to the user."""
     forward = model.forward
 
     def penalised(**inputs):
@@ -73,14 +73,16 @@ def with_kasa_loss(model):
     return model
 
 
-# Of a stream of numbers dropout has the first.
+# Random numbers at lower offsets of a stream are used by dropout.
 BEHIND_DROPOUT = 2**40
-# Linears of a layer of LLaMA, in the order in which they act.
+# Linear layers of a LLaMA layer, in the order of execution.
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def with_draws(model):
-    """MonteCLoRA with the numbers that Graft draws at a step, and its penalty in the loss, which PEFT leaves to a trainer."""
+    """MonteCLoRA with Graft's random numbers of a step, and with its penalty in the loss, which PEFT leaves to the
+    trainer.
+    """
     model.drawn_at = {"step": 0}
     for path, sampler in model.named_modules():
         if isinstance(sampler, MontecloraSampler):
@@ -106,12 +108,12 @@ def draws(sampler, site: int, at: dict) -> dict[str, torch.Tensor]:
     for shape in ((n, features, r), (r, r), (n,)):
         drawn.append(normal(shape, seed=0, step=at["step"], site=site, offset=offset))
         offset += drawn[-1].numel()
-    # of Wishart's draw its diagonal is read alone
+    # only the diagonal of the Wishart draw is used
     return {"z_mvn": drawn[0], "z_wishart": torch.diag(drawn[1].square().sum(1)), "z_dirichlet": drawn[2]}
 
 
 def counted(model, settings: dict) -> torch.optim.Optimizer:
-    """AdamW whose steps are those of the draws."""
+    """AdamW that also counts the steps for the random numbers."""
     optimizer = adamw(model, settings)
     model.drawn_at["step"] = 0
     optimizer.register_step_post_hook(lambda *_: model.drawn_at.update(step=model.drawn_at["step"] + 1))
@@ -135,7 +137,7 @@ CASES = {
     "lora-dora-all-linear": Case(lambda family: lora(use_dora=True, target_modules="all-linear", r=2), merges=True),
     "lora-patterns": Case(patterns, merges=True),
     "lora-saved-head": Case(lambda family: lora(modules_to_save=["lm_head"]), merges=True),
-    # Matching is by plain suffix: on llama "norm" also takes the layers' two norms.
+    # Names match as plain suffixes: on llama, "norm" also matches the two norms of each layer.
     "lora-saved-norms": Case(
         lambda family: lora(modules_to_save=["ln_f", "ln_1"] if family == "gpt2" else ["norm"]), merges=True
     ),
@@ -148,7 +150,7 @@ CASES = {
     "lora-olora": Case(
         lambda family: lora(init_lora_weights="olora", use_rslora=True, lora_alpha=1), families=("llama",), merges=True, converts=True
     ),
-    # The base's own matrices are saved with it, of modules of these two names; PEFT merges a tied one into both.
+    # PEFT saves the base's matrices of modules with these two names, too. It merges a tied one into both.
     "lora-embedding": Case(
         lambda family: lora(target_modules=["q_proj", "embed_tokens", "lm_head"]), families=("llama",), merges=True
     ),
@@ -159,7 +161,7 @@ CASES = {
         families=("llama",),
         merges=True,
     ),
-    # The head follows.
+    # The tied head follows the embedding.
     "lora-tokens-tied": Case(lambda family: lora(trainable_token_indices=[7, 3, 40]), families=("llama3",), merges=True),
     "lora-saved-tied": Case(
         lambda family: lora(modules_to_save=["lm_head"], ensure_weight_tying=True), families=("llama3",), merges=True
@@ -180,7 +182,7 @@ CASES = {
         merges=True,
         prepare=with_kasa_loss,
     ),
-    # Seven groups of 5 of the 32 features that q_proj sees, and of 10 of down_proj's 64, padded.
+    # Seven groups: of 5 for the 32 inputs of q_proj, and of 10 for the 64 inputs of down_proj, padded.
     "lora-velora": Case(
         lambda family: lora(
             target_modules=["q_proj", "down_proj"],
@@ -189,7 +191,7 @@ CASES = {
         families=("llama",),
         merges=True,
     ),
-    # Large enough to be seen.
+    # Noise that is large enough to show.
     "lora-monteclora": Case(
         lambda family: lora(
             target_modules=["q_proj", "v_proj", "down_proj"],
@@ -202,7 +204,8 @@ CASES = {
         prepare=with_draws,
         optimizer=counted,
     ),
-    # From the last of these tokens on; of a sequence without them nowhere. The second: of the prompt's, in a chat.
+    # Acts after the last occurrence of these tokens; not at all in a sequence without them. In the second case they
+    # are in the prompt.
     "lora-activated": Case(
         lambda family: lora(alora_invocation_tokens=[53], target_modules=["q_proj", "down_proj"], lora_bias=True),
         families=("llama",),
@@ -210,7 +213,7 @@ CASES = {
     "lora-activated-chat": Case(
         lambda family: lora(alora_invocation_tokens=[23]), families=("llama",), greedy=True, trains=False
     ),
-    # What differs is the optimiser.
+    # Only the optimizer differs.
     "lora-plus": Case(
         lambda family: lora(use_dora=True, target_modules=["q_proj", "v_proj"]),
         families=("llama",),
@@ -229,7 +232,7 @@ CASES = {
         optimizer=lora_fa,
         settings={"optimizer": "lorafa", "learning_rate": 2e-3},
     ),
-    # PEFT merges no bias into a layer without one, as llama's are.
+    # PEFT does not merge a bias into a layer without one, as in llama.
     "lora-update-bias": Case(lambda family: lora(lora_bias=True), families=("llama",)),
     "lora-update-bias-merged": Case(lambda family: lora(lora_bias=True), families=("gpt2",), merges=True),
 }
@@ -249,7 +252,8 @@ NOISE = {
 
 
 def write_decompositions() -> None:
-    """What torch.svd_lowrank, which PiSSA takes, makes of a matrix W [7, 12] and of its transpose, by its random start."""
+    """Results of torch.svd_lowrank, which PiSSA uses, for a matrix W [7, 12] and its transpose, with the random start.
+    """
     tensors = {}
     for name, shape in {"tall": (12, 7), "wide": (7, 12)}.items():
         w = torch.randn(shape, generator=generator("lora-svd", name))

@@ -3,7 +3,7 @@ from stem import Family
 from transformers import MinistralConfig
 
 FAMILIES = {
-    # The first layer sees a window, the second everything.
+    # The first layer has a sliding window, the second full attention.
     "ministral": Family(
         lambda: MinistralConfig(
             hidden_size=24,

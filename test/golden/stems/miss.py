@@ -1,4 +1,4 @@
-"""MiSS in its three variants. PEFT refuses it on gpt2 (its projections are Conv1D)."""
+"""MiSS in its three variants. PEFT rejects gpt2, whose projections are Conv1D."""
 
 from peft import MissConfig
 from stem import Case
@@ -11,7 +11,7 @@ def miss(**fields) -> MissConfig:
 
 
 CASES = {
-    # 5 does not divide the 32 inputs: the last chunk is filled up.
+    # 5 does not divide the 32 inputs, so the last chunk is padded.
     "miss": Case(lambda family: miss(r=5), families=LLAMA, merges=True, bf16=True),
     "miss-bat": Case(
         lambda family: miss(init_weights="bat", target_modules=["k_proj", "down_proj"], bias="MiSS_only"),

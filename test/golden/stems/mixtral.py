@@ -1,4 +1,4 @@
-"""Mixtral: four experts, of which each token has two; a window."""
+"""Mixtral: four experts, two of them active per token, and a sliding window."""
 
 from families import SHAPE, rope
 from peft import LoraConfig
@@ -23,7 +23,7 @@ FAMILIES = {
 }
 
 CASES = {
-    # PEFT takes "all-linear", and names of experts' matrices, for the experts' parameters; and finds nothing by itself.
+    # PEFT maps "all-linear", and names of experts' matrices, to the experts' parameters. It has no default targets.
     "lora-attention": Case(
         lambda family: LoraConfig(
             r=3, lora_alpha=6, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], lora_dropout=0.0
@@ -33,7 +33,7 @@ CASES = {
         greedy=True,
         bf16=True,
     ),
-    # Factors for each expert, and for the router; the pattern's rank is that of each.
+    # Factors for each expert and for the router. The rank in the pattern is that of each expert.
     "lora-experts": Case(
         lambda family: LoraConfig(
             r=2,
@@ -48,7 +48,7 @@ CASES = {
         greedy=True,
         bf16=True,
     ),
-    # What PEFT makes of names that experts had: parameters, at twice the rank where two became one.
+    # PEFT maps former names of experts to parameters, with twice the rank if two were fused into one.
     "lora-experts-renamed": Case(
         lambda family: LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", use_rslora=True),
         families=("qwen3_moe",),

@@ -1,4 +1,6 @@
-"""ModernBERT: four layers, of which two see what lies near alone, each kind rotated by a base of its own. Its files have the head for masked words."""
+"""ModernBERT: layers with local or global attention, each with its own RoPE base. Its files contain the masked
+language modeling head.
+"""
 
 from peft import PromptTuningConfig
 from stem import Case, Family, load
@@ -37,7 +39,7 @@ def config(**more):
 
 FAMILIES = {
     "modernbert": Family(config, cases=(), task="seq_cls", bf16=True, learning_rate=5e-3),
-    # The mean of a sequence's rows, and every bias that there may be.
+    # Mean pooling, and all optional biases.
     "modernbert-biased": Family(
         lambda: config(
             num_hidden_layers=2,
@@ -55,13 +57,13 @@ FAMILIES = {
 
 
 def lora(**more):
-    """PEFT has no default targets for it."""
+    """LoRA config with targets, because PEFT has no default ones for ModernBERT."""
     return seq_cls.lora(**{"target_modules": ["Wqkv"], **more})
 
 
 CASES = {
     "cls-lora-gated": seq_cls.labelled(lambda: lora(target_modules=["Wqkv", "Wi"]), families=("modernbert",), merges=True, bf16=True),
-    # Of the head for masked words the linear and its norm are trained as well.
+    # Also trains the linear layer and the norm of the masked language modeling head.
     "cls-lora-mean": seq_cls.labelled(
         lambda: lora(target_modules="all-linear", modules_to_save=["head.norm"]), families=("modernbert-biased",), merges=True
     ),
@@ -72,7 +74,7 @@ CASES = {
         task="token_cls",
         options={"labels": token_cls.NAMES},
     ),
-    # PEFT's name of a span's head is another, so it must be told.
+    # PEFT assumes another name for the question answering head, so it must be set.
     "span-lora-gated": Case(
         lambda family: lora(modules_to_save=["classifier"]),
         families=("modernbert",),

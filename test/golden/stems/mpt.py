@@ -1,6 +1,6 @@
-"""MPT with heads that are no power of two; with queries, keys and values cut to a range and a scale of its own, untied.
+"""MPT with a number of heads that is not a power of two; and untied, with clipped q, k and v and its own softmax scale.
 
-PEFT does not find the number of heads in MPT's config: virtual tokens are told it.
+PEFT does not find the number of heads in MPT's config, so virtual tokens set it.
 """
 
 from peft import PrefixTuningConfig, PromptTuningConfig

@@ -1,4 +1,4 @@
-"""Multitask prompts of three tasks, which the sequences of a batch are of in turn (measure.py)."""
+"""Multitask prompt tuning with three tasks. The sequences of a batch cycle through them (measure.py)."""
 
 from peft import MultitaskPromptTuningConfig
 from stem import Case
@@ -15,5 +15,5 @@ CASES = {
     ),
 }
 
-# A product of small numbers would leave a prompt of zeros.
+# A product of small values would be a prompt of almost zeros.
 NOISE = {part: lambda parameter, noise: parameter.copy_(0.7 * noise) for part in (".prefix_task_cols", ".prefix_task_rows")}

@@ -1,7 +1,7 @@
-"""bitsandbytes' NF4 on its CPU path: matrices one by one, and tiny llamas stored as transformers stores them.
+"""bitsandbytes' NF4 on its CPU path: single matrices, and tiny llamas as Transformers saves them.
 
-nf4/matrices.safetensors has, for each matrix, `<name>.source` and under `<name>.plain.` and `<name>.double.` (without
-and with double quantisation) the tensors of a file (`weight`, `weight.absmax`, ...) and `dequantized`.
+For each matrix, nf4/matrices.safetensors has `<name>.source`, and under `<name>.plain.` and `<name>.double.` (without
+and with double quantization) the tensors of a file (`weight`, `weight.absmax`, ...) and `dequantized`.
 """
 
 import pathlib
@@ -15,24 +15,24 @@ from safetensors.torch import save_file
 from stem import Family
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 
-# bitsandbytes would compile its fallback for rows of odd length, once a shape.
+# Otherwise bitsandbytes would compile its fallback for rows of odd length once per shape.
 torch._dynamo.config.disable = True
 
-# Name: shape, dtype, block size, how packed bytes are stored.
+# Shape, dtype, block size and storage dtype by name.
 MATRICES = {
     "whole": ((24, 80), torch.float32, 64, torch.uint8),
     "tail": ((20, 40), torch.float32, 64, torch.uint8),
     "tail-bf16": ((20, 40), torch.bfloat16, 64, torch.uint8),
     "tail-f16": ((20, 40), torch.float16, 64, torch.uint8),
-    # 63 and 65 numbers: half a byte is left over, and a block of one.
+    # 63 and 65 values: the last byte is half used, and the last block has one value.
     "odd": ((7, 9), torch.float32, 64, torch.uint8),
     "one-more": ((5, 13), torch.float32, 64, torch.uint8),
-    # 265 blocks: their maxima fill a block of 256 and begin another.
+    # 265 blocks: their maxima fill a block of 256 and start another.
     "many-blocks": ((130, 130), torch.bfloat16, 64, torch.uint8),
     "wide-blocks": ((24, 80), torch.float32, 128, torch.uint8),
-    # A block and a tail of zeros, a block of one value, and values on the middle between two codes.
+    # A block and a tail of zeros, a block of one value, and values in the middle between two codes.
     "edges": ((4, 50), torch.float32, 64, torch.uint8),
-    # What FSDP wants of a 4-bit base: the bytes seen as bf16.
+    # FSDP requires this for 4-bit bases: the bytes viewed as bf16.
     "stored-bf16": ((20, 40), torch.bfloat16, 64, torch.bfloat16),
 }
 
@@ -41,7 +41,7 @@ def edges() -> torch.Tensor:
     code = bitsandbytes.functional.get_4bit_type("nf4", device="cpu")
     values = torch.zeros(200)
     values[64:128] = -0.75
-    # Their block's maximum is 1, so each is compared with the middles as it is.
+    # The maximum of their block is 1, so each value is compared with the midpoints unchanged.
     values[128:144] = code
     values[144:159] = (code[:-1] + code[1:]) / 2
     return values
@@ -56,8 +56,9 @@ def source(name: str) -> torch.Tensor:
 def dequantized(weight: bitsandbytes.nn.Params4bit) -> torch.Tensor:
     """code[index] · absmax of its block, rounded once.
 
-    bitsandbytes 0.50.2 itself is wrong on processors with AVX-512 where rows are a multiple of 16 but not of the block:
-    it takes another block's absmax. Elsewhere it must agree.
+    bitsandbytes 0.50.2 is wrong on processors with AVX-512 if the row length is a multiple of 16 but not of the block:
+    it
+    uses another block's absmax. In all other cases it must agree.
     """
     state, shape = weight.quant_state, weight.quant_state.shape
     absmax = state.absmax
@@ -97,7 +98,8 @@ def write_matrices() -> None:
 
 
 def quantized(double: bool):
-    """Replaces a dense folder by what save_pretrained of a model loaded with load_in_4bit writes."""
+    """Returns a function that replaces an f32 folder by what save_pretrained writes after loading with load_in_4bit.
+    """
 
     def convert(folder: pathlib.Path) -> None:
         settings = BitsAndBytesConfig(
@@ -117,7 +119,8 @@ def quantized(double: bool):
     return convert
 
 
-# 40 x 40, 20 x 40, 52 x 40: with a tail of a block, and rows that are no whole blocks (nor multiples of 16, see above).
+# 40 x 40, 20 x 40, 52 x 40: the last block is incomplete, and rows are not multiples of the block (nor of 16, see
+# above).
 ODD = {**SHAPE, "hidden_size": 40, "intermediate_size": 52}
 
 

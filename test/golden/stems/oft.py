@@ -1,4 +1,5 @@
-"""OFT: its series, which is PEFT's default, and the exact transform; blocks that share, and rotations kept short."""
+"""OFT: the Cayley-Neumann series, PEFT's default, and the exact transform; shared blocks, and constrained rotations.
+"""
 
 from peft import OFTConfig
 from stem import Case
@@ -9,7 +10,7 @@ def oft(**fields) -> OFTConfig:
 
 
 CASES = {
-    # qwen2's biases train, too, and 12 is no divisor of 32
+    # qwen2's biases train, too, and 12 does not divide 32
     "oft": Case(lambda family: oft(), families=("llama",), merges=True, greedy=True, bf16=True),
     "oft-exact": Case(
         lambda family: oft(oft_block_size=12, use_cayley_neumann=False, bias="oft_only", target_modules=["v_proj"]),
@@ -24,7 +25,7 @@ CASES = {
         families=("llama",),
         merges=True,
     ),
-    # far out at the start, so that it is projected at once
+    # starts beyond the constraint, so that it is projected immediately
     "oft-constrained": Case(
         lambda family: oft(coft=True, eps=0.5, target_modules=["o_proj"], num_cayley_neumann_terms=3),
         families=("llama",),

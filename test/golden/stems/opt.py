@@ -1,4 +1,4 @@
-"""OPT; as OPT-350M has it (norms after each part, embeddings of another width); as Galactica has it (no biases, GELU)."""
+"""OPT; as OPT-350M (norms after each sublayer, another embedding size); and as Galactica (no biases, GELU)."""
 
 from peft import PromptTuningConfig
 from stem import Case, Family
@@ -34,7 +34,7 @@ FAMILIES = {
 }
 
 CASES = {
-    # PEFT takes hidden_size for the width of embeddings, and fails in the forward unless it is told.
+    # PEFT assumes hidden_size as the embedding size, and fails in the forward pass unless it is set.
     "prompt-projected": Case(
         lambda family: PromptTuningConfig(num_virtual_tokens=4, token_dim=16), families=("opt-projected",), greedy=True
     ),

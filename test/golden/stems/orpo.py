@@ -1,12 +1,12 @@
-"""Odds ratio preference optimisation, arXiv:2403.07691, as TRL's ORPOTrainer has it, on transformers and PEFT.
+"""Odds ratio preference optimization, arXiv:2403.07691, as in TRL's ORPOTrainer, on Transformers and PEFT.
 
-    p = log p(completion) / its tokens
+    p = log p(completion) / its number of tokens
     odds = p(chosen) - p(rejected) - (log(1 - exp p(chosen)) - log(1 - exp p(rejected)))
     loss = nll - beta · mean of log σ(odds)
 
-nll is the mean over all tokens of the chosen texts, prompts included, but each text's first. A reward is beta · p. With
-virtual tokens TRL's trainer stops, as their places are not in its labels; here the last places are taken, as for DPO.
-The pairs are DPO's (stems/dpo.py).
+nll is the mean over all tokens of the chosen texts, prompts included, except for each text's first token. A reward is
+beta · p. TRL's trainer fails with virtual tokens, because its labels have no positions for them. Here the last
+positions are used, as for DPO. The pairs are DPO's (stems/dpo.py).
 """
 
 import measure
@@ -19,7 +19,7 @@ dpo = load("dpo")
 
 
 def mean_log_probabilities(model, batch: list[dict]) -> list[torch.Tensor]:
-    """Of the chosen and of the rejected completions, [pairs] each: by token."""
+    """Mean log probabilities per token of the chosen and of the rejected completions, [pairs] each."""
     return [
         sums / torch.tensor([len(pair[kind]) for pair in batch])
         for kind, sums in zip(("chosen", "rejected"), dpo.log_probabilities(model, batch))
@@ -27,7 +27,7 @@ def mean_log_probabilities(model, batch: list[dict]) -> list[torch.Tensor]:
 
 
 def nll(model, batch: list[dict], prompts: bool) -> torch.Tensor:
-    """Mean of -log p over the tokens of the chosen completions; with `prompts` of theirs too."""
+    """Mean of -log p over the tokens of the chosen completions, and with `prompts` of their prompts."""
     rows = measure.padded(
         [
             {
@@ -50,7 +50,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[pairs] each: log probabilities by token, rewards."""
+    """Log probabilities per token and rewards, [pairs] each."""
     with torch.no_grad():
         found = mean_log_probabilities(model, batch)
     return {

@@ -1,6 +1,6 @@
-"""OSF on square, tall and flat weights: as PEFT has it by default, and by ranks of several kinds.
+"""OSF on square, tall and flat weights: with PEFT's defaults, and with ranks of several kinds.
 
-Not in bf16: there PEFT loses the hooks that free its gradients, where it turns what trains into f32.
+Not in bf16: when PEFT casts trainable parameters to f32, it loses the hooks that project their gradients.
 """
 
 from peft import OSFConfig

@@ -1,4 +1,4 @@
-"""PEANuT: flat, and two layers deep."""
+"""PEANuT with its default depth, and with depth 2."""
 
 from peft import PeanutConfig
 from stem import Case

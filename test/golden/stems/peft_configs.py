@@ -1,4 +1,4 @@
-"""Every field of every PEFT config, with its default: what a method must use or refuse by name."""
+"""Every field of every PEFT config with its default. A method must support it or reject it by name."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ def default(field: dataclasses.Field):
 
 
 def plain(value):
-    """As json has it, for what is a dataclass or a set."""
+    """JSON value of a dataclass or a set."""
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else sorted(value)
 
 

@@ -1,5 +1,6 @@
-"""Phi-3 with a window; and as Phi-4-mini is, with a part of each head rotated by factors of its own, and a tied head: of
-sequences that are short to it, and of ones that are long.
+"""Phi-3 with a sliding window, and as Phi-4-mini: partial rotation with LongRoPE factors, and a tied head.
+
+The latter has one base for short and one for long sequences.
 """
 
 import json
@@ -45,7 +46,7 @@ FAMILIES = {
         ),
         cases=("none", "prompt"),
     ),
-    # every sequence of the batches is longer
+    # every sequence of the batches counts as long
     "phi3-longer": Family(
         lambda: Phi3Config(
             **{**SHAPE, "num_hidden_layers": 1},
@@ -66,7 +67,8 @@ FAMILIES = {
 
 
 def write_crossing() -> None:
-    """What generate writes where sequences become long on the way: with 8 positions that are rotated alike."""
+    """Writes what generate returns if sequences become long while it generates: original_max_position_embeddings is 8.
+    """
     folder = pathlib.Path(__file__).resolve().parents[1] / "phi3-longer"
     model = load_base(folder / "base", original_max_position_embeddings=8).eval()
     answers = []

@@ -1,4 +1,7 @@
-"""Polytropon of three tasks, which the sequences of a batch are of in turn (measure.py), by its means: what it draws in training is nobody else's."""
+"""Polytropon with three tasks in evaluation mode, because its random numbers in training cannot be reproduced.
+
+The sequences of a batch cycle through the tasks (measure.py).
+"""
 
 from peft import PolyConfig
 from stem import Case

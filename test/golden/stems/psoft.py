@@ -1,4 +1,6 @@
-"""PSOFT: rotations in both forms, and any matrix. Its frozen factors are not in the file: they come from the weight."""
+"""PSOFT: both forms of rotations, and an unconstrained matrix. Its frozen factors are computed from the weight and not
+in the file.
+"""
 
 from peft import PsoftConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""PVeRA, by its mean: what it draws in training is nobody else's."""
+"""PVeRA in evaluation mode, because its random numbers in training cannot be reproduced."""
 
 from peft import PveraConfig
 from stem import Case

@@ -1,6 +1,6 @@
-"""Where a context answers a question: transformers' models for question answering, with PEFT's QUESTION_ANS.
+"""Extractive question answering with Transformers and PEFT's QUESTION_ANS.
 
-A record is one window, run alone. PEFT forwards no token types for this task, so there are none: all of them are 0.
+A record is one window, run alone. PEFT does not pass token types for this task, so all of them are 0.
 """
 
 import torch
@@ -11,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {tokens, types, start, end}; where there is no answer both are 0."""
+    """Batches of {tokens, types, start, end}. Without an answer, both are 0."""
     stream = generator(family, "windows")
 
     def draw(low: int, high: int) -> int:
@@ -45,7 +45,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[tokens, 2], record after record."""
+    """Logits [tokens, 2], record after record."""
     with torch.no_grad():
         found = [forward(model, record) for record in batch]
     return {"logits": torch.cat([torch.stack((each.start_logits[0], each.end_logits[0]), -1) for each in found])}

@@ -1,4 +1,4 @@
-"""Qwen 3 with experts: weights of the chosen that do not add up to one, and a layer without experts."""
+"""Qwen 3 with experts: weights of the selected experts that do not sum to one, and a layer without experts."""
 
 from families import SHAPE, rope
 from stem import Family

@@ -1,4 +1,4 @@
-"""RandLoRA. Files have A and B for the model and again for each target, unless save_projection is off."""
+"""RandLoRA. Files contain A and B for the model and again for each target, unless save_projection is off."""
 
 from peft import RandLoraConfig
 from stem import Case
@@ -9,7 +9,7 @@ def randlora(**fields) -> RandLoraConfig:
 
 
 CASES = {
-    # k: [16, 32], the outputs are the smaller side; 12 does not divide either
+    # k: [16, 32], the outputs are the smaller side; 12 divides neither
     "randlora": Case(
         lambda family: randlora(r=12, target_modules=["q_proj", "k_proj"], layers_to_transform=[0]),
         families=("llama",),

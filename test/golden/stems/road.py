@@ -1,4 +1,4 @@
-"""RoAd in its three variants; qwen2's projections have biases, which turn, too."""
+"""RoAd in its three variants. qwen2's projections have biases, which are rotated, too."""
 
 from peft import RoadConfig
 from stem import Case

@@ -1,4 +1,6 @@
-"""RoBERTa, and XLM-R and CamemBERT, which are it: positions after the padding's, one token type, a head with a hidden linear of its own."""
+"""RoBERTa, and XLM-R and CamemBERT, which have its architecture: positions start after the padding's, one token type,
+a head with a hidden layer.
+"""
 
 from peft import IA3Config
 from stem import Family, load
@@ -40,6 +42,6 @@ FAMILIES = {
 }
 
 CASES = {
-    # PEFT cannot merge (IA)³ beside a head of several modules.
+    # PEFT cannot merge (IA)³ if the head has several modules.
     "cls-ia3-unmerged": seq_cls.labelled(IA3Config, families=("roberta",)),
 }

@@ -1,6 +1,7 @@
-"""A target given a source: transformers' encoder-decoders with `labels`. Every token of a target is supervised.
+"""Sequence-to-sequence language modeling: Transformers' encoder–decoders with `labels`. All target tokens are
+supervised.
 
-A target begins after the start token, which the model puts before it; both end with `</s>`.
+The model adds the start token before a target. Sources and targets end with `</s>`.
 """
 
 import measure
@@ -13,7 +14,7 @@ SOURCE = [5, 17, 42, 8, 23, 61, 12, END]
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {source, target}: either may be the longer."""
+    """Batches of {source, target}. Either may be the longer one."""
     stream = generator(family, "batches")
 
     def draw(low: int, high: int) -> list[int]:
@@ -30,7 +31,7 @@ def inputs(batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def real_rows(rows: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    """Those of the sequences, in order: not virtual tokens on the left, not padding on the right."""
+    """Rows of the sequences, in order, without virtual tokens on the left and padding on the right."""
     rows = rows[:, rows.shape[1] - max(lengths) :]
     return torch.cat([row[:length] for row, length in zip(rows, lengths)])
 
@@ -47,7 +48,7 @@ def forward(model, batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """Logits [target rows, V]; the last hidden states of both stacks, after their final norms."""
+    """Logits [target rows, V], and the last hidden states of both stacks after their final norms."""
     together = forward(model, batch)
     alone = [forward(model, [pair]) for pair in batch]
     for name, rows in together.items():
@@ -57,10 +58,10 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
 
 
 def greedy(model, count: int = 12) -> dict:
-    """Continues by whole forwards from the start token, past `</s>`."""
+    """Continues with full forward passes from the start token, past `</s>`."""
     tokens, margin = [], float("inf")
     for _ in range(count):
-        # The row of a target's last token is predicted from those before it.
+        # The row of the last target token is predicted from the previous tokens.
         best = forward(model, [{"source": SOURCE, "target": [*tokens, END]}])["logits"][-1].topk(2)
         margin = min(margin, (best.values[0] - best.values[1]).item())
         tokens.append(int(best.indices[0]))

@@ -1,7 +1,7 @@
-"""Labels of texts and of pairs: transformers' models for sequence classification, with PEFT's SEQ_CLS.
+"""Classification of texts and text pairs with Transformers and PEFT's SEQ_CLS.
 
-Each record is run alone, so that nothing depends on padding; losses are transformers' own, and their mean. Virtual
-tokens come before all else: an encoder's pooler reads the first of them. A case's options are the task's.
+Each record runs alone, so that nothing depends on padding. The loss is the mean of Transformers' losses. Virtual tokens
+come first, so an encoder's pooler reads the first of them. A case's options are the task's.
 """
 
 import torch
@@ -15,7 +15,7 @@ NAMES = ["x", "y", "z"]
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {tokens, types} with a target for each problem; every other record is a pair."""
+    """Batches of {tokens, types} with a target for each problem type. Every other record is a pair."""
     stream = generator(family, "labelled")
 
     def draw(low: int, high: int) -> int:
@@ -57,7 +57,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[records, labels]"""
+    """Logits [records, labels]."""
     with torch.no_grad():
         return {"logits": torch.cat([model(**inputs(model, record)).logits for record in batch])}
 
@@ -96,7 +96,7 @@ CASES = {
     "cls-lora": labelled(lora, families=("bert", "llama", "gpt2"), merges=True, bf16=True),
     "cls-multi": labelled(lora, problem=MULTI),
     "cls-regression": labelled(lora, problem=REGRESSION),
-    # The pooler is a linear like others; the head is not.
+    # The pooler counts as a linear layer; the head does not.
     "cls-all-linear": labelled(lambda: lora(target_modules="all-linear", use_dora=True), merges=True),
     "cls-saved-pooler": labelled(lambda: lora(modules_to_save=["pooler"], bias="lora_only")),
     "cls-ia3": labelled(IA3Config, merges=True),

@@ -1,11 +1,14 @@
-"""ShadowPEFT: along all blocks on the base's embeddings, and along the last ones with a narrower backbone on its own. Without its dropout."""
+"""ShadowPEFT without dropout: next to all layers with the base's embeddings, and next to the last ones with a narrower
+backbone and its own embeddings.
+"""
 
 from peft import ShadowConfig
 from stem import Case
 
 
 def rest(model):
-    """What moves the shadow on behind the last block is read by nothing: it gets no gradient, and does not train in Graft."""
+    """Freezes the update after the last layer. Nothing reads it, so it gets no gradient and does not train in Graft.
+    """
     last = [module for module in model.modules() if type(module).__name__ == "ShadowLayer"][-1]
     last.shadow_update_transform.requires_grad_(False)
     last.shadow_update_gate.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""SHiRA: the places are PyTorch's permutation of a seed. PEFT refuses it on gpt2 (Conv1D)."""
+"""SHiRA: the positions are a PyTorch permutation from a seed. PEFT rejects gpt2 (Conv1D)."""
 
 from peft import ShiraConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""SigLIP's tower for pictures, out of a model of pictures and texts. It reads squares alone."""
+"""SigLIP's vision tower, from a model with an image and a text tower. It only accepts square images."""
 
 from stem import Family, load
 from transformers import SiglipConfig
@@ -13,7 +13,7 @@ VISION = dict(
     num_hidden_layers=2,
     num_attention_heads=2,
     attention_dropout=0.0,
-    # What it makes of a whole picture takes no part in labels.
+    # The pooling head is not used for classification.
     vision_use_head=False,
 )
 
@@ -30,7 +30,7 @@ def family(**more) -> Family:
 
 FAMILIES = {
     "siglip": family(),
-    # Of vectors: what it makes of a whole picture.
+    # For embeddings: with the pooling head.
     "siglip-head": family(vision_use_head=True, num_hidden_layers=1),
 }
 

@@ -3,7 +3,7 @@ from stem import Family
 from transformers import SmolLM3Config
 
 FAMILIES = {
-    # Layer 1 does not rotate, and sees a window.
+    # Layer 1 has no rotary positions, and a sliding window.
     "smollm3": Family(
         lambda: SmolLM3Config(
             hidden_size=24,

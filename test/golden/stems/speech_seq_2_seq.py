@@ -1,6 +1,6 @@
-"""What is said in a sound: transformers' encoder-decoders of spectrograms with `labels`. PEFT has no task_type for them.
+"""Speech recognition: Transformers' encoder–decoders on spectrograms with `labels`. PEFT has no task_type for them.
 
-Spectrograms follow from a number alone, as pictures do (image_cls.py), so that no file has to hold them.
+Spectrograms are generated from a number, as images are (image_cls.py), so that no file contains them.
 """
 
 import torch
@@ -36,7 +36,7 @@ def inputs(model, batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """Logits [target rows, V]; the last hidden states of both stacks, after their final norms."""
+    """Logits [target rows, V], and the last hidden states of both stacks after their final norms."""
     with torch.no_grad():
         out = model(**inputs(model, batch), output_hidden_states=True)
     targets = [len(record["target"]) for record in batch]
@@ -48,7 +48,7 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
 
 
 def greedy(model, count: int = 12) -> dict:
-    """Continues by whole forwards from the start token, past the end."""
+    """Continues with full forward passes from the start token, past the end token."""
     tokens, margin = [], float("inf")
     for _ in range(count):
         record = {"picture": 7, "size": SIZE, "target": [*tokens, END]}
@@ -82,7 +82,7 @@ def lora(**more) -> LoraConfig:
     return LoraConfig(**{"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "v_proj"], **more})
 
 
-# PEFT's LoRA of conv1 and conv2 is none: transformers asks them for their stride, which PEFT's layer does not have.
+# Without conv1 and conv2: Transformers reads their stride, which PEFT's LoRA layer does not have.
 CASES = {
     "speech-none": spoken(trains=False, greedy=True),
     "speech-full": spoken(),

@@ -1,5 +1,7 @@
-"""LoRA's starts that look at data, or pack the weight: what PEFT's own preprocessing makes on a tiny base, and what the
-adapter then learns. Each is a folder of `starts/`; its base and batches are a family's.
+"""LoRA's data-driven and quantized initializations: results of PEFT's preprocessing on a tiny base, and the trained
+adapter.
+
+Each is a folder of `starts/`. The base and the batches are a family's.
 """
 
 import dataclasses
@@ -11,7 +13,7 @@ import sys
 import tempfile
 from unittest import mock
 
-# PEFT takes one name of this package, which is no dependency of its own
+# PEFT imports one name of this package, which is not one of its dependencies
 sys.modules.setdefault("attr", dataclasses)
 
 import torch
@@ -29,7 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
 def lora(init: str, **fields) -> LoraConfig:
-    # loftq asks for SciPy, of which nothing is used
+    # LoftQ checks for SciPy, but does not use it
     with mock.patch.object(importlib.util, "find_spec", lambda name: name):
         return LoraConfig(**{"r": 4, "lora_alpha": 6, "init_lora_weights": init, "task_type": "CAUSAL_LM", **fields})
 
@@ -41,7 +43,7 @@ def eva(base, config, batches):
 
 
 def corda(base, config, batches):
-    """PEFT's hook takes a sample at a time."""
+    """CorDA with PEFT's hook, which accepts one sample at a time."""
 
     def run_model() -> None:
         for batch in batches:
@@ -53,7 +55,8 @@ def corda(base, config, batches):
 
 
 def flipped(matrix, q=6, niter=2, M=None):
-    """torch.svd_lowrank by the whole decomposition, whose vectors have the sign that makes the largest number of each of V positive."""
+    """torch.svd_lowrank by a full decomposition, with signs that make the largest element of each vector of V positive.
+    """
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     signs = torch.sign(vh.gather(1, vh.abs().argmax(1, keepdim=True)))
     return u[:, :q] * signs.T[:, :q], s[:q], (vh * signs)[:q].T
@@ -70,9 +73,9 @@ def lora_ga(base, config, batches):
 
 
 def loftq(base, config, batches):
-    """On the CPU, where PEFT insists on a GPU."""
+    """LoftQ on the CPU; PEFT requires a GPU."""
     text = pathlib.Path(loftq_utils.__file__).read_text().replace('else "cuda"', 'else "cpu"')
-    # bitsandbytes' own takes another block's scale on some processors (nf4.py)
+    # bitsandbytes' function uses another block's scale on some processors (nf4.py)
     text = text.replace("bnb.functional.dequantize_4bit(qweight.data, qweight.quant_state)", "dequantized(qweight)")
     names: dict = {"__name__": "loftq_on_cpu", "dequantized": load("nf4").dequantized}
     exec(compile(text, "loftq_on_cpu", "exec"), names)
@@ -83,7 +86,7 @@ def loftq(base, config, batches):
 QDOWN = ["q_proj", "v_proj", "down_proj"]
 STARTS = {
     "eva": ("llama", eva, lambda: lora("eva", r=2, target_modules="all-linear", eva_config=EvaConfig())),
-    # PEFT 0.21.2 whitens twice where linears share an input: these do not
+    # PEFT 0.21.2 whitens twice if linear layers share an input; these do not
     "eva-even": (
         "llama",
         eva,
@@ -106,7 +109,7 @@ STARTS = {
         corda,
         lambda: lora("corda", target_modules=["c_attn"], corda_config=CordaConfig(corda_method="kpm")),
     ),
-    # four times the rank is the smaller side of each matrix: PEFT's random decomposition is then exact
+    # the smaller side of each matrix is four times the rank, so PEFT's random decomposition is exact
     "lora-ga": (
         "llama",
         lora_ga,
@@ -155,7 +158,7 @@ STARTS = {
             "loftq", target_modules=["q_proj", "v_proj"], use_rslora=True, loftq_config={"loftq_bits": 4, "loftq_iter": 3}
         ),
     ),
-    # once: a number on the middle between two codes changes all that follows
+    # one iteration: a value in the middle between two codes would change all later ones
     "loftq-int8": (
         "llama",
         loftq,
@@ -187,7 +190,7 @@ def write_start(name: str) -> None:
         history = train(model, batches, settings)
         (folder / "trajectory.json").write_text(json.dumps({"family": family, "settings": settings, **history}, indent=1) + "\n")
         how = {"path_initial_model_for_weight_conversion": str(first)} if init in CONVERTED else {}
-        # what the job asks for, and what PEFT writes
+        # the config of the job, and the one that PEFT writes
         config().save_pretrained(before)
         (folder / "asked.json").write_text(pathlib.Path(before, "adapter_config.json").read_text())
         saved = pathlib.Path(before, "saved")

@@ -1,4 +1,7 @@
-"""Super-Tuning, by itself and with a LoRA (Supra). PEFT finds places in the base's dtype: in bf16 they would be others. It refuses gpt2 (Conv1D)."""
+"""Super-Tuning alone and with a LoRA (Supra). PEFT rejects gpt2 (Conv1D).
+
+Not in bf16: PEFT selects positions in the base's dtype, so they would differ.
+"""
 
 from peft import SupertuningConfig
 from stem import Case

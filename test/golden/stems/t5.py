@@ -1,4 +1,4 @@
-"""T5 as first published (relu, the head is the embedding) and as v1.1 and Flan have it (gated gelu, a head of its own or the embedding)."""
+"""T5 in its first version (ReLU, tied head), v1.1 and Flan (gated GELU, separate or tied head)."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ from stem import Case, Family
 from transformers import T5Config
 
 SHAPE = dict(
-    # Few buckets and a small distance: sources of 30 tokens reach the logarithmic ones, and the last.
+    # Few buckets and a small distance, so that sources of 30 tokens reach the logarithmic buckets and the last one.
     relative_attention_num_buckets=8,
     relative_attention_max_distance=12,
     dropout_rate=0.0,
@@ -20,8 +20,9 @@ SHAPE = dict(
 
 
 def rescale(tensors: dict[str, torch.Tensor], query: float, embedding: float, output: float) -> None:
-    """Away from a deviation of 0.3 everywhere, by which attention would pick one key (its scores are not divided by the
-    root of d_kv), training would carry rounding far, and a continuation would repeat one token."""
+    """Changes the standard deviation of some weights from 0.3. Otherwise attention would pick one key (T5 does not
+    divide scores by the root of d_kv), training would amplify rounding, and a continuation would repeat one token.
+    """
     for name in tensors:
         if name.endswith(".q.weight"):
             tensors[name] *= query
@@ -45,7 +46,9 @@ def unscaled(folder: pathlib.Path) -> None:
 
 
 def flan(folder: pathlib.Path) -> None:
-    """A head of its own, and config.json as the Hub's: untied means unscaled, which transformers 5 writes as two fields."""
+    """Adds a separate head, and writes config.json as on the Hub: untied implies unscaled outputs, which transformers
+    5 writes as two fields.
+    """
     tensors = load_file(folder / "model.safetensors")
     rescale(tensors, query=0.3, embedding=4, output=2)
     tensors["lm_head.weight"] = 0.3 * torch.randn(
@@ -71,7 +74,7 @@ FAMILIES = {
         learning_rate=2e-3,
         convert=first_version,
     ),
-    # Heads that are not d_model wide together, and a decoder of another depth.
+    # The heads' total width differs from d_model, and the decoder has another depth.
     "flan-t5": Family(
         lambda: T5Config(
             **SHAPE,
@@ -90,7 +93,7 @@ FAMILIES = {
         learning_rate=2e-3,
         convert=flan,
     ),
-    # T5 v1.1 as transformers 5 makes it new: the head is the embedding, and what goes into it is not scaled.
+    # T5 v1.1 as transformers 5 creates it: tied head with unscaled inputs.
     "t5-unscaled": Family(
         lambda: T5Config(
             **SHAPE,
@@ -111,7 +114,7 @@ FAMILIES = {
 }
 
 CASES = {
-    # PEFT takes d_model for the width of all heads; where it is not, token_dim must be given.
+    # PEFT assumes d_model as the width of all heads together; otherwise token_dim must be set.
     "prefix-inner": Case(
         lambda family: PrefixTuningConfig(num_virtual_tokens=4, token_dim=30, num_attention_heads=3), greedy=True
     ),

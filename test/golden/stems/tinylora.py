@@ -1,4 +1,4 @@
-"""TinyLoRA: numbers of each linear's own, and tied ones whose matrices come from the seed alone."""
+"""TinyLoRA: separate vectors for each linear layer, and tied ones whose matrices depend only on the seed."""
 
 from peft import TinyLoraConfig
 from stem import Case

@@ -1,6 +1,6 @@
-"""A tag for each word: transformers' models for token classification, with PEFT's TOKEN_CLS.
+"""Token classification with Transformers and PEFT's TOKEN_CLS: a tag for each word.
 
-Each record is run alone; the loss is a sum over its tagged tokens, and the mean over those of the batch.
+Each record runs alone. The loss is the mean over the tagged tokens of the batch.
 """
 
 import torch
@@ -14,7 +14,7 @@ NAMES = ["B-x", "I-x", "O", "B-y"]
 
 
 def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
-    """Batches of {tokens, types, tags}; -100 where a token is not the first of a word."""
+    """Batches of {tokens, types, tags}; -100 for tokens that are not the first of a word."""
     stream = generator(family, "tagged")
 
     def draw(low: int, high: int) -> int:
@@ -42,7 +42,7 @@ def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
-    """[tokens, tags], record after record."""
+    """Logits [tokens, tags], record after record."""
     with torch.no_grad():
         return {"logits": torch.cat([model(**seq_cls.inputs(model, record)).logits[0] for record in batch])}
 

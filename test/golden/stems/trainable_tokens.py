@@ -2,7 +2,7 @@ from peft import TrainableTokensConfig
 from stem import Case
 
 CASES = {
-    # llama3 has a head on the embedding's matrix, which follows.
+    # llama3 has a tied head, which follows the embedding.
     "tokens": Case(
         lambda family: TrainableTokensConfig(token_indices=[7, 3, 40]),
         families=("llama", "llama3"),

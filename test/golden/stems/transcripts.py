@@ -1,6 +1,6 @@
-"""What transformers' text normalisers of Whisper make of sentences, and jiwer's error rates.
+"""Results of Transformers' Whisper text normalizers for sentences, and jiwer's error rates.
 
-The table of spellings is the one that Graft has (libs/peft-core/src/tasks/text-metrics/english-spellings.ts).
+The table of spellings is Graft's (libs/peft-core/src/tasks/text-metrics/english-spellings.ts).
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Uni-LoRA. Its places come from a seed alone, evenly and with numbers left over, and fewer places than numbers."""
+"""Uni-LoRA. Its indices depend only on a seed: evenly distributed, with a remainder, and with fewer elements than the
+vector is long.
+"""
 
 from peft import UniLoraConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""VB-LoRA. A bank of few and short vectors; logits far enough apart that rounding changes no choice."""
+"""VB-LoRA with few and short vectors. Logits are far enough apart that rounding changes no top-k selection."""
 
 from peft import VBLoRAConfig
 from stem import Case

@@ -1,4 +1,4 @@
-"""VeRA: A and B are as large as the largest target, drawn by PyTorch's generator."""
+"""VeRA: A and B have the size of the largest target and are drawn by PyTorch's generator."""
 
 from peft import VeraConfig
 from stem import Case
@@ -11,7 +11,7 @@ def vera(**fields) -> VeraConfig:
 CASES = {
     "vera": Case(lambda family: vera(), families=("llama",), merges=True, bf16=True),
     "vera-conv1d": Case(lambda family: vera(), families=("gpt2",), merges=True),
-    # Sizes of all kinds; the matrices are not in the file.
+    # Targets of several sizes. The matrices are not in the file.
     "vera-drawn": Case(
         lambda family: vera(
             target_modules=["k_proj", "up_proj", "down_proj"],

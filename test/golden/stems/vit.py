@@ -1,5 +1,6 @@
-"""ViT: pictures that are not square, patches that do not divide them. PEFT has no default targets for it. And what PEFT's
-methods make of a convolution, those that take one; but for OFT, whose forward there is not what it merges.
+"""ViT: images that are not square, with sizes that patches do not divide. PEFT has no default targets for it.
+
+Also the methods that PEFT supports on a convolution, except for OFT, whose forward pass there differs from its merge.
 """
 
 from peft import AdaLoraConfig, BOFTConfig, HiraConfig, HRAConfig, IA3Config, LoHaConfig, LoKrConfig
@@ -29,7 +30,7 @@ FAMILIES = {
 
 
 def convolved(config, **options):
-    """At the convolution and a linear."""
+    """Config that targets the convolution and a linear layer."""
     targets = {"target_modules": ["projection", "q_proj"], "modules_to_save": ["classifier"]}
     return image_cls.pictured(lambda: config(**{**targets, **options}), merges=True)
 

@@ -1,6 +1,7 @@
-"""wav2vec 2.0: norms after the residuals with one norm of the convolutions, over time; and before them with one each. And what
-PEFT's methods make of a convolution over time, those that take one; not of the one over neighbours, whose update PEFT cannot
-merge.
+"""wav2vec 2.0: norms after the residuals with a group norm in the first convolution, and norms before them with a
+layer norm in each.
+
+Also the methods that PEFT supports on 1D convolutions, without the positional one, into which PEFT cannot merge.
 """
 
 from peft import HiraConfig, LoHaConfig, LoKrConfig
@@ -56,7 +57,7 @@ FAMILIES = {
 
 
 def convolved(config, families=("wav2vec2",), **options):
-    """At two convolutions and a linear."""
+    """Config that targets two convolutions and a linear layer."""
     targets = {
         "target_modules": ["conv_layers.0.conv", "conv_layers.1.conv", "q_proj"],
         "modules_to_save": ["projector", "classifier"],
@@ -66,13 +67,13 @@ def convolved(config, families=("wav2vec2",), **options):
 
 CASES = {
     "sound-conv-lora": convolved(audio_cls.lora, families=("wav2vec2", "wav2vec2-stable")),
-    # not the first, whose channels are normed over time: how long they are shows nowhere
+    # not the first convolution: its channels are normalized over time, so their scale has no effect
     "sound-conv-dora": convolved(
         audio_cls.lora, use_dora=True, lora_alpha=5, target_modules=["conv_layers.1.conv", "conv_layers.2.conv"]
     ),
     "sound-conv-hira": convolved(HiraConfig, r=2),
     "sound-conv-loha": convolved(LoHaConfig, r=2, alpha=6),
-    # at this rank D is whole at both
+    # at this rank, D is whole in both
     "sound-conv-lokr": convolved(LoKrConfig, r=2, alpha=6),
     "sound-conv-lokr-thin": convolved(LoKrConfig, r=1, alpha=3),
     "sound-conv-lokr-core": convolved(

@@ -1,4 +1,4 @@
-"""WaveFT: wavelets within a weight and over its edges, and numbers at their places."""
+"""WaveFT: wavelets within a weight and across its edges, and values at their positions."""
 
 from peft import WaveFTConfig
 from stem import Case

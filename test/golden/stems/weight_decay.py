@@ -1,4 +1,4 @@
-"""Which norms of each base transformers' Trainer does not decay, by `get_decay_parameter_names`."""
+"""Norms of each base that Transformers' Trainer excludes from weight decay, by `get_decay_parameter_names`."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
 def undecayed(family: str) -> list[str]:
-    """Parameters that are no biases, layers without their numbers."""
+    """Parameters without weight decay that are not biases, without layer numbers."""
     model = families.auto_class(config := AutoConfig.from_pretrained(HERE / family / "base")).from_config(config)
     decayed = set(Trainer.get_decay_parameter_names(None, model))
     names = {name for name, _ in model.named_parameters()} - decayed

@@ -1,5 +1,7 @@
-"""Whisper: stacks of other depths and widths; positions of the encoder that are drawn like all else. And its encoder alone
-with the head for labels, of whole files and of files that have no decoder.
+"""Whisper: stacks of different depths and widths, with random encoder positions. Also its encoder with a
+classification head.
+
+The latter from complete files, and from files without a decoder.
 """
 
 from stem import Family
@@ -19,7 +21,7 @@ def config(**more) -> WhisperConfig:
         decoder_attention_heads=2,
         max_source_positions=10,
         max_target_positions=24,
-        # No row of the padding's id trains: none of a batch has it.
+        # The row of the padding id does not train, and no batch contains that id.
         pad_token_id=0,
         eos_token_id=1,
         decoder_start_token_id=2,

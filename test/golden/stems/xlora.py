@@ -1,7 +1,7 @@
 """X-LoRA over LoRAs of several ranks, scales and targets.
 
-PEFT saves it and its LoRAs without tensors that have the name of another adapter in theirs ("0", "1"), and reads them: here
-it is written whole, and the LoRAs as they were beside it.
+PEFT drops tensors whose names contain another adapter's name ("0", "1") when it saves and loads. So the adapter is
+written completely here, next to the original LoRAs.
 """
 
 import functools
@@ -28,7 +28,7 @@ LORAS = (
 
 @functools.cache
 def lora(family: str, number: int) -> str:
-    """The folder of a LoRA that is trained already."""
+    """Returns the folder of a trained LoRA."""
     config = LoraConfig(task_type="CAUSAL_LM", **LORAS[number])
     model = get_peft_model(load_base(GOLDEN / family / "base"), config)
     with torch.no_grad():

@@ -1,4 +1,5 @@
-# Makes the folders beside it, as Hugging Face's datasets saves them: python3 -m venv v && v/bin/pip install datasets==5.2.0 pyarrow==26.0.1 pandas==3.1.1 pillow==13.0.0
+# Writes the folders next to it in the format of Hugging Face's datasets: python3 -m venv v && v/bin/pip install
+# datasets==5.2.0 pyarrow==26.0.1 pandas==3.1.1 pillow==13.0.0
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def save(name, data, **options):
 save("two-shards", chats, num_shards=2)
 save("splits", DatasetDict({"train": chats, "test": chats.select([0])}))
 save("one-split", DatasetDict({"train": chats}))
-# pandas' own strings are Arrow's large ones; a frame that was filtered has its index beside the columns
+# pandas' own strings are Arrow's large strings; a filtered frame has its index as a column
 frame = pd.DataFrame({"question": [f"{n} + 1?" for n in ROWS], "answer": [str(n + 1) for n in ROWS]})
 save("pandas", Dataset.from_pandas(frame[frame["answer"] != "3"]))
 table = pa.Table.from_pandas(frame)
@@ -35,7 +36,7 @@ for name, codec in [("plain", None), ("zstd", "zstd")]:
         file.write_table(table)
 frame.to_csv(HERE / "pandas.csv", index=False)
 frame.to_parquet(HERE / "pandas.parquet")
-# pictures and their labels' names, as the hub has them
+# images and label names as on the Hub
 pictures = Dataset.from_dict(
     {"img": [Image.new("RGB", (4, 4), (85 * (n % 4), 0, 0)) for n in ROWS], "label": [n % 2 for n in ROWS]},
     features=Features({"img": Picture(), "label": ClassLabel(names=["even", "odd"])}),

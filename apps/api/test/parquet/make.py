@@ -1,4 +1,5 @@
-# Makes the files beside it, as Hugging Face's datasets are written: python3 -m venv v && v/bin/pip install pyarrow==26.0.1
+# Writes the files next to it in the format of Hugging Face's datasets: python3 -m venv v && v/bin/pip install
+# pyarrow==26.0.1
 from pathlib import Path
 
 import pyarrow as pa

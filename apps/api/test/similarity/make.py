@@ -1,4 +1,4 @@
-"""Writes golden.json: what the originals say of pairs of texts, for graders/similarity.spec.ts.
+"""Writes golden.json: scores of text pairs from the original libraries, for graders/similarity.spec.ts.
 
     pip install nltk==3.10.4 rouge-score==0.1.2 sacrebleu==2.6.0 rapidfuzz==3.14.6
     python make.py
@@ -17,7 +17,7 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 
 class NoSynonyms:
-    """METEOR's third stage is left out."""
+    """Replaces WordNet, so that METEOR's third stage finds nothing."""
 
     def synsets(self, word):
         return []
