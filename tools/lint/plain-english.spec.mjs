@@ -18,21 +18,15 @@ const read = (file) => readFileSync(join(ROOT, file), 'utf8');
 /** The glossary lists the words that the other pages must not use. */
 const GLOSSARY = 'docs/internals/words.md';
 
-/** Pages, and the languages' comments below, that are still to be rewritten. */
-const NOT_YET = [
-  'docs/reference/',
-  'test/golden/README.md',
-];
-
-const pages = files('*.md').filter(
-  (file) => file !== GLOSSARY && !NOT_YET.some((start) => file.startsWith(start)),
-);
+const pages = files('*.md').filter((file) => file !== GLOSSARY);
 
 describe.each(pages)('%s', (page) => {
   it('has short sentences and short table cells', () => {
     const { median, cell, longestCell } = measure(read(page));
     expect(median, 'words in the median sentence').toBeLessThanOrEqual(16);
-    expect(longestCell, `words in the table cell "${cell}"`).toBeLessThanOrEqual(25);
+    // The reference shows the descriptions of options, each of which is written once.
+    const most = page.startsWith('docs/reference/') ? 41 : 25;
+    expect(longestCell, `words in the table cell "${cell}"`).toBeLessThanOrEqual(most);
   });
 
   it('uses standard terms', () => {
@@ -49,9 +43,14 @@ const COMMENTS = [
     ['*.cpp', '*.h', '*.cu', '*.cuh', '*.proto', '*.css'],
     /\/\*([\s\S]*?)\*\/|(?:^|\s)\/\/((?:.*\n\s*\/\/)*.*)/g,
   ],
+  [['*.py'], /(?:^|\s)#((?:.*\n\s*#)*.*)|"""([\s\S]*?)"""/g],
+  [
+    ['*.sh', '*.yml', '*.yaml', '*.tpl', '*.service', '*.cfg', '*Dockerfile*', '.ci/run'],
+    /(?:^|\s)#((?:.*\n\s*#)*.*)/gm,
+  ],
 ];
 
-it('uses standard terms in comments of C++, CUDA, protobuf and CSS', () => {
+it('uses standard terms in comments of other languages', () => {
   const found = COMMENTS.flatMap(([patterns, comment]) =>
     files(...patterns).flatMap((file) =>
       [...read(file).matchAll(comment)].flatMap((match) => {

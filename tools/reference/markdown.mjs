@@ -39,7 +39,7 @@ export function typeOf(schema, depth = 0) {
       ? 'list'
       : `list of ${typeOf(schema.items, depth + 1) || 'any'}`;
   const from =
-    schema.minimum ??
+    (schema.minimum === Number.MIN_SAFE_INTEGER ? undefined : schema.minimum) ??
     (schema.exclusiveMinimum !== undefined ? `>${schema.exclusiveMinimum}` : undefined);
   const to =
     schema.maximum ??
@@ -55,17 +55,26 @@ export function typeOf(schema, depth = 0) {
 export const defaultOf = (schema) =>
   schema.default === undefined ? '' : code(JSON.stringify(schema.default));
 
+/** Words beyond which a description stands below its table. */
+const LONG = 40;
+
+const isLong = (text) => text.split(/\s+/).length > LONG;
+
 export function fields(schema) {
   const required = new Set(schema.required ?? []);
-  return table(
-    ['field', 'type', 'default', 'meaning'],
-    Object.entries(schema.properties ?? {}).map(([name, field]) => [
-      code(name),
-      cell(typeOf(field)),
-      field.default === undefined && required.has(name) ? 'required' : defaultOf(field),
-      cell(field.description ?? ''),
-    ]),
-  );
+  const all = Object.entries(schema.properties ?? {});
+  const rows = all.map(([name, field]) => [
+    code(name),
+    cell(typeOf(field)),
+    field.default === undefined && required.has(name) ? 'required' : defaultOf(field),
+    isLong(field.description ?? '') ? 'See below the table' : cell(field.description ?? ''),
+  ]);
+  const below = all
+    .filter(([, { description = '' }]) => isLong(description))
+    .map(([name, { description }]) => `${code(name)}: ${description}.`);
+  return [table(['field', 'type', 'default', 'meaning'], rows), ...below]
+    .filter(Boolean)
+    .join('\n\n');
 }
 
 export const anchor = (heading) =>

@@ -52,7 +52,7 @@ export const monteclora = z
   .nullable()
   .default(null)
   .describe(
-    'MonteCLoRA: samples A during training as a mean of num_samples draws, scaled by sample_scaler. The loss regularizes them toward a prior (kl_loss_weight, dirichlet_prior; use_entropy adds the entropy of their weights). buffer_size, the number of samples that PEFT draws at once, has no effect',
+    'MonteCLoRA: samples A during training as a mean of num_samples draws, scaled by sample_scaler. The loss regularizes them toward a prior (kl_loss_weight, dirichlet_prior; use_entropy adds the entropy of their weights). buffer_size, the number of samples that PEFT draws together, has no effect',
   );
 export type MonteCloraConfig = NonNullable<z.infer<typeof monteclora>>;
 
