@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 const Name = z.string().trim().min(1).max(128);
 
-/** All of a tracker's settings: what is left out is not kept from before, the key least of all. */
+/** Common settings. A request replaces all settings: omitted ones, such as the key, are not kept. */
 const common = {
   url: z.string().min(1).max(2000),
   every_job: z.boolean().default(false).describe('Also send jobs that name no integrations'),
@@ -31,5 +31,5 @@ export const SET_INTEGRATION = {
   }),
 };
 
-/** The same as one, for the document of the routes. */
+/** Union of both, for the OpenAPI document. */
 export const SetIntegration = z.union([SET_INTEGRATION.wandb, SET_INTEGRATION.mlflow]);

@@ -17,7 +17,7 @@ import { unix, unixOrNull } from '../ids.js';
 import { Outbound } from '../outbound/outbound.js';
 import { SET_INTEGRATION } from './integration-body.js';
 
-/** A project's trackers: one of each type. */
+/** Trackers of projects: one of each type. */
 @Injectable()
 export class Integrations {
   constructor(
@@ -27,8 +27,8 @@ export class Integrations {
   ) {}
 
   /**
-   * In place of what was there, and of who sends to it: what a process has sent there is not recorded any more. Runs
-   * that were given up are tried again.
+   * Replaces the tracker and ends its claim, so what a process sends meanwhile is no longer recorded. Runs
+   * that were given up are retried.
    */
   async set(caller: Principal, type: string, body: unknown): Promise<IntegrationObject> {
     const known = typeOf(type);
@@ -52,7 +52,7 @@ export class Integrations {
         [caller.projectId, known, url, username, secret, project, entity, asked.every_job],
         manager,
       );
-      // What another server knows of a run is nothing to this one.
+      // What another server stored of a run does not exist on this one.
       const anew = before?.url !== url ? ', remote = NULL, url = NULL, cursor = 0' : '';
       await this.database.query(
         `UPDATE integration_run SET status = 'open', failures = 0, error = NULL, next_at = clock_timestamp() ${anew}
@@ -83,7 +83,7 @@ export class Integrations {
     return integrationObject(row);
   }
 
-  /** What of its runs is not there yet is not sent. */
+  /** Deletes a tracker. Unsent data of its runs is not sent. */
   async remove(caller: Principal, type: string): Promise<Deleted<'integration'>> {
     const { id } = await this.get(caller, type);
     await this.database.transaction(async (manager) => {

@@ -7,7 +7,7 @@ import type { Integration, RunSettings } from '../database/entities/integrations
 
 type Asked = readonly JobIntegration[] | null | undefined;
 
-/** The trackers that a job is written to. */
+/** Tracker that a job is sent to, with the settings of its run. */
 export interface JobRun {
   readonly type: JobIntegration['type'];
   readonly settings: RunSettings;
@@ -18,8 +18,9 @@ export class JobIntegrations {
   constructor(private readonly database: Database) {}
 
   /**
-   * Those that a create call names, or without any the ones that its project has set up for every job.
-   * @throws DomainError for one that the project has not set up
+   * Returns the trackers that a create call names. Without any, those that the project has set up for every
+   * job.
+   * @throws DomainError for a tracker that the project has not set up
    */
   async of(caller: Principal, asked: Asked): Promise<JobRun[]> {
     if (asked?.length === 0) return [];
@@ -48,7 +49,7 @@ export class JobIntegrations {
     });
   }
 
-  /** In the transaction that writes the job. */
+  /** Creates the runs, in the transaction that creates the job. */
   async write(
     manager: EntityManager,
     projectId: string,
@@ -64,7 +65,7 @@ export class JobIntegrations {
       );
   }
 
-  /** In the transaction that tells something new of a job, which may be over: its runs are taken up again. */
+  /** Reopens finished runs of a job, in the transaction that adds an event after the job's end. */
   async reopen(manager: EntityManager, jobId: string): Promise<void> {
     await this.database.query(
       `UPDATE integration_run AS run SET status = 'open', next_at = clock_timestamp()

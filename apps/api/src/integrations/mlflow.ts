@@ -1,5 +1,6 @@
-// MLflow's REST API, version 2.0 (https://mlflow.org/docs/latest/rest-api.html). A run is found by a tag with the job's
-// id. A metric that comes again with its step, time and value is the one that is there.
+// MLflow's REST API, version 2.0: https://mlflow.org/docs/latest/rest-api.html
+// A run is found by a tag with the job's ID. A metric that is sent again with the same step, time and value is
+// stored once.
 import { z } from 'zod';
 import {
   answerOf,
@@ -19,7 +20,7 @@ interface MlflowRun extends Remote {
   readonly run: string;
 }
 
-/** What MLflow takes in one batch, and in one parameter. */
+/** MLflow's limits: metrics and params per batch, characters of a key and of a value. */
 const MOST = { metrics: 1000, params: 100, key: 250, value: 6000 };
 
 const JOB_TAG = 'graft.job_id';
@@ -91,7 +92,7 @@ const Named = z.object({ experiment: Made.extend({ lifecycle_stage: z.string().o
 const Runs = z.object({ runs: z.array(RunInfo).default([]) });
 const MadeRun = z.object({ run: RunInfo });
 
-/** Without a body it is a GET. */
+/** Sends a GET request without a body, otherwise a POST request. */
 type Call = <T>(form: z.ZodType<T>, path: string, body?: object) => Promise<T>;
 
 function caller(ask: Ask, connection: Connection): Call {
@@ -110,14 +111,14 @@ function caller(ask: Ask, connection: Connection): Call {
   };
 }
 
-/** Its id; it is made where there is none. */
+/** Returns the ID of the experiment, which is created if it does not exist. */
 async function experimentOf(call: Call, name: string): Promise<string> {
   const known = await named(call, name);
   if (known !== null) return known;
   try {
     return (await call(Made, 'experiments/create', { name })).experiment_id;
   } catch (error) {
-    // Another process, or somebody else, was faster.
+    // Another process or user may have created it meanwhile.
     const other = isCalled(error, 'RESOURCE_ALREADY_EXISTS') ? await named(call, name) : null;
     if (other === null) throw error;
     return other;
@@ -166,7 +167,7 @@ async function made(call: Call, experiment: string, job: TrackedJob): Promise<st
   return run.info.run_id;
 }
 
-/** Names with dots between, and texts: lists as JSON, nothing for null. */
+/** Flattens a config to dotted names and texts. Lists become JSON, and null values are omitted. */
 function flat(value: unknown, path = ''): [string, string][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return value === null || value === undefined ? [] : [[keyOf(path), textOf(value)]];
@@ -175,7 +176,7 @@ function flat(value: unknown, path = ''): [string, string][] {
   );
 }
 
-/** MLflow’s keys have these characters and no others. */
+/** Replaces characters that MLflow's keys must not contain. */
 const keyOf = (path: string): string => path.replaceAll(/[^\w\-./ ]/g, '_').slice(0, MOST.key);
 
 const textOf = (value: unknown): string => {

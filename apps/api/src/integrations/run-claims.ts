@@ -9,60 +9,60 @@ import { newId } from '../ids.js';
 import { EventLog } from '../lifecycle/event-log.js';
 import type { Connection, Remote, TrackedJob, TrackerRefusal } from './tracker.js';
 
-/** A tracker that this process sends to: what it writes names the claim, and so changes nothing once it is another's. */
+/** Claim on a tracker. Writes name the claim, so they have no effect once another process owns it. */
 export interface TrackerClaim {
   readonly project_id: string;
   readonly type: IntegrationType;
   readonly owner: string;
 }
 
-/** A run that something is to be sent of, with its job as it was at one moment. */
+/** Run with something to send, and its job, read at the same time. */
 export type DueRun = Connection &
   TrackedJob &
   Pick<IntegrationRun, 'type' | 'cursor' | 'remote' | 'status' | 'project_id'> & {
-    /** All events up to this one are there to be read. */
+    /** All events up to this number can be read. */
     readonly event_counter: number;
     readonly is_open: boolean;
   };
 
-/** What came of a turn with a run. */
+/** Result of sending a run. */
 export interface Sent {
   readonly remote: Remote | null;
   readonly cursor: number;
   readonly isDone: boolean;
-  /** There is more to send, at once. */
+  /** Whether there is more to send immediately. */
   readonly isMore: boolean;
-  /** The tracker was asked something, and did it. */
+  /** Whether the tracker accepted at least one request. */
   readonly isHeard: boolean;
 }
 
-/** Of one request, from finding the address to the end of the answer. */
+/** Limit of one request, from the DNS lookup to the end of the response. */
 export const DEADLINE_MS = 15_000;
-/** Renewed before each request. */
+/** Lease of a claim. Renewed before each request. */
 const CLAIM_MS = 3 * DEADLINE_MS;
 const PACE_MS = 5_000;
-/** W&B calls a run crashed of which it has heard nothing for minutes. */
+/** Interval of heartbeats. W&B marks a run as crashed after some minutes without data. */
 const BEAT_MS = 30_000;
 const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 5 * 60_000;
-/** How long after its job has ended a run is offered to a tracker that refuses it. */
+/** Time after the job's end during which a rejected run is retried. */
 const GIVE_UP = `interval '3 days'`;
 
 const after = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`;
 
-/** SQL: until the next try, four times as long after each failure. */
+/** SQL: time of the next attempt. Each failure makes the pause four times as long. */
 const pause = (failures: string): string =>
   after(
     `LEAST(${FIRST_PAUSE_MS} * 4 ^ LEAST(${failures}, 6), ${LONGEST_PAUSE_MS}) * (0.75 + random() / 2)`,
   );
 
-/** SQL: a run that has begun to train, or is over, and of which there is something new. */
+/** SQL: a run whose job has started or ended, with something new to send. */
 const IS_DUE = `run.status = 'open' AND run.next_at <= clock_timestamp() AND (job.started_at IS NOT NULL OR NOT ${IS_OPEN})
   AND (job.event_counter > run.cursor OR NOT ${IS_OPEN} OR run.type = 'wandb'
     AND run.sent_at < clock_timestamp() - ${BEAT_MS} * interval '1 millisecond')`;
 
-/** Which process sends to which tracker, and how much of each run is there. All times are the database's. */
+/** Claims of processes on trackers, and the progress of each run. All times are the database's. */
 @Injectable()
 export class RunClaims {
   private readonly paceMs: number;
@@ -75,7 +75,7 @@ export class RunClaims {
     this.paceMs = Math.min(PACE_MS, settings.leaseMs / 3);
   }
 
-  /** Takes trackers for which a run is due, and that nobody sends to: first those left longest ago. */
+  /** Claims trackers that have a due run and no owner, longest unowned first. */
   async take(most: number): Promise<TrackerClaim[]> {
     if (most <= 0) return [];
     return this.database.query<TrackerClaim>(
@@ -91,7 +91,9 @@ export class RunClaims {
     );
   }
 
-  /** What is due longest, while the tracker is the claim's, which is renewed. */
+  /**
+   * Renews the claim and returns the run that has been due longest; null if none is, or the claim is lost.
+   */
   async next(claim: TrackerClaim): Promise<DueRun | null> {
     const [due] = await this.database.query<DueRun>(
       `WITH mine AS (
@@ -110,7 +112,7 @@ export class RunClaims {
     return due ?? null;
   }
 
-  /** False: the tracker is another's now, and nothing more may be sent to it. */
+  /** Renews the claim. Returns false if another process owns the tracker: then nothing more may be sent. */
   async renew({ project_id, type, owner }: TrackerClaim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE integration SET owner_until = ${after('$4')}
@@ -120,7 +122,7 @@ export class RunClaims {
     return rows.length > 0;
   }
 
-  /** Another process may go on at once. */
+  /** Releases the claim, so that another process can continue immediately. */
   async leave({ project_id, type, owner }: TrackerClaim): Promise<void> {
     await this.database.query(
       `UPDATE integration SET owner = NULL, owner_until = clock_timestamp()
@@ -129,7 +131,7 @@ export class RunClaims {
     );
   }
 
-  /** A run was made, or found: its address is the job's from now on. */
+  /** Stores the run that was created or found, and adds its address to the job's events. */
   async opened(claim: TrackerClaim, due: DueRun, remote: Remote, url: string): Promise<boolean> {
     return this.database.transaction(async (manager) => {
       if (!(await this.isMine(manager, claim))) return false;
@@ -139,7 +141,7 @@ export class RunClaims {
         [due.id, due.type, JSON.stringify(remote), url],
         manager,
       );
-      // A run of this transaction whose COMMIT was done but not heard has told it already.
+      // The row is already set if an earlier try of this transaction committed without confirmation.
       if (changed.length > 0)
         await this.events.append(manager, due.id, [
           { message: `${INTEGRATION_NAMES[due.type]} run: ${url}` },
@@ -149,8 +151,9 @@ export class RunClaims {
   }
 
   /**
-   * False: the tracker is not the claim's any more, and whoever has it sends the same again. A score that has come since
-   * the job was read keeps a run open; one that is just being written holds the job, and is waited for.
+   * Stores what was sent. Returns false if the claim is lost: the new owner sends the same again. A score
+   * that arrived since the job was read keeps the run open. One that is being written holds the job's lock,
+   * so this waits for it.
    */
   async sent(claim: TrackerClaim, due: DueRun, sent: Sent): Promise<boolean> {
     return this.database.transaction(async (manager) => {
@@ -162,7 +165,7 @@ export class RunClaims {
           [claim.project_id, claim.type],
           manager,
         );
-      // A statement of its own: the next one sees what was written meanwhile.
+      // A separate statement, so that the next one sees what was written meanwhile.
       if (sent.isDone)
         await this.database.query('SELECT 1 FROM job WHERE id = $1 FOR SHARE', [due.id], manager);
       await this.database.query(
@@ -184,7 +187,7 @@ export class RunClaims {
     });
   }
 
-  /** The tracker is left alone for a while; nothing is lost meanwhile. */
+  /** Pauses the tracker after an error. Nothing is lost meanwhile. */
   async failed(claim: TrackerClaim, due: DueRun, { message }: TrackerRefusal): Promise<void> {
     await this.database.transaction(async (manager) => {
       if (!(await this.isMine(manager, claim))) return;
@@ -194,7 +197,7 @@ export class RunClaims {
         [claim.project_id, claim.type, message],
         manager,
       );
-      // Of equals another one is tried next.
+      // Moves this run behind the other due runs.
       await this.database.query(
         `UPDATE integration_run SET next_at = clock_timestamp(), error = $3 WHERE job_id = $1 AND type = $2`,
         [due.id, due.type, message],
@@ -204,9 +207,9 @@ export class RunClaims {
   }
 
   /**
-   * The run itself was refused: others go on. What was there and is refused now is given up, as is what is refused for
-   * days. Where rights are lacking nobody can tell whether those of the key are, so the tracker counts as failing until
-   * it takes something.
+   * Handles an error of this run only; other runs continue. The run is given up if the tracker rejects one
+   * that it had, or if it is still rejected days after the job's end. With 403, the key may lack rights to
+   * this run or to all, so the tracker counts as failing until it accepts something.
    */
   async refused(claim: TrackerClaim, due: DueRun, refusal: TrackerRefusal): Promise<void> {
     const { message, isForbidden } = refusal;

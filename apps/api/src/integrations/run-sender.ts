@@ -12,25 +12,25 @@ import { wandb } from './wandb.js';
 
 const TRACKERS: Readonly<Record<IntegrationType, Tracker>> = { wandb, mlflow };
 
-/** Trackers that this process sends to at once. */
+/** Maximum number of trackers that this process sends to concurrently. */
 const MOST_TRACKERS = 8;
-/** How long it stays with one while others wait. */
+/** Time after which a process releases a tracker. */
 const TURN_MS = 5_000;
-/** Runs in a row that the key may not write to: it is likely to have no right to the others, which wait for the next turn. */
+/** Consecutive 403 responses that end a turn: the key probably has no right to the other runs either. */
 const MOST_FORBIDDEN = 3;
-/** For requests in progress, when the process ends: what they come to is written, or done again. */
+/** Time that a shutdown waits for requests in progress. Without a stored result, they are sent again. */
 const PATIENCE_MS = 3_000;
-/** Events that are sent together. */
+/** Maximum number of events per request. */
 const MOST_POINTS = 500;
 const MOST_BYTES = 1024 * 1024;
 
-/** What comes after a run: others of the tracker, or none for now; or others unless more are forbidden like it. */
+/** Whether other runs of the tracker follow. After `forbidden` they do, unless several in a row are. */
 type Turn = 'next' | 'over' | 'forbidden';
 
-/** This process may not send to the tracker any more. */
+/** Another process owns the tracker, so this one may not send to it. */
 class ClaimLost extends Error {}
 
-/** Sends jobs' numbers to trackers: to each from one API process at a time, run by run. */
+/** Sends metrics of jobs to trackers. One API process at a time sends to a tracker, run by run. */
 @Injectable()
 export class RunSender implements OnModuleDestroy {
   private readonly work = new Set<Promise<void>>();
@@ -46,7 +46,7 @@ export class RunSender implements OnModuleDestroy {
     private readonly settings: Settings,
   ) {}
 
-  /** Takes up what is new, what is to be tried again, and what a process has left, from time to time. */
+  /** Periodically sends new data, retries, and continues what another process left. */
   watch(): void {
     this.timer = setInterval(
       () => (this.looking ??= this.look().finally(() => (this.looking = null))),
@@ -102,7 +102,9 @@ export class RunSender implements OnModuleDestroy {
     }
   }
 
-  /** A job that ends before it trains has no run. */
+  /**
+   * Sends new data of a run. A job that ends before training has none. Returns false if the claim is lost.
+   */
   private async send(claim: TrackerClaim, due: DueRun): Promise<boolean> {
     const tracker = TRACKERS[due.type];
     const asker = this.asker(claim);
@@ -170,7 +172,7 @@ export class RunSender implements OnModuleDestroy {
         (all, one) => (one ? all.replaceAll(one, '…') : all),
         said,
       );
-      // the page of a proxy says nothing of the run
+      // A proxy's error page is not an error of the run.
       const isTracker = said !== '' || code !== null;
       throw new TrackerRefusal(
         `answered ${status}${safe && `: ${safe}`}`,
@@ -199,7 +201,7 @@ function parsed(text: string): object | null {
   }
 }
 
-/** MLflow's `error_code` and `message`; W&B's `error`. */
+/** Reads MLflow's `error_code` and `message`, or W&B's `error`. */
 function saidIn(answer: object | null): { code: string | null; said: string } {
   const { error_code: code, message, error } = (answer ?? {}) as Readonly<Record<string, unknown>>;
   return {

@@ -4,7 +4,7 @@ import type { Integration, IntegrationRun } from '../database/entities/integrati
 import type { Point } from '../history/job-points.js';
 import type { z } from 'zod';
 
-/** A job as its run is told of it. */
+/** Data of a job that its run contains. */
 export type TrackedJob = Pick<
   Job,
   | 'id'
@@ -22,33 +22,33 @@ export type Connection = Pick<Integration, 'url' | 'username' | 'secret'>;
 
 export interface TrackerRequest {
   readonly method: 'GET' | 'POST';
-  /** After the tracker's address. */
+  /** Path after the tracker's address. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: unknown;
 }
 
-/** Asks a tracker, and answers with its JSON. @throws TrackerRefusal */
+/** Sends a request to a tracker and returns the JSON of its response. @throws TrackerRefusal */
 export type Ask = (connection: Connection, request: TrackerRequest) => Promise<unknown>;
 
-/** What a tracker's file keeps of a run, in the database: as JSON. */
+/** State of a run that the tracker's module stores in the database, as JSON. */
 export type Remote = Readonly<Record<string, unknown>>;
 
 /**
- * A kind of server that runs are written to. A run is written by one process at a time, but what a process did may
- * not have been recorded before it was lost: each of these may be called again with the same, and must come to the same.
+ * Type of server that runs are sent to. One process at a time sends a run, but it may stop before its
+ * progress is stored. So each method may be called again with the same arguments and must be idempotent.
  */
 export interface Tracker {
   readonly type: IntegrationType;
-  /** Takes a run for dead where nothing comes for minutes: it is told now and then that it is not. */
+  /** Heartbeat, for trackers that mark a run as crashed after some minutes without data. */
   beat?(ask: Ask, connection: Connection, remote: Remote): Promise<void>;
-  /** Finds the job's run, or makes it. */
+  /** Finds or creates the job's run. */
   open(
     ask: Ask,
     connection: Connection,
     job: TrackedJob,
   ): Promise<{ readonly remote: Remote; readonly url: string }>;
-  /** Adds points after those that are there; answers with what to keep of the run now. */
+  /** Appends points. Returns the new state of the run. */
   send(
     ask: Ask,
     connection: Connection,
@@ -56,24 +56,24 @@ export interface Tracker {
     job: TrackedJob,
     points: readonly Point[],
   ): Promise<Remote>;
-  /** Says how the job ended. */
+  /** Sends the job's final state. */
   finish(ask: Ask, connection: Connection, remote: Remote, job: TrackedJob): Promise<void>;
 }
 
-/** A tracker that did not do what it was asked. */
+/** Error of a request to a tracker. */
 export class TrackerRefusal extends Error {
   constructor(
     message: string,
-    /** HTTP status; null: there was no answer that could be read. */
+    /** HTTP status; null without a readable response. */
     readonly status: number | null,
-    /** What the tracker calls it. */
+    /** Error code of the tracker. */
     readonly code: string | null = null,
   ) {
-    // Postgres text cannot hold NUL.
+    // PostgreSQL's text type cannot contain NUL.
     super(message.replaceAll('\0', '').slice(0, 300));
   }
 
-  /** Whether it may be about this one run, and is not about the server, the key or how many requests came. */
+  /** Whether the error may concern only this run, and not the server, the key or the rate of requests. */
   get isOfRun(): boolean {
     const { status } = this;
     return (
@@ -81,13 +81,13 @@ export class TrackerRefusal extends Error {
     );
   }
 
-  /** Whether rights are lacking: those to one run's place there, or all of them, which may be given back. */
+  /** Whether rights are missing, for this run's project or for all. They may be granted later. */
   get isForbidden(): boolean {
     return this.status === 403;
   }
 }
 
-/** An answer in the tracker's form. @throws TrackerRefusal for any other JSON, which says nothing of the run */
+/** Parses a response. @throws TrackerRefusal for any other JSON, which is not an error of the run */
 export function answerOf<T>(form: z.ZodType<T>, answer: unknown, { url }: Connection): T {
   const read = form.safeParse(answer);
   if (read.success) return read.data;
@@ -97,11 +97,11 @@ export function answerOf<T>(form: z.ZodType<T>, answer: unknown, { url }: Connec
   );
 }
 
-/** How a run is called where nobody said so. */
+/** Name of a run: as requested, or the job's suffix or ID. */
 export const runName = ({ settings, suffix, id }: TrackedJob): string =>
   settings.name ?? suffix ?? id;
 
-/** What a person looks up of a job: its spec, and what it was made of. */
+/** Config of a run: the job's spec, model and files. */
 export const configOf = (job: TrackedJob): Record<string, unknown> => ({
   ...job.spec,
   fine_tuning_job: job.id,
@@ -110,7 +110,7 @@ export const configOf = (job: TrackedJob): Record<string, unknown> => ({
   validation_file: job.validation_file,
 });
 
-/** By name, where JSON has no such number. */
+/** Numbers that JSON does not have (NaN, Infinity) as strings. */
 export const jsonNumber = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value);
 

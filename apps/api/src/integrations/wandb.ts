@@ -1,6 +1,6 @@
-// Weights & Biases, as its own client (wandb 0.31) speaks: a run is made by the GraphQL mutation upsertBucket, named by
-// its id, and its numbers are lines of files, sent to file_stream with the offset of the first. A line that comes again
-// at its offset takes its own place.
+// Weights & Biases, with the protocol of its client (wandb 0.31). The GraphQL mutation upsertBucket creates a
+// run whose name is the job's ID. Metrics are lines of files, sent to file_stream with the offset of the
+// first line. A line that is sent again at its offset replaces itself.
 import type { Point } from '../history/job-points.js';
 import { TOKENS_PER_SECOND, TRAIN, VALID } from '../history/job-points.js';
 import { metricsOf } from '../catalog/plugins.js';
@@ -19,16 +19,16 @@ import {
   type Tracker,
 } from './tracker.js';
 
-/** The step of the job. W&B's own `_step` counts lines. */
+/** Step of the job. W&B's own `_step` counts lines. */
 const STEP = 'train/global_step';
 
 interface WandbRun extends Remote {
   readonly entity: string;
   readonly project: string;
   readonly run: string;
-  /** Lines of the history that are there. */
+  /** Number of history lines that were sent. */
   readonly lines: number;
-  /** The last of each number. */
+  /** Last value of each metric. */
   readonly summary: Readonly<Record<string, number | string>>;
 }
 
@@ -41,7 +41,7 @@ const UPSERT = `mutation UpsertBucket($name: String, $project: String, $entity: 
   }
 }`;
 
-/** What a process ends with that its user interrupts. */
+/** Exit code of a run that the user interrupted. */
 const INTERRUPTED = 255;
 
 export const wandb: Tracker = {
@@ -101,7 +101,7 @@ export const wandb: Tracker = {
   },
 };
 
-/** JSON as Python writes it, which the client sends and W&B reads. */
+/** JSON as Python writes it (with NaN and Infinity), which W&B's client sends. */
 const text = (values: Readonly<Record<string, number | string>>): string => {
   const fields = Object.entries(values).map(
     ([name, value]) => `${JSON.stringify(name)}:${BARE.has(value) ? value : JSON.stringify(value)}`,
@@ -126,7 +126,7 @@ function line(
   };
 }
 
-/** Each value in a dictionary of its own, and under `_wandb` that the charts are over the job's steps. */
+/** Config of a run, each value in a dictionary. `_wandb` makes the job's step the x-axis of the charts. */
 function wandbConfig(job: TrackedJob): Record<string, unknown> {
   const config = Object.entries(configOf(job)).map(([name, value]) => [name, { value }]);
   const { step, validation } = metricsOf(job.spec.task);
@@ -135,7 +135,8 @@ function wandbConfig(job: TrackedJob): Record<string, unknown> {
     ...validation.map(({ name }) => `${VALID}${name}`),
     TOKENS_PER_SECOND,
   ];
-  // The client's MetricRecord by the numbers of its fields: 1 a name, 5 which of these is its step, 6 what was defined.
+  // MetricRecord of the client, by field numbers: 1 is the name, 5 the index of its step metric, 6 the
+  // options that are set.
   const metrics = [
     { 1: STEP, 6: [3] },
     ...[...new Set(names)].map((name) => ({ 1: name, 5: 1, 6: [1] })),
@@ -149,7 +150,7 @@ const Upserted = z.object({ upsertBucket: z.object({ bucket: Bucket }) });
 const Failed = z.object({ errors: z.array(z.object({ message: z.string() })).min(1) });
 const Answer = z.union([Failed, z.object({ data: Upserted })]);
 
-/** Its errors come with status 200. */
+/** W&B reports errors with status 200. */
 function bucketOf(answer: unknown, connection: Connection): z.infer<typeof Bucket> {
   const read = answerOf(Answer, answer, connection);
   if ('data' in read) return read.data.upsertBucket.bucket;
@@ -178,7 +179,7 @@ const post = (ask: Ask, connection: Connection, path: string, body: unknown): Pr
     body,
   });
 
-/** The pages of api.wandb.ai are those of wandb.ai; a server of one's own has both at one address. */
+/** Web address of a run. Pages of api.wandb.ai are on wandb.ai; other servers have both at one address. */
 function webUrl(url: string, { entity, project, run }: WandbRun): string {
   const pages = url
     .replace(/\/+$/, '')
