@@ -31,7 +31,7 @@ import { RUN, worst, type Trajectory } from './steps.js';
 
 /**
  * Tolerance relative to the largest value. Rewards are differences of sums, so theirs is relative to beta ·
- * the largest log p (README.md).
+ * the largest log p.
  */
 const TOLERANCE = 1e-5;
 const GRADIENTS = 1e-4;
