@@ -1,10 +1,11 @@
-// The order in which an epoch visits its examples: a pure function of (seed, epoch, n), so that a resumed run can jump
-// to
-// its position. Example i gets the key  k(i) = mix(mix(seed, epoch), i)  and examples are visited in ascending key
-// order.
-// mix is the finalizer of MurmurHash3 (public domain, Austin Appleby) over a Weyl sequence, 32 bits.
+// The order in which an epoch visits its examples. It is a pure function of (seed, epoch, n), so that a run
+// can resume at any position. Example i has the key k(i) = mix(mix(seed, epoch), i), and examples are visited
+// in ascending key order. mix is the finalizer of MurmurHash3 (public domain, Austin Appleby) over a Weyl
+// sequence, 32 bits.
 
-/** Returns the indices 0…n-1 in the order of an epoch (counted from 0); in ascending order without `shuffle`. */
+/**
+ * Returns the indices 0…n-1 in the order of an epoch (counted from 0); in ascending order without `shuffle`.
+ */
 export function permutation(seed: number, epoch: number, n: number, shuffle: boolean): Uint32Array {
   const indices = Uint32Array.from({ length: n }, (_, i) => i);
   if (!shuffle) return indices;

@@ -1,7 +1,8 @@
-// Chooses the records of a training file that are held out for validation. The choice depends only on the records, the
-// share, the seed and whether it is stratified, so a resumed run and the API's preview choose the same ones. Records that
-// give the same training example stay together; otherwise the validation loss would include memorised examples. These
-// rules must not change: a run that resumes on another build has to hold out the same records.
+// Chooses the records of a training file that are held out for validation. The choice depends only on the
+// records, the share, the seed and whether it is stratified, so a resumed run and the API's preview choose
+// the same ones. Records that give the same training example stay together; otherwise the validation loss
+// would include memorized examples. These rules must not change: a run that resumes on another build has to
+// hold out the same records.
 import { createHash } from 'node:crypto';
 import { DomainError, type Spec } from '@graft/contracts';
 import { areMeasures } from '../tasks/labels/label-survey.js';
@@ -36,7 +37,8 @@ export const splitOf = ({
   share ? { share, seed: split_seed ?? seed, ...(column && { stratified: true }) } : null;
 
 /**
- * Returns the number of records in a share. The actual number may differ by a few, because equal records stay together.
+ * Returns the number of records in a share. The actual number may differ by a few, because equal records stay
+ * together.
  */
 export const heldOutCount = (records: number, share: number): number =>
   Math.min(Math.max(1, Math.round(records * share)), Math.max(0, records - 1));
@@ -84,7 +86,10 @@ export function heldOut(path: string, use: RecordUse, split: Split): Set<number>
 /** The hash of each record and, for a stratified split, its label. */
 interface Read {
   readonly hashes: readonly number[];
-  /** Null if the split is not stratified, if a record has no label or several, or if labels are numbers to predict. */
+  /**
+   * Null if the split is not stratified, if a record has no label or several, or if labels are numbers to
+   * predict.
+   */
   readonly labels: readonly string[] | null;
 }
 
@@ -121,9 +126,9 @@ function* groupsIn(order: Uint32Array, hashes: readonly number[]): Generator<Uin
 }
 
 /**
- * Ranks records so that every prefix of the sorted records has each label in its proportion (Sainte-Laguë's method). The
- * k-th of n records of a label has rank (k - ½) / n; equal records share the middle of theirs. The last group of a label
- * has rank Infinity, because it is never held out.
+ * Ranks records so that every prefix of the sorted records has each label in its proportion (Sainte-Laguë's
+ * method). The k-th of n records of a label has rank (k - ½) / n; equal records share the middle of theirs.
+ * The last group of a label has rank Infinity, because it is never held out.
  * @returns null if no label has two different records, so that the split cannot be stratified
  */
 function ranksByLabel(

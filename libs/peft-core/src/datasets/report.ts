@@ -1,8 +1,8 @@
-// Reports on a training and a validation file for one base model before training: tokens, examples that are truncated,
-// duplicated or in both files, and fields that the template ignores. It reads every record. It tokenizes the records
-// that
-// could be truncated and, in a large file, an evenly spaced sample of the others for the totals. The remaining records
-// are rendered for a limited time, to find those that the template rejects, and their images are decoded.
+// Reports on a training and a validation file for one base model before training: tokens, examples that are
+// truncated, duplicated or in both files, and fields that the template ignores. It reads every record. It
+// tokenizes the records that could be truncated and, in a large file, an evenly spaced sample of the others
+// for the totals. The remaining records are rendered for a limited time, to find those that the template
+// rejects, and their images are decoded.
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
 import type { Notes, RecordFacts, Task } from '../tasks/task.js';
@@ -42,7 +42,9 @@ export interface ReportOptions {
   readonly invocation?: readonly number[] | null;
   /** Called from time to time. It may throw to stop the report. */
   readonly onProgress?: () => void;
-  /** Time limit per file for rendering records only to check that the template accepts them, in milliseconds. */
+  /**
+   * Time limit per file for rendering records only to check that the template accepts them, in milliseconds.
+   */
   readonly renderMs?: number;
 }
 
@@ -54,13 +56,13 @@ export interface DataReports {
 }
 
 /**
- * Default render limit. Two files take at most half of the minute that a reader has (measured: 1,100 chats of five
- * questions per second, 9,500 of one).
+ * Default render limit. Two files take at most half of the minute that a reader has (measured: 1,100 chats of
+ * five questions per second, 9,500 of one).
  */
 const RENDER_MS = 15_000;
 /**
- * Maximum size of a file whose records are all tokenized (measured: about 5,000 short chats per second, mostly spent in
- * templates).
+ * Maximum size of a file whose records are all tokenized (measured: about 5,000 short chats per second,
+ * mostly spent in templates).
  */
 const WHOLE = { records: 2_000, bytes: 2 << 20 };
 /** Number of records tokenized for the totals of a larger file. */
@@ -135,7 +137,8 @@ interface Waiting {
   readonly number: number;
   readonly prepared: unknown;
   /**
-   * Use of the record: counted for itself, counted as a sample of the records that are not tokenized, or only decoded.
+   * Use of the record: counted for itself, counted as a sample of the records that are not tokenized, or only
+   * decoded.
    */
   readonly use: 'exact' | 'sample' | 'looked';
 }
@@ -238,7 +241,8 @@ class Reading {
     const exact =
       this.whole || (this.bound !== null && this.bound.tokens(chats, bytes) > maxSeqLen);
     const sample = !exact && this.short++ % this.stride === 0;
-    // Images and audio take long to decode: the sample of a large file alone takes minutes. One record is enough here.
+    // Images and audio take long to decode: the sample of a large file alone takes minutes. One record is
+    // enough here.
     const isCertain = exact || (sample && (this.bound !== null || this.short === 1));
     if (!isCertain && !this.mayRender(chats)) return;
     const { taskOptions } = this.options;

@@ -1,8 +1,10 @@
 /**
- * The Audio Spectrogram Transformer's filter banks (arXiv:2104.01778), transformers' ASTFeatureExtractor: Kaldi's.
+ * Filter banks of the Audio Spectrogram Transformer (arXiv:2104.01778), as in transformers'
+ * ASTFeatureExtractor (Kaldi's).
  *   f = frame − mean frame,  g[n] = f[n] − 0.97 f[n − 1] (f[−1] = f[0]),  S = |rfft(g · hann)|² Mᵀ,  y = log max(S, ε)
- * Frames of 400 samples each 160, filled up to 512; M Kaldi's filters from 20 Hz; ε of f32. y [max_length, num_mel_bins]:
- * frames beyond are cut, missing ones are zero before (y − mean) / (2 std). In f32, as torchaudio does.
+ * Frames of 400 samples every 160 samples, padded to 512; M: Kaldi's filters from 20 Hz; ε of f32. y
+ * [max_length, num_mel_bins]: further frames are truncated, missing ones are zero before (y − mean) / (2
+ * std). In f32, as in torchaudio.
  */
 import {
   cat,
@@ -68,7 +70,7 @@ export const astFeatureExtractor = defineFeatureExtractor(
   },
 );
 
-/** Frames [frames, n] without their mean, each sample less most of the one before. */
+/** Frames [frames, n] minus their mean, with pre-emphasis. */
 function emphasized(frames: Tensor): Tensor {
   const centred = sub(frames, mean(frames, [1], true));
   const before = cat([narrow(centred, 1, 0, 1), narrow(centred, 1, 0, FRAME - 1)], 1);

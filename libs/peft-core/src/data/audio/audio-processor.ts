@@ -1,4 +1,4 @@
-// What a base makes of sounds, by its preprocessor_config.json.
+// Converts audio to a base's inputs, by its preprocessor_config.json.
 import { DomainError } from '@graft/contracts';
 import { device, tidy, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -11,8 +11,8 @@ export class AudioProcessor {
 
   /**
    * @param config preprocessor_config.json
-   * @param rowsOf how many rows a base makes of features of a shape
-   * @throws DomainError for a file that is not understood, or is not the base's
+   * @param rowsOf returns the number of rows of the base for features of a shape
+   * @throws DomainError if the file is not supported or does not fit the base
    */
   constructor(config: unknown, rowsOf: (shape: readonly number[]) => number) {
     this.#extractor = readFeatureExtractor(config);
@@ -21,18 +21,18 @@ export class AudioProcessor {
     rowsOf(this.#extractor.shape(maxSamples ?? 10 * samplingRate));
   }
 
-  /** Samples a second, of what it is given. */
+  /** Sampling rate of the input in Hz. */
   get samplingRate(): number {
     return this.#extractor.samplingRate;
   }
 
-  /** Of a sound of which all is heard; null: of any. */
+  /** Maximum length of audio that is used completely, in seconds; null if there is no limit. */
   get maxSeconds(): number | null {
     const { maxSamples, samplingRate } = this.#extractor;
     return maxSamples === null ? null : maxSamples / samplingRate;
   }
 
-  /** That a base makes of so many samples; 0: they are too few. */
+  /** Number of rows of the base for this many samples; 0 if they are too few. */
   rows(samples: number): number {
     if (samples < this.#extractor.minSamples) return 0;
     try {
@@ -43,7 +43,7 @@ export class AudioProcessor {
     }
   }
 
-  /** f32, where the model computes. */
+  /** Features in f32, on the model's device. */
   features(samples: Float32Array): Tensor {
     return tidy(() => toDevice(this.#extractor.extract(samples), device()));
   }

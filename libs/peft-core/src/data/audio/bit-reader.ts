@@ -1,4 +1,4 @@
-// Bits of a FLAC file, the highest of a byte first. Beyond the end are zeros; `read` refuses to come there.
+// Reads the bits of a FLAC file, most significant bit first. Bits beyond the end are 0; `read` throws there.
 import { undecodable } from './sound.js';
 
 const POLYNOMIAL = 0x8005;
@@ -9,7 +9,7 @@ const CHECKSUMS = Uint16Array.from({ length: 256 }, (_, byte) => {
 });
 
 export class BitReader {
-  /** in bits */
+  /** Position in bits. */
   position = 0;
   readonly end: number;
 
@@ -21,7 +21,7 @@ export class BitReader {
     return this.end - this.position;
   }
 
-  /** 1 to 32 bits, without going on. */
+  /** Returns 1 to 32 bits without advancing. */
   peek(bits: number): number {
     const at = this.position >>> 3;
     const shift = this.position & 7;
@@ -35,19 +35,19 @@ export class BitReader {
     return whole >>> (32 - bits);
   }
 
-  /** 1 to 32 bits. */
+  /** Reads 1 to 32 bits. */
   read(bits: number): number {
     const value = this.peek(bits);
     this.skip(bits);
     return value;
   }
 
-  /** In two's complement, of 1 to 32 bits. */
+  /** Reads 1 to 32 bits in two's complement. */
   signed(bits: number): number {
     return (this.read(bits) << (32 - bits)) >> (32 - bits);
   }
 
-  /** Zeros before the next one, which is read too. */
+  /** Reads zeros up to and including the next one; returns the number of zeros. */
   unary(): number {
     let zeros = 0;
     for (;;) {
@@ -58,7 +58,7 @@ export class BitReader {
     }
   }
 
-  /** Zeros, one, and `parameter` bits, folded from 0, −1, 1, −2, … */
+  /** Reads a Rice code: zeros, a one, and `parameter` bits, mapped to 0, −1, 1, −2, … */
   rice(parameter: number): number {
     const high = this.unary();
     const folded = parameter === 0 ? high : high * 2 ** parameter + this.read(parameter);
@@ -74,7 +74,7 @@ export class BitReader {
     this.position = (this.position + 7) & ~7;
   }
 
-  /** CRC-16 of the bytes from the bit `begin` on up to here. */
+  /** CRC-16 of the bytes from the bit `begin` to the position. */
   checksum(begin: number): number {
     let sum = 0;
     for (let at = begin >>> 3; at < this.position >>> 3; at++)

@@ -1,4 +1,4 @@
-// Letters of texts and texts of rows, as transformers' tokenizer has them (test/golden/stems/ctc.py).
+// Compares with transformers' CTC tokenizer (test/golden/stems/ctc.py).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,16 +1,16 @@
-// Texts as letters and back, after transformers' Wav2Vec2CTCTokenizer. Native-free.
+// CTC tokenizer, after transformers' Wav2Vec2CTCTokenizer. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { shown } from '../json-scan.js';
 import { VOCABULARY, type VocabularyFiles } from '../processor-files.js';
 
-/** A token, by itself or with how it is cut out. */
+/** Schema of a token: its text, or an object with more properties. */
 const named = (otherwise: string) =>
   z
     .union([z.string(), z.object({ content: z.string() })])
     .nullish()
     .transform((name) => (typeof name === 'object' ? name?.content : name) ?? otherwise);
-/** The same of one that there need not be: null says that there is none. */
+/** Schema of an optional token; null if there is none. */
 const optional = (otherwise: string) => z.union([z.null(), named(otherwise)]).default(otherwise);
 const flag = z.boolean().nullish().transform(Boolean);
 const id = z.int().min(0);
@@ -29,32 +29,32 @@ const Config = z.object({
 });
 const Vocabulary = z.record(z.string(), id);
 
-/** What transformers' clean_up_tokenization takes spaces from. */
+/** Strings from which transformers' clean_up_tokenization removes spaces. */
 const CLEANED = [' .', ' ?', ' !', ' ,', " ' ", " n't", " 'm", " 's", " 've", " 're"];
 
-/** What a base writes. */
+/** Output of a base. */
 export interface Written {
-  /** The token that stands for nothing. */
+  /** Id of the CTC blank token. */
   readonly blank: number;
   readonly vocabSize: number;
 }
 
 export class CtcTokenizer {
   readonly blank: number;
-  /** What stands for letters that it does not know. */
+  /** Id of the unknown token. */
   readonly unknown: number;
-  /** What stands between words. */
+  /** Id of the word delimiter. */
   readonly delimiter: number;
-  /** Some letters that it knows, for people. */
+  /** Some characters of the vocabulary, for messages. */
   readonly sample: string;
   readonly #config: z.output<typeof Config>;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #letters: ReadonlyMap<number, string>;
-  /** Tokens of several letters: with the spaces around them, of the vocabulary; and others. */
+  /** Tokens of several characters: those of the vocabulary with the spaces around them, and added tokens. */
   readonly #longer: RegExp;
   readonly #vocabSize: number;
 
-  /** @throws DomainError for files that are not understood, or are not those of the base */
+  /** @throws DomainError if the files are not supported or do not fit the base */
   constructor({ vocabulary, tokenizerConfig }: VocabularyFiles, { blank, vocabSize }: Written) {
     const config = parsed(Config, tokenizerConfig, 'tokenizer_config.json');
     const entries = [...Object.entries(parsed(Vocabulary, vocabulary, VOCABULARY))];
@@ -62,14 +62,14 @@ export class CtcTokenizer {
     const names = [bos, eos, unk, pad, config.word_delimiter_token];
     const special = new Set(names.filter((name) => name !== null));
     const own = new Map(entries);
-    // transformers counts on from how many there are
+    // transformers continues the ids after the number of entries
     const added = [...special]
       .filter((name) => !own.has(name))
       .map((name, i) => [name, entries.length + i] as const);
     this.#config = config;
     this.#ids = new Map([...added, ...entries]);
     this.#letters = new Map([...added, ...entries].map(([token, id]) => [id, token]));
-    // spaces are tried from their first one on: from each of many they would take the square of their number
+    // match spaces from the first one only: starting at each of many would take quadratic time
     this.#longer = new RegExp(`(?:(?<!\\s)\\s+)?(${anyOf(entries)})\\s*|(${anyOf(added)})`, 'u');
     this.#vocabSize = vocabSize;
     this.unknown = this.#ids.get(unk) as number;
@@ -81,7 +81,7 @@ export class CtcTokenizer {
     throw new DomainError('invalid_model', message, 'model');
   }
 
-  /** @throws DomainError for what the base does not write */
+  /** @throws DomainError for text that the base cannot output */
   encode(text: string): number[] {
     const { word_delimiter_token: delimiter, do_lower_case: isUpper } = this.#config;
     return text.split(this.#longer).flatMap((piece: string | undefined, i) => {
@@ -99,7 +99,7 @@ export class CtcTokenizer {
     return Array.from(written.replaceAll(' ', delimiter)).every((one) => this.#ids.has(one));
   }
 
-  /** @param rows the likeliest token of each */
+  /** @param rows most likely token of each row */
   decode(rows: Iterable<number>): string {
     const { unk_token: unk, pad_token: pad, word_delimiter_token: delimiter } = this.#config;
     const { replace_word_delimiter_char: space, clean_up_tokenization_spaces: cleans } =
@@ -128,7 +128,7 @@ function sampleOf(entries: readonly (readonly [string, number])[]): string {
   return shortened.join(' ');
 }
 
-/** A pattern of the tokens that are more than a letter; of none, one that is nowhere. */
+/** Pattern of tokens with more than one character; matches nothing if there are none. */
 const anyOf = (entries: readonly (readonly [string, number])[]): string =>
   entries
     .map(([token]) => token)

@@ -1,4 +1,5 @@
-// Against transformers' load_audio (soundfile) on made sounds, stems/audio.py; and bytes that are no sound.
+// Compares with transformers' load_audio (soundfile) on generated audio, stems/audio.py; and rejects other
+// bytes.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
@@ -16,7 +17,7 @@ const bytesOf = (name: string): Buffer => readFileSync(join(FOLDER, name));
 const sounds = readdirSync(FOLDER).filter((name) => /\.(wav|flac)$/.test(name));
 const thinned = (samples: Float32Array): Float32Array =>
   samples.filter((_, at) => at % every === 0);
-/** of the difference to the expected, in dB below it */
+/** Energy of the difference relative to the expected samples, in dB. */
 function decibels(got: Float32Array, wanted: Float32Array): number {
   const energy = (values: Float32Array): number => values.reduce((sum, x) => sum + x * x, 0);
   return 10 * Math.log10(energy(got.map((x, at) => x - (wanted[at] ?? 0))) / energy(wanted));
@@ -52,12 +53,12 @@ describe('a sound', () => {
     const got = thinned(resample(samples, samplingRate, 16_000));
     expect(got.length).toBe(wanted.length);
     if (samplingRate === 16_000) expect(got).toEqual(wanted);
-    // measured: −93 and less
+    // measured: at most −93
     else expect(decibels(got, wanted)).toBeLessThan(-90);
   });
 
   it.each([
-    // soxr goes from 8 and 48 kHz in one step, as here
+    // soxr converts from 8 and 48 kHz in one step, as here
     [8000, 16_000, -120],
     [48_000, 16_000, -120],
     [16_000, 8000, -120],
@@ -83,8 +84,8 @@ it.each([
       ),
     );
   const got = resample(tone(from, 2), from, to);
-  const inside = [to / 2, (3 * to) / 2] as const; // the ends know silence around them
-  // measured: −141 and less; with weights of each phase's own −140 and less
+  const inside = [to / 2, (3 * to) / 2] as const; // the ends are influenced by the silence around them
+  // measured: at most −141; with separate weights for each phase at most −140
   expect(decibels(got.subarray(...inside), tone(to, 2).subarray(...inside))).toBeLessThan(-130);
 });
 

@@ -1,27 +1,30 @@
-// A sound's bytes to samples, as soundfile gives them to transformers: WAV and FLAC, whole numbers divided by 2^(bits − 1),
-// channels averaged. Which of the two it is, the bytes say and not a name.
+// Decodes audio as soundfile does for transformers: WAV and FLAC, integers divided by 2^(bits − 1), channels
+// averaged. The format is detected by the bytes, not by a name.
 import { decodeFlac, flacFormat } from './flac.js';
 import { undecodable } from './sound.js';
 import type { Sound, SoundFormat } from './sound.js';
 import { decodeWav, wavFormat } from './wav.js';
 
-/** @throws DomainError `invalid_training_file` that says what is wrong with the bytes; the caller knows whose they are. */
+/**
+ * @throws DomainError `invalid_training_file` that states what is wrong with the bytes; the caller adds their
+ * origin
+ */
 export function decodeAudio(bytes: Uint8Array): Sound {
   return isWav(bytes) ? decodeWav(bytes) : decodeFlac(bytes);
 }
 
-/** What the file says of its sound; what is wrong behind that, decoding finds. @throws DomainError as `decodeAudio` */
+/** Reads the header only; decoding may find further errors. @throws DomainError as `decodeAudio` */
 export const audioFormat = (bytes: Uint8Array): SoundFormat =>
   isWav(bytes) ? wavFormat(bytes) : flacFormat(bytes);
 
-/** @throws DomainError where they are neither WAV nor FLAC */
+/** @throws DomainError if they are neither WAV nor FLAC */
 function isWav(bytes: Uint8Array): boolean {
   const kind = kindOf(bytes);
   if (kind !== 'wav' && kind !== 'flac') throw undecodable(`expected WAV or FLAC, got ${kind}`);
   return kind === 'wav';
 }
 
-/** Other kinds are named, so that whoever has one knows what to convert. */
+/** Other formats, to name them in the error. */
 const MAGIC: readonly (readonly [kind: string, at: number, text: string])[] = [
   ['wav', 8, 'WAVE'],
   ['flac', 0, 'fLaC'],

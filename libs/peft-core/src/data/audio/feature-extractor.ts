@@ -1,24 +1,24 @@
-// What a model hears of a sound, after transformers' feature extractors: one class a file, and here what they share.
+// Interface and shared code of audio feature extractors, after transformers'; each class has its own file.
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 
 export interface FeatureExtractor {
-  /** of the samples that it takes, a second */
+  /** Sampling rate of the input in Hz. */
   readonly samplingRate: number;
-  /** fewer cannot be turned into features */
+  /** Minimum number of samples. */
   readonly minSamples: number;
-  /** samples beyond which nothing is heard; null where all is */
+  /** Number of samples that are used; null if there is no limit. */
   readonly maxSamples: number | null;
-  /** of the features of so many samples: needs no libtorch */
+  /** Shape of the features of this many samples. Does not need libtorch. */
   shape(samples: number): readonly number[];
-  /** f32 on the CPU, of the shape that `shape` says */
+  /** Features in f32 on the CPU, with the shape that `shape` returns. */
   extract(samples: Float32Array): Tensor;
 }
 
-/** A class of transformers, by the name that preprocessor_config.json has for it. */
+/** A class of transformers, by its name in preprocessor_config.json. */
 export interface FeatureExtractorClass {
   readonly type: string;
-  /** @throws z.ZodError where a key of preprocessor_config.json is unknown, or its value not what is understood */
+  /** @throws z.ZodError if a key of preprocessor_config.json is unknown, or its value not supported */
   read(config: unknown): FeatureExtractor;
 }
 
@@ -31,7 +31,7 @@ export function defineFeatureExtractor<C extends z.ZodRawShape>(
   return { type, read: (config) => make(schema.parse(config) as z.output<z.ZodObject<C>>) };
 }
 
-/** Keys that every class has. No sound is padded beyond what its class does itself, so what is said of padding is moot. */
+/** Keys of every class. Those on padding are ignored: clips are padded only as their class does itself. */
 const SHARED = {
   feature_extractor_type: z.string().optional(),
   processor_class: z.string().nullish(),

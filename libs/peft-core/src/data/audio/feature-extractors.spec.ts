@@ -1,4 +1,4 @@
-// Against transformers' feature extractors on a made sound of 1.2 s, stems/audio.py.
+// Compares with transformers' feature extractors on generated audio of 1.2 s, stems/audio.py.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { contiguous, mapSafetensors, transpose } from '@graft/kernels';
@@ -16,7 +16,9 @@ const { every, shapes, configs } = JSON.parse(
 };
 const golden = mapSafetensors(join(FOLDER, 'golden.safetensors')).tensors;
 
-/** Largest difference; measured are 5e-6, 1e-5, 2e-7, 3e-6 and, of logarithms that are not normalised, 2e-5. */
+/**
+ * Largest difference; measured are 5e-6, 1e-5, 2e-7, 3e-6 and, for logarithms without normalization, 2e-5.
+ */
 const TOLERANCES: Record<string, number> = {
   whisper: 3e-5,
   'whisper-128': 3e-5,

@@ -1,4 +1,4 @@
-// The feature extractors, by transformers' names for their classes.
+// The feature extractors by transformers' class names.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { astFeatureExtractor } from './ast-feature-extractor.js';
@@ -8,10 +8,10 @@ import { whisperFeatureExtractor } from './whisper-feature-extractor.js';
 
 const CLASSES = [whisperFeatureExtractor, wav2vec2FeatureExtractor, astFeatureExtractor];
 
-/** Whether preprocessor_config.json is one of sounds. */
+/** Whether a preprocessor_config.json is for audio. */
 export const isFeatureExtractor = (config: unknown): boolean => typeOf(config) !== undefined;
 
-/** @throws DomainError `unsupported` naming the class or the key that is not understood */
+/** @throws DomainError `unsupported` naming the class or the key that is not supported */
 export function readFeatureExtractor(config: unknown): FeatureExtractor {
   const type = typeOf(config);
   const found = CLASSES.find((each) => each.type === type);

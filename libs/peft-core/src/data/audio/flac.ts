@@ -1,11 +1,11 @@
 /**
- * FLAC (RFC 9639), 4 to 24 bits: frames of blocks, in each channel a predictor and what it misses,
+ * FLAC decoder (RFC 9639), 4 to 24 bits: frames of blocks, in each channel a predictor and a residual,
  *   s[i] = e[i] + ⌊Σ_j c_j s[i − 1 − j] / 2^shift⌋,  e in Rice codes: (q, r) ↦ u = 2^k q + r ↦ u even: u / 2, odd: −(u + 1) / 2
- * Every frame is held against its checksum, and the whole against the length that the file says. No search for the next
- * frame behind a broken one: a data set's sounds are whole or refused.
+ * The checksum of every frame is verified, and the length in the header. It does not search for the next
+ * frame after a broken one: a damaged clip is rejected.
  *
- * Of the decoders that npm has, libflacjs strikes out zeros that it takes for repeated, and @wasm-audio-decoders/flac
- * divides by 2^(bits − 1) − 1 and finds no frame in some valid files.
+ * Of the npm decoders, libflacjs removes zeros that it mistakes for repetitions, and
+ * @wasm-audio-decoders/flac divides by 2^(bits − 1) − 1 and finds no frame in some valid files.
  */
 import { BitReader } from './bit-reader.js';
 import { checkFormat, mixDown, undecodable } from './sound.js';
@@ -58,7 +58,7 @@ export function decodeFlac(bytes: Uint8Array): Sound {
   };
 }
 
-/** The first block is STREAMINFO; the others say nothing of the samples. */
+/** Reads the first block, STREAMINFO, and skips the others, which do not describe the samples. */
 function metadata(reader: BitReader): StreamInfo {
   reader.skip(8 * MARKER);
   let info: StreamInfo | null = null;
@@ -84,7 +84,7 @@ function metadata(reader: BitReader): StreamInfo {
   return info;
 }
 
-/** The block's samples in each channel. */
+/** Reads a block's samples of each channel. */
 function frame(reader: BitReader, info: StreamInfo): Float32Array[] {
   const begin = reader.position;
   if (reader.read(14) !== SYNC)
@@ -111,7 +111,7 @@ function frame(reader: BitReader, info: StreamInfo): Float32Array[] {
   return unmixed(sides, layout).map((channel) => new Float32Array(channel).map((s) => s * scale));
 }
 
-/** The frame's or sample's number, coded as UTF-8 codes a character. */
+/** Skips the frame or sample number, which is encoded like a UTF-8 character. */
 function skipNumber(reader: BitReader): void {
   const first = reader.read(8);
   const ones = Math.clz32(~(first << 24));
@@ -141,7 +141,7 @@ function subframe(reader: BitReader, size: number, width: number): Int32Array {
   return wasted === 0 ? samples : samples.map((s) => s << wasted);
 }
 
-/** @param known the predictor, or null where the frame says it */
+/** @param known coefficients of the predictor; null if they are in the frame */
 function predicted(
   reader: BitReader,
   samples: Int32Array,
@@ -157,7 +157,7 @@ function predicted(
     throw undecodable('FLAC: reserved predictor precision or shift');
   const weights = known ?? Array.from({ length: order }, () => reader.signed(precision));
   residuals(reader, samples, order);
-  // sums of 24-bit samples by 15-bit weights are beyond 32 bits
+  // sums of products of 24-bit samples and 15-bit weights exceed 32 bits
   const divisor = 2 ** shift;
   for (let i = order; i < samples.length; i++) {
     let sum = 0;
@@ -184,7 +184,7 @@ function residuals(reader: BitReader, samples: Int32Array, order: number): void 
   }
 }
 
-/** Left and right of what a frame has of them. */
+/** Returns the left and right channel of a frame in any stereo layout. */
 function unmixed(sides: readonly Int32Array[], layout: number): readonly Int32Array[] {
   const [first, second] = sides;
   if (layout < LEFT_SIDE || !first || !second) return sides;
@@ -192,7 +192,7 @@ function unmixed(sides: readonly Int32Array[], layout: number): readonly Int32Ar
     first.map((a, i) => of(a, second[i] ?? 0));
   if (layout === LEFT_SIDE) return [first, both((left, side) => left - side)];
   if (layout === SIDE_RIGHT) return [both((side, right) => side + right), second];
-  // the mid lost its last bit, which is the side's too
+  // the last bit of mid is missing; it equals that of side
   const mid = both((a, side) => (a << 1) | (side & 1));
   return [
     mid.map((m, i) => (m + (second[i] ?? 0)) >> 1),

@@ -1,13 +1,17 @@
-// A vocabulary of the characters of texts, as create_vocabulary_from_data of transformers' run_speech_recognition_ctc.py
-// makes it: in the order of their code points, `|` for the space, then [UNK] and [PAD]. Native-free.
+// Creates a vocabulary from the characters of texts, like create_vocabulary_from_data of transformers'
+// run_speech_recognition_ctc.py: in the order of their code points, `|` for the space, then [UNK] and [PAD].
+// Loads no native code.
 import type { VocabularyFiles } from '../processor-files.js';
 
 const SPACE = ' ';
-/** What stands between words. In a text it is read as the space. */
+/** Word delimiter. In a text it is read as a space. */
 export const DELIMITER = '|';
 const [UNKNOWN, BLANK] = ['[UNK]', '[PAD]'];
 
-/** Without the two that a tokenizer of transformers adds by itself (`<s>`, `</s>`), which no row would ever stand for. */
+/**
+ * Omits the two tokens that transformers' tokenizer adds by itself (`<s>`, `</s>`), which no output row
+ * stands for.
+ */
 const TOKENIZER_CONFIG = {
   tokenizer_class: 'Wav2Vec2CTCTokenizer',
   bos_token: null,
@@ -19,7 +23,7 @@ const TOKENIZER_CONFIG = {
   do_lower_case: false,
 };
 
-/** The letters of texts with these characters, and the space, in their order. */
+/** Returns the distinct characters and the space, in order. */
 export function lettersOf(characters: Iterable<string>): string[] {
   const found = new Set([...characters, SPACE]);
   found.delete(DELIMITER);
@@ -27,7 +31,7 @@ export function lettersOf(characters: Iterable<string>): string[] {
   return [...found].sort((a, b) => place(a) - place(b));
 }
 
-/** Its tokens in the order of their ids. */
+/** Returns all tokens in the order of their ids. */
 function tokensOf(letters: readonly string[]): string[] {
   const spelt = letters.includes(SPACE) ? letters : [...letters, SPACE];
   return [...spelt.map((letter) => (letter === SPACE ? DELIMITER : letter)), UNKNOWN, BLANK];
@@ -35,7 +39,7 @@ function tokensOf(letters: readonly string[]): string[] {
 
 export const vocabularySize = (letters: readonly string[]): number => tokensOf(letters).length;
 
-/** The id of the token that stands for nothing: the last. */
+/** Id of the CTC blank token: the last. */
 export const blankOf = (letters: readonly string[]): number => vocabularySize(letters) - 1;
 
 export function vocabularyOf(letters: readonly string[]): VocabularyFiles {
@@ -43,7 +47,7 @@ export function vocabularyOf(letters: readonly string[]): VocabularyFiles {
   return { vocabulary, tokenizerConfig: TOKENIZER_CONFIG };
 }
 
-/** The letters of a vocabulary that was made so; null: it was not. */
+/** Returns the characters of a vocabulary that was created this way; null for any other vocabulary. */
 export function lettersIn({ vocabulary }: VocabularyFiles): string[] | null {
   const ids = new Map(Object.entries(vocabulary).map(([token, id]) => [id, token]));
   const tokens = Array.from({ length: ids.size }, (_, id) => ids.get(id));

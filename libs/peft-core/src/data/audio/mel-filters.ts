@@ -1,8 +1,8 @@
 /**
- * Triangles over a spectrum, evenly placed on a mel scale: transformers' `mel_filter_bank`.
+ * Triangular filters, evenly spaced on a mel scale: transformers' `mel_filter_bank`.
  *   w[m, f] = max(0, min((f − c_{m−1}) / (c_m − c_{m−1}), (c_{m+1} − f) / (c_{m+1} − c_m)))
- * c are the scale's points: in Hz for Slaney's (linear to 1 kHz, logarithmic above; its triangles have the same area), on
- * the scale itself for Kaldi's (1127 ln(1 + f / 700)).
+ * c are the points of the scale: in Hz for Slaney's (linear to 1 kHz, logarithmic above; triangles have equal
+ * area), on the scale itself for Kaldi's (1127 ln(1 + f / 700)).
  */
 export interface MelFilters {
   readonly bins: number;
@@ -12,7 +12,7 @@ export interface MelFilters {
 }
 
 interface Asked {
-  /** of the spectrum, zero frequency and Nyquist's among them */
+  /** Bins of the spectrum, including zero frequency and Nyquist. */
   readonly bins: number;
   readonly filters: number;
   readonly from: number;

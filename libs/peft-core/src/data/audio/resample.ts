@@ -1,22 +1,27 @@
 /**
- * Another sampling rate, as soxr's `soxr_hq` makes it for transformers' `load_audio`:
+ * Resampling as in soxr's `soxr_hq`, which transformers' `load_audio` uses:
  *   y[i] = Σ_k x[k] · F sinc(F (t − k)) · w((t − k) / h),  t = i · from / to,  F = f · min(1, to / from)
- * w(u) = I₀(β √(1 − u²)) / I₀(β) is Kaiser's window, h its half width in samples of x; f the middle of the band in which
- * the filter falls, from PASSBAND to 1 of the smaller Nyquist frequency. PASSBAND, β and the filter's length are what
- * soxr's precision of 20 bits comes to, to the digits that leave the least difference.
+ * w(u) = I₀(β √(1 − u²)) / I₀(β) is the Kaiser window, h its half width in samples of x; f the middle of the
+ * transition band, from PASSBAND to 1 of the smaller Nyquist frequency. PASSBAND, β and the filter's length
+ * correspond to soxr's precision of 20 bits, with the digits that give the smallest difference.
  *
- * The difference's energy against soxr 1.1, of white noise, where every frequency counts: −134 dB from 8 and 48 to 16 kHz;
- * −56 dB where soxr goes over other rates on the way (44.1, 11.025, 22.05 to 16 kHz). Of a voice, whose highest
- * frequencies are weak: −85 dB. libsamplerate's best, whose band is wider: −26 dB from 44.1 to 16 kHz, −55 dB of a voice.
+ * Energy of the difference from soxr 1.1 for white noise, where every frequency counts: −134 dB from 8 and 48
+ * to 16 kHz; −56 dB where soxr converts through other rates (44.1, 11.025, 22.05 to 16 kHz). For a voice,
+ * whose highest frequencies are weak: −85 dB. libsamplerate's best, whose band is wider: −26 dB from 44.1 to
+ * 16 kHz, −55 dB for a voice.
  */
 const PASSBAND = 0.913744;
 const BETA = 13.04;
-/** of a filter that falls by this window within a band of 1, in samples: Kaiser's formula, as soxr fits it */
+/**
+ * Length in samples of a filter with this window and a transition band of 1: Kaiser's formula, as fitted by
+ * soxr.
+ */
 const LENGTH = ((0.0007528358 - 1.577737e-5 * BETA) * BETA + 0.6248022) * BETA + 0.06186902;
 
 /**
- * Phases whose weights are kept. Of rates whose ratio has more, weights lie on the line between those of the two nearest of
- * as many, a difference of −140 dB of white noise: computed for each sample they took 0.4 to 4 s for each second of sound (now 0.1 to 0.5).
+ * Maximum number of phases with precomputed weights. For ratios with more phases, weights are interpolated
+ * linearly between the two nearest, a difference of −140 dB for white noise. Computing them for each sample
+ * took 0.4 to 4 s per second of audio (now 0.1 to 0.5).
  */
 const MAX_PHASES = 2048;
 
@@ -42,7 +47,9 @@ interface Between {
   weightsAt(phase: number): Float64Array;
 }
 
-/** Of the last pairs of rates: a data set has few, and the weights of a pair are more work than a short sound. */
+/**
+ * Number of cached pairs of rates: a data set has few, and computing weights takes longer than a short clip.
+ */
 const KEPT = 4;
 const kept = new Map<string, Between>();
 
@@ -72,7 +79,7 @@ function keptWeights(filter: Filter, phases: number): WeightsAt {
   };
 }
 
-/** @param limit of the filter's band: a narrower one changes more slowly, and is longer */
+/** @param limit upper end of the filter's band: a narrower filter changes more slowly and is longer */
 function betweenWeights(filter: Filter, up: number, limit: number): WeightsAt {
   const phases = Math.ceil(MAX_PHASES * limit);
   const at = keptWeights(filter, phases);
@@ -85,17 +92,17 @@ function betweenWeights(filter: Filter, up: number, limit: number): WeightsAt {
 }
 
 interface Filter {
-  /** samples before the one at or before t that have a weight */
+  /** Number of weighted samples before the one at or before t. */
   readonly reach: number;
-  /** of the samples from `reach` before on, for a t that is so much behind its sample */
+  /** Weights of the samples from `reach` before on, for a t that is `fraction` after its sample. */
   weights(fraction: number): Float64Array;
 }
 
-/** @param finer how many times the input's rate the filter is made at */
+/** @param finer sampling rate of the filter divided by the input's */
 function designed(limit: number, finer: number): Filter {
   const fall = 0.5 * (1 - PASSBAND) * limit;
   const cutoff = limit - fall;
-  // one more than a multiple of four, and the window reaches half a step beyond the first and the last
+  // one more than a multiple of four; the window extends half a step beyond the first and the last
   const taps = 4 * Math.ceil((LENGTH * finer) / fall / 4) + 1;
   const half = taps / 2 / finer;
   const reach = Math.ceil(half);

@@ -1,25 +1,25 @@
-// A sound's samples, and what a sound of a data set may be.
+// Samples of an audio clip, and the limits of clips in data sets.
 import { DomainError } from '@graft/contracts';
 
 export interface Sound {
-  /** one channel, −1 to 1 */
+  /** Samples of one channel, −1 to 1. */
   readonly samples: Float32Array;
-  /** samples a second */
+  /** Sampling rate in Hz. */
   readonly samplingRate: number;
-  /** that were decoded: of all channels */
+  /** Number of decoded values in all channels. */
   readonly values: number;
 }
 
-/** What a file says of its sound before any of it is decoded. */
+/** Properties in a file's header, before anything is decoded. */
 export interface SoundFormat {
   readonly channels: number;
   readonly samplingRate: number;
-  /** of each channel; 0 where a stream does not say */
+  /** Samples per channel; 0 if the stream's header does not contain it. */
   readonly length: number;
 }
 
 export const MAX_SOUND_SECONDS = 600;
-/** 10 minutes of two channels at 48 kHz; what is decoded is held as 4 bytes each */
+/** 10 minutes of two channels at 48 kHz. Decoded values have 4 bytes each. */
 export const MAX_VALUES = MAX_SOUND_SECONDS * 48_000 * 2;
 const RATES = [1000, 384_000] as const;
 const MAX_CHANNELS = 8;
@@ -28,14 +28,14 @@ export function undecodable(what: string): DomainError {
   return new DomainError('invalid_training_file', `the audio cannot be decoded: ${what}`, 'audio');
 }
 
-/** Of all sounds of a question: others wait for them. */
+/** Error for the total length of the audio of a request, because other requests wait for it. */
 export const tooMuchSound = (): DomainError =>
   new DomainError(
     'invalid_value',
     'the audio is too long for one request: expected at most 10 minutes of two channels at 48 kHz in total; send fewer clips per request',
   );
 
-/** Refuses what would take more memory or time than a sound of a data set may. */
+/** Rejects audio that would need more memory or time than a clip of a data set may. */
 export function checkFormat({ channels, samplingRate, length }: SoundFormat): void {
   if (!(channels >= 1 && channels <= MAX_CHANNELS))
     throw undecodable(`expected 1 to ${MAX_CHANNELS} channels, got ${channels}`);
@@ -50,7 +50,7 @@ export function checkFormat({ channels, samplingRate, length }: SoundFormat): vo
     );
 }
 
-/** The mean of the channels, added up in 32 bits as numpy does. */
+/** Mean of the channels, summed in 32 bits as in numpy. */
 export function mixDown(channels: readonly Float32Array[]): Float32Array {
   const [first, ...others] = channels;
   if (!first) throw new Error('audio without channels');

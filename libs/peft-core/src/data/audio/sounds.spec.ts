@@ -16,7 +16,7 @@ const audio = new AudioProcessor(
   ([samples = 0]) => samples,
 );
 
-/** Of two channels. */
+/** Audio with two channels. */
 function sound(samples: number, level: number): Uint8Array {
   const wav = new wavefile.WaveFile();
   const channel = new Int16Array(samples).fill(level);
@@ -55,7 +55,7 @@ it('a run keeps sounds undecoded until the store makes them, and then hears the 
 it('what only decoding finds is refused by its line, what the header says at once', () => {
   const flac = readFileSync(join(GOLDEN, 'mono-16.flac'));
   const broken = Buffer.from(flac);
-  broken[broken.length - 1]! ^= 1; // of the last frame's checksum
+  broken[broken.length - 1]! ^= 1; // in the last frame's checksum
   const store = new MediaStore(dir);
   const origins = [3, 4, 5].map((line) => ({ param: 'validation_file', line }));
   const found = readSounds([flac, broken, Buffer.from('ID3')], audio, { store, origins });
@@ -75,6 +75,6 @@ it('a piece of what is decoded is half a million values, however small their fil
   const files = Array.from({ length: 8 }, (_, i) => sound(131_072, i));
   const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));
   readSounds(files, audio, { store, origins });
-  expect([...store.making(() => {})]).toHaveLength(4); // two sounds of two channels each
+  expect([...store.making(() => {})]).toHaveLength(4); // two clips of two channels each
   store.close();
 });

@@ -1,5 +1,5 @@
-// The sounds of examples: decoded and brought to the base's rate once, before training and between the turns of other
-// runs, and read when a step wants them.
+// Audio clips of examples: decoded and resampled to the base's rate once, before training and between the
+// turns of other runs, and read when a step needs them.
 import { createHash } from 'node:crypto';
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
@@ -9,7 +9,7 @@ import { audioFormat, decodeAudio } from './decode-audio.js';
 import { resample } from './resample.js';
 import { tooMuchSound, type Sound, type SoundFormat } from './sound.js';
 
-/** One as its base hears it. */
+/** An audio clip as the base reads it. */
 export class HeardSound {
   readonly #audio: AudioProcessor;
   readonly #samples: StoredBytes;
@@ -19,7 +19,7 @@ export class HeardSound {
     this.#samples = samples;
   }
 
-  /** f32, where the model computes. */
+  /** Features in f32, on the model's device. */
   features(): Tensor {
     const { buffer, byteOffset, byteLength } = this.#samples.read();
     const bytes = buffer.slice(byteOffset, byteOffset + byteLength);
@@ -27,31 +27,31 @@ export class HeardSound {
   }
 }
 
-/** What is known of a sound that can be used. */
+/** Facts of a usable audio clip. */
 export interface Heard {
   readonly seconds: number;
-  /** That the base makes of it. */
+  /** Number of rows in the base. */
   readonly rows: number;
-  /** Of all channels: what decoding it comes to. */
+  /** Number of decoded values in all channels. */
   readonly values: number;
-  /** Null: it was looked at, and not kept. */
+  /** The stored clip; null if it was only checked. */
   readonly sound: HeardSound | null;
 }
 
-/** Of a value, in bytes of pictures: a piece is half a million, some 0.25 s of work. */
+/** Work per value, in bytes of images: a batch has half a million values, about 0.25 s of work. */
 const VALUE_WORK = 16;
 
-/** Where they are kept, to be decoded before training, and where each stands in its file. */
+/** Store that decodes clips before training, and the position of each clip in its file. */
 interface Keeping {
   readonly store: MediaStore;
   readonly origins: readonly Origin[];
 }
 
 /**
- * Of each sound, in order, what is kept of it, or why it cannot be used.
- * @param keeping null: they are kept in memory; left out: they are looked at alone
- * @param most values that are decoded of all: others may wait for them
- * @throws DomainError where they have more
+ * Reads audio clips in order. Returns the facts of each, or why it cannot be used.
+ * @param keeping where to store them; null stores them in memory, undefined only checks them
+ * @param most maximum number of decoded values of all clips, because other requests may wait
+ * @throws DomainError if they have more
  */
 export function readSounds(
   files: readonly Uint8Array[],
@@ -75,7 +75,7 @@ export function readSounds(
   });
 }
 
-/** What its file says of it; it is decoded by the store before training, or now where the file does not say how long it is. */
+/** Reads the header of a clip; the store decodes it before training, or now if the header has no length. */
 function keepSound(
   bytes: Uint8Array,
   key: string,
@@ -106,7 +106,9 @@ function keepSound(
   );
 }
 
-/** Samples at the base's rate, of one channel, or why they cannot be used. They are kept where they lie. */
+/**
+ * Reads samples of one channel at the base's rate, or returns why they cannot be used. They are not copied.
+ */
 export function hearSamples(samples: Float32Array, audio: AudioProcessor): Heard | string {
   const { buffer, byteOffset, byteLength } = samples;
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
@@ -115,7 +117,7 @@ export function hearSamples(samples: Float32Array, audio: AudioProcessor): Heard
   return heardOf(length, { samplingRate, values: length }, audio, () => new StoredBytes(() => bytes)); // prettier-ignore
 }
 
-/** Decoded now. @param isKept else it is looked at alone */
+/** Decodes a clip now. @param isKept whether to store it or only check it */
 function readSound(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): Heard | string {
   const decoded = attempted(() => decodeAudio(bytes));
   if (typeof decoded === 'string') return decoded;
@@ -126,7 +128,7 @@ function readSound(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): H
   return heardOf(decoded.samples.length, decoded, audio, isKept ? stored : null);
 }
 
-/** One at a time: of long ones each is as large as all else that a run's preparation has. */
+/** Decodes clips one at a time: a long one is as large as all else that preparing a run needs. */
 function* decodedEach(
   media: readonly Uint8Array[],
   audio: AudioProcessor,

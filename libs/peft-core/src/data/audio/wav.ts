@@ -1,10 +1,10 @@
-// WAV through wavefile, which knows RIFF, RIFX and RF64, with A-law and µ-law beside plain samples. What its own scaling
-// would do to whole numbers differs from libsndfile's, so they are taken as they are.
+// Decodes WAV with wavefile, which supports RIFF, RIFX and RF64, with A-law and µ-law in addition to plain
+// samples. Its scaling of integers differs from libsndfile's, so integers are scaled here.
 import wavefile from 'wavefile';
 import { checkFormat, mixDown, undecodable } from './sound.js';
 import type { Sound, SoundFormat } from './sound.js';
 
-/** Divisors of libsndfile by wavefile's words for kinds of samples; floats are samples already. */
+/** Divisors of libsndfile by wavefile's bit depth; floats are not scaled. */
 const SCALES: ReadonlyMap<string, number> = new Map([
   ['8', 2 ** 7],
   ['16', 2 ** 15],
@@ -14,12 +14,12 @@ const SCALES: ReadonlyMap<string, number> = new Map([
   ['64', 1],
 ]);
 
-/** A-law and µ-law, which become whole numbers of 16 bits. */
+/** A-law and µ-law, which are decoded to 16-bit integers. */
 const LAWS = new Set(['8a', '8m']);
 
 /**
- * What of a file is its sound. The other chunks (cue points, loops, texts) are lists as long as they say they are, which
- * wavefile would believe: four thousand million cue points in a hundred bytes.
+ * Chunks that are read. Other chunks (cue points, loops, texts) contain lists whose stated length wavefile
+ * would trust: four billion cue points in a hundred bytes.
  */
 const SOUND = new Set(['ds64', 'fmt ', 'fact', 'data']);
 
@@ -34,7 +34,7 @@ export const wavFormat = (bytes: Uint8Array): SoundFormat => formatOf(read(bytes
 function formatOf(wav: wavefile.WaveFile): SoundFormat {
   const { numChannels: channels, sampleRate: samplingRate } = wav.fmt as Format;
   const { samples: data } = wav.data as { readonly samples: Uint8Array };
-  // as decoding has it: a file may call its frames longer or shorter than they are
+  // same as in decoding: a file may state another size of its frames
   const bytes = (Number.parseInt(wav.bitDepth, 10) / 8) * channels;
   const length = Math.floor(data.length / Math.max(bytes, 1));
   const format = { channels, samplingRate, length };
@@ -71,14 +71,14 @@ function read(bytes: Uint8Array): wavefile.WaveFile {
   });
 }
 
-/** The file with the chunks of its sound alone. */
+/** Returns the file with only the chunks in SOUND. */
 function soundOf(bytes: Uint8Array): Uint8Array {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const isBig = file.toString('latin1', 0, 4) === 'RIFX';
   const parts = [file.subarray(0, 12)];
   for (let at = 12; at + 8 <= file.length;) {
     const size = isBig ? file.readUInt32BE(at + 4) : file.readUInt32LE(at + 4);
-    // to an even place
+    // padded to an even position
     const end = at + 8 + size + (size % 2);
     if (SOUND.has(file.toString('latin1', at, at + 4))) parts.push(file.subarray(at, end));
     at = end;

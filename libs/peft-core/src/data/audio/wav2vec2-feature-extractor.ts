@@ -1,6 +1,6 @@
 /**
- * wav2vec 2.0's input (arXiv:2006.11477), transformers' Wav2Vec2FeatureExtractor: the samples themselves,
- *   y = (x − mean x) / √(var x + 10⁻⁷)  where `do_normalize`, the variance being the population's. x, y [samples].
+ * Input of wav2vec 2.0 (arXiv:2006.11477), as in transformers' Wav2Vec2FeatureExtractor: the samples,
+ *   y = (x − mean x) / √(var x + 10⁻⁷)  if `do_normalize`, with the population variance. x, y [samples].
  */
 import { tensor } from '@graft/kernels';
 import { z } from 'zod';

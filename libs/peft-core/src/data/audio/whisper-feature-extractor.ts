@@ -1,8 +1,9 @@
 /**
- * Whisper's log-mel spectrogram (arXiv:2212.04356), transformers' WhisperFeatureExtractor.
+ * Whisper's log-mel spectrogram (arXiv:2212.04356), as in transformers' WhisperFeatureExtractor.
  *   S = M |stft(x)|²,  L = log₁₀ max(S, 10⁻¹⁰),  y = (max(L, max L − 8) + 4) / 4
- * x: samples, cut to `chunk_length` seconds or filled up with zeros, reflected by n_fft / 2 at both ends; M [mel, n_fft / 2
- * + 1] Slaney's filters up to 8 kHz; y [mel, samples / hop], without the spectrum's last frame. All in f32.
+ * x: samples, truncated or padded to `chunk_length` seconds, reflected by n_fft / 2 at both ends; M [mel,
+ * n_fft / 2 + 1]: Slaney's filters up to 8 kHz; y [mel, samples / hop], without the spectrum's last frame.
+ * All in f32.
  */
 import {
   add,
@@ -69,7 +70,7 @@ export const whisperFeatureExtractor = defineFeatureExtractor(
   },
 );
 
-/** The first `length` samples, zeros after their end, with `edge` mirrored ones before and after. */
+/** The first `length` samples, padded with zeros, with `edge` reflected samples before and after. */
 function reflected(samples: Float32Array, length: number, edge: number): Float32Array {
   const padded = new Float32Array(length + 2 * edge);
   padded.set(samples.subarray(0, length), edge);

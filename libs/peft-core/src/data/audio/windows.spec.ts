@@ -3,7 +3,7 @@ import { decodeAudio } from './decode-audio.js';
 import { quietEnd, wavFile } from './windows.js';
 
 const MOST = 3000;
-/** Of one loudness, with nothing from `from` to `to`. */
+/** Audio of constant loudness with silence in the given ranges. */
 function sound(length: number, ...gaps: readonly (readonly [number, number])[]): Float32Array {
   const samples = new Float32Array(length).fill(0.5);
   for (const [from, to] of gaps) samples.fill(0, from, to);

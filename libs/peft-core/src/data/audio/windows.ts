@@ -1,13 +1,13 @@
-// Parts of a long sound, each as much as a base hears at once.
+// Splits long audio into windows that a base can process.
 
-/** Of a window: its end in which it is cut, what is left of the sound at least, */
+/** Share of a window in which it may be split, and minimum share that remains after it. */
 const [CUT, LEAST] = [1 / 6, 1 / 30];
-/** how long it is quiet where it is cut (0.2 s of 30), and between two places that are looked at. */
+/** Length of the quiet part at a split (0.2 s of 30), and distance of the positions that are compared. */
 const [QUIET, STEP] = [1 / 150, 1 / 1500];
 
 /**
- * Where a window of so many samples ends that begins at `from`: at the sound's end, or in the middle of the quietest place
- * of its last sixth, of equal ones the last.
+ * Returns where a window of at most this many samples that starts at `from` ends: at the end of the audio, or
+ * in the middle of the quietest part of its last sixth (the last one if several are equal).
  */
 export function quietEnd(samples: Float32Array, from: number, most: number): number {
   const end = from + most;
@@ -32,7 +32,7 @@ function energy(samples: Float32Array, from: number, to: number): number {
 const FLOAT = 3;
 const BYTES = 4;
 
-/** Samples as a file: what is read of it are the same numbers. */
+/** Encodes samples as a WAV file without loss. */
 export function wavFile(samples: Float32Array, samplingRate: number): Buffer {
   const header = Buffer.alloc(44);
   const bytes = BYTES * samples.length;

@@ -2,12 +2,12 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 const CHUNK = 1 << 18;
 
-/** Reads a regular file from front to back without holding more than it must. */
+/** Reads a regular file from start to end in chunks. */
 export class FileCursor {
   readonly size: number;
   readonly #file: number;
   #chunk: Buffer = Buffer.alloc(0);
-  /** file offset of the chunk's first byte */
+  /** File offset of the chunk's first byte. */
   #start = 0;
   #at = 0;
 
@@ -21,17 +21,17 @@ export class FileCursor {
     this.size = stat.size;
   }
 
-  /** offset of the next byte */
+  /** Offset of the next byte. */
   get position(): number {
     return this.#start + this.#at;
   }
 
-  /** bytes after it */
+  /** Number of bytes left. */
   get left(): number {
     return this.size - this.position;
   }
 
-  /** The next bytes, valid until the next call. @throws Error when the file ends before them. */
+  /** Returns the next bytes, valid until the next call. @throws Error if the file ends before them */
   take(bytes: number): Buffer {
     if (bytes > this.left)
       throw new Error(`the file is truncated: expected ${bytes} bytes at ${this.position}`);
@@ -45,7 +45,10 @@ export class FileCursor {
     return taken;
   }
 
-  /** Bytes from anywhere, in `buffer` where it is given; the position stays. @throws Error when the file is shorter. */
+  /**
+   * Reads bytes at any position, into `buffer` if given. Does not move the position.
+   * @throws Error if the file is shorter
+   */
   read(position: number, bytes: number, buffer = Buffer.allocUnsafe(bytes)): Buffer {
     for (let done = 0; done < bytes;) {
       const got = readSync(this.#file, buffer, done, bytes - done, position + done);

@@ -1,8 +1,8 @@
-// Numbers of 16 bits as IEEE 754 has them. Native-free.
+// IEEE 754 half-precision values. Loads no native code.
 
 let halves: Float32Array | undefined;
 
-/** float32 values of all 65,536 float16 bit patterns */
+/** Returns the float32 values of all 65,536 float16 bit patterns. */
 export function halfTable(): Float32Array {
   if (halves) return halves;
   halves = new Float32Array(65_536);

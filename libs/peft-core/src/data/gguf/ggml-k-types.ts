@@ -1,14 +1,16 @@
-// GGUF's layouts in blocks of 256 numbers, which have scales of scales (d, m: float16; s, t: 6 or 8 bits):
-//   Q4_K  d, m, 12 bytes of eight s and t, 128 bytes                        x = (d·s)·q − (m·t), 32 numbers a scale
+// GGUF's layouts in blocks of 256 values, whose scales are quantized (d, m: float16; s, t: 6 or 8 bits):
+//   Q4_K  d, m, 12 bytes of eight s and t, 128 bytes                        x = (d·s)·q − (m·t), 32 values per scale
 //   Q5_K  d, m, 12 bytes of eight s and t, 32 bytes of fifth bits, 128 bytes     the same
-//   Q6_K  128 bytes of low halves, 64 of fifth and sixth bits, 16 s, d      x = (d·s)·(q − 32), 16 numbers a scale
-// Arithmetic is in float32, each product and difference rounded, as ggml does it.
-// Native-free.
+//   Q6_K  128 bytes of low halves, 64 of fifth and sixth bits, 16 s, d      x = (d·s)·(q − 32), 16 values per scale
+// Arithmetic is in float32 with each product and difference rounded, as in ggml. Loads no native code.
 import { halfTable } from './float16.js';
 
 const f = Math.fround;
 
-/** Scale and offset of a group of 32, as 6 bits each lie in 12 bytes: those of the last four groups in two pieces. */
+/**
+ * Returns the scale and offset of a group of 32: 6 bits each, packed in 12 bytes; for the last four groups in
+ * two parts.
+ */
 function scalesAt(source: Uint8Array, at: number, group: number): [scale: number, offset: number] {
   const byte = (i: number): number => source[at + i] as number;
   if (group < 4) return [byte(group) & 63, byte(group + 4) & 63];
@@ -16,7 +18,7 @@ function scalesAt(source: Uint8Array, at: number, group: number): [scale: number
   return [(both & 15) | ((byte(group - 4) >> 6) << 4), (both >> 4) | ((byte(group) >> 6) << 4)];
 }
 
-/** `highAt`: where a block has fifth bits. */
+/** @param highAt offset of the fifth bits in a block, if it has any */
 function decodeWithOffsets(
   source: Uint8Array,
   blocks: number,
@@ -52,7 +54,7 @@ export function decodeQ6K(source: Uint8Array, blocks: number, out: Float32Array)
   for (let b = 0, at = 0, to = 0; b < blocks; b++, at += 210, to += 256) {
     const d = half[(source[at + 208] as number) | ((source[at + 209] as number) << 8)] as number;
     for (let i = 0; i < 256; i++) {
-      // halves of 128 numbers; in each, 32 numbers share their bytes with those 64 places on
+      // halves of 128 values; in each, 32 values share their bytes with those 64 positions later
       const [part, quarter, place] = [i >> 7, (i >> 5) & 3, i & 31];
       const low = source[at + 64 * part + 32 * (quarter & 1) + place] as number;
       const high = source[at + 128 + 32 * part + place] as number;

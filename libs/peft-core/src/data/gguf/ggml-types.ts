@@ -1,24 +1,23 @@
-// How GGUF lays out numbers, 32 to a block (d, m: one float16 each; q: stored integers):
+// GGUF's layouts in blocks of 32 values (d, m: one float16 each; q: stored integers):
 //   Q8_0  d, 32 signed bytes                        x = d·q
 //   Q4_0  d, 16 bytes: low halves are 0…15, high 16…31   x = d·(q − 8)
 //   Q4_1  d, m, 16 bytes as in Q4_0                 x = d·q + m
 //   Q5_0  d, 4 bytes of fifth bits, 16 bytes as in Q4_0  x = d·(q − 16)
 //   Q5_1  d, m, the same                            x = d·q + m
-// and F32, F16, BF16 plainly; ggml-k-types.ts has the layouts in blocks of 256. Arithmetic is in float32, each product
-// and sum rounded, as ggml does it.
-// Native-free.
+// and plain F32, F16 and BF16; ggml-k-types.ts has the layouts in blocks of 256. Arithmetic is in float32
+// with each product and sum rounded, as in ggml. Loads no native code.
 
 import { halfTable } from './float16.js';
 import { decodeQ4K, decodeQ5K, decodeQ6K } from './ggml-k-types.js';
 
 export interface GgmlType {
   readonly name: string;
-  /** ggml's number */
+  /** Type number in ggml. */
   readonly code: number;
-  /** numbers in a block, and its bytes */
+  /** Values per block, and bytes per block. */
   readonly blockSize: number;
   readonly blockBytes: number;
-  /** Writes `blocks` blocks as numbers. */
+  /** Dequantizes `blocks` blocks. */
   readonly decode: (source: Uint8Array, blocks: number, out: Float32Array) => void;
 }
 
@@ -44,10 +43,10 @@ const TYPES: ReadonlyMap<number, GgmlType> = new Map([
   type(30, 'BF16', 1, 2, decodeBf16),
 ]);
 
-/** What there is, for messages. */
+/** Names of the supported layouts, for messages. */
 export const ggmlTypeNames = (): string => [...TYPES.values()].map(({ name }) => name).join(', ');
 
-/** The layout with ggml's number; undefined for those Graft does not read. */
+/** Layout by ggml's type number; undefined if Graft does not support it. */
 export function ggmlType(code: number): GgmlType | undefined {
   return TYPES.get(code);
 }
@@ -74,7 +73,7 @@ function decodeQ80(source: Uint8Array, blocks: number, out: Float32Array): void 
   const half = halfTable();
   for (let b = 0, at = 0, to = 0; b < blocks; b++, at += 34, to += 32) {
     const d = half[(source[at] as number) | ((source[at + 1] as number) << 8)] as number;
-    // shifting a byte up and down again gives it its sign
+    // shifting a byte left and right again extends its sign
     for (let i = 0; i < 32; i++) out[to + i] = d * (((source[at + 2 + i] as number) << 24) >> 24);
   }
 }
@@ -104,7 +103,10 @@ function decodeQ41(source: Uint8Array, blocks: number, out: Float32Array): void 
   }
 }
 
-/** Number i of 32: its low four bits lie with those of i ± 16, its fifth is bit i of the word at `high`. */
+/**
+ * Value i of 32: its low four bits share a byte with those of i ± 16, its fifth is bit i of the word at
+ * `high`.
+ */
 const fifth = (source: Uint8Array, high: number, low: number, i: number): number => {
   const byte = source[low + (i & 15)] as number;
   const bit = ((source[high + (i >> 3)] as number) >> (i & 7)) & 1;

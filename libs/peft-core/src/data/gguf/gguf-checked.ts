@@ -2,7 +2,7 @@ import { DomainError } from '@graft/contracts';
 import { readGgufHeader } from './gguf-header.js';
 import type { GgufHeader } from './gguf-header.js';
 
-/** The front of a GGUF file. Native-free. @throws DomainError `invalid_model`. */
+/** Reads the header of a GGUF file. Loads no native code. @throws DomainError `invalid_model` */
 export function checkedHeader(path: string): GgufHeader {
   try {
     return readGgufHeader(path);

@@ -1,7 +1,8 @@
-// The front of a GGUF file, from strangers: "GGUF", u32 version, u64 tensor count, u64 metadata count, the metadata
-// (string key, u32 type, value), the tensor list (string name, u32 rank, u64 dimensions fastest first, u32 type,
-// u64 offset), then the data at the next multiple of general.alignment. All little-endian. Every count is
-// checked against what the file can hold before memory is set aside for it. Native-free.
+// Reads the header of an untrusted GGUF file: "GGUF", u32 version, u64 tensor count, u64 metadata count, the
+// metadata (string key, u32 type, value), the tensor list (string name, u32 rank, u64 dimensions fastest
+// first, u32 type, u64 offset), then the data at the next multiple of general.alignment. All little-endian.
+// Every count is checked against the size of the file before memory is allocated for it. Loads no native
+// code.
 import { FileCursor } from './file-cursor.js';
 import { ggmlType, ggmlTypeNames } from './ggml-types.js';
 import type { GgmlType } from './ggml-types.js';
@@ -11,10 +12,10 @@ type GgufScalar = number | boolean | string;
 
 export interface GgufTensor {
   readonly name: string;
-  /** rows first, as everywhere else in Graft (the file has them reversed) */
+  /** Shape, rows first, as everywhere in Graft (reversed in the file). */
   readonly shape: readonly number[];
   readonly type: GgmlType;
-  /** bytes from the start of the file */
+  /** Offset in bytes from the start of the file. */
   readonly offset: number;
   readonly bytes: number;
 }
@@ -32,7 +33,7 @@ const MAX_STRING = 1 << 20;
 const MAX_FRONT = 256 << 20;
 const MAX_DIMENSION = 2 ** 31;
 
-/** @throws Error naming what is wrong with the file. */
+/** @throws Error naming what is wrong with the file */
 export function readGgufHeader(path: string): GgufHeader {
   const file = new FileCursor(path);
   try {
@@ -43,7 +44,7 @@ export function readGgufHeader(path: string): GgufHeader {
 }
 
 const ARRAY = 9;
-/** bytes of a value of each metadata type; a string takes at least its length field */
+/** Bytes per value of each metadata type; for a string, at least its length field. */
 const VALUE_BYTES: readonly number[] = [1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8];
 
 class FrontReader {
@@ -171,7 +172,7 @@ interface Listed {
   readonly offset: number;
 }
 
-/** Checks names, sizes and places; the result is in file order. */
+/** Checks names, sizes and offsets; returns the tensors in file order. */
 function place(
   listed: readonly Listed[],
   start: number,

@@ -61,7 +61,7 @@ describe("SentencePiece's tokens", () => {
       ['▁', 'a'], // -2, a later token
       ['a', 'bc'], // -3, the shorter one first
       ['ab', 'c'],
-      ['😀', 'a'], // cut between letters, not within one
+      ['😀', 'a'], // split between characters, not within one
     ]);
   });
 

@@ -1,7 +1,6 @@
-// SentencePiece's BPE (tokenizer.ggml.model "llama") in the words of Hugging Face's tokenizer.json. A file has a score
-// for each token instead of merges: SentencePiece joins the two neighbours that make the token of the highest score.
-// So every way to make a token of two others is a merge, those of higher scores first.
-// Native-free.
+// Converts SentencePiece's BPE (tokenizer.ggml.model "llama") to Hugging Face's tokenizer.json. A file has a
+// score for each token instead of merges: SentencePiece merges the two neighbors whose token has the highest
+// score. So every way to compose a token of two others is a merge, higher scores first. Loads no native code.
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -9,23 +8,26 @@ export interface SentencePieces {
   readonly tokens: readonly string[];
   readonly vocab: Readonly<Record<string, number>>;
   readonly scores: readonly number[];
-  /** ggml's kinds of tokens; only normal ones are made of others. */
+  /** Token types of ggml; only normal tokens are composed of others. */
   readonly kinds: readonly unknown[];
-  /** Whether text begins with a space of its own. */
+  /** Whether a space is added before text. */
   readonly hasPrefix: boolean;
   readonly unknown: string | null;
 }
 
 const NORMAL = 1;
 const SPACE = '▁';
-/** UTF-16 units of a token that is cut everywhere; SentencePiece makes some dozens at most. */
+/**
+ * Maximum length of a token in UTF-16 units, as it is split at every position; SentencePiece's have some
+ * dozens at most.
+ */
 const LONGEST = 1000;
 
-/** The first normal token that is too long to be one. */
+/** Index of the first normal token that is too long. */
 export const overlong = ({ tokens, kinds }: Pick<SentencePieces, 'tokens' | 'kinds'>): number =>
   tokens.findIndex(({ length }, id) => length > LONGEST && (kinds[id] ?? NORMAL) === NORMAL);
 
-/** Normaliser, decoder and model. */
+/** Returns normalizer, decoder and model. */
 export function sentencePieces(pieces: SentencePieces): Json {
   const { vocab, hasPrefix, unknown } = pieces;
   const spaces = { type: 'Replace', pattern: { String: ' ' }, content: SPACE };
@@ -58,7 +60,7 @@ export function sentencePieces(pieces: SentencePieces): Json {
 interface Merge {
   readonly parts: readonly [string, string];
   readonly score: number;
-  /** Among merges of one score: the token, and how it is cut. */
+  /** Order among merges of the same score: the token, and where it is split. */
   readonly order: readonly [number, number];
 }
 

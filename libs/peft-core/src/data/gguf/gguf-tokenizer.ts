@@ -1,5 +1,5 @@
-// Turns a GGUF's tokenizer (BPE of bytes, or SentencePiece's) into Hugging Face's tokenizer.json and tokenizer_config.json.
-// Native-free.
+// Converts a GGUF's tokenizer (byte-level BPE or SentencePiece) to Hugging Face's tokenizer.json and
+// tokenizer_config.json. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import type { GgufHeader, GgufValue } from './gguf-header.js';
 import { overlong, sentencePieces } from './gguf-sentencepiece.js';
@@ -43,7 +43,7 @@ const llama3: Splitting = { preTokenizer: split(words('\\p{N}{1,3}')), ignoreMer
 const bloom: Splitting = { preTokenizer: split(' ?[^(\\s|[.,!?…。，、।۔،])]+') };
 const neox: Splitting = { preTokenizer: byteLevel(true), normalizer: { type: 'NFC' } };
 
-/** How text is cut before merging, by tokenizer.ggml.pre. */
+/** Pre-tokenizers by tokenizer.ggml.pre. */
 const SPLITTINGS: ReadonlyMap<string, Splitting> = new Map([
   ['default', gpt2],
   ['gpt-2', gpt2],
@@ -60,8 +60,8 @@ const SPLITTINGS: ReadonlyMap<string, Splitting> = new Map([
 ]);
 
 /**
- * The name of a way to cut text, of a tokenizer.json's `pre_tokenizer`; null where llama.cpp has none. What normalises
- * text before is not part of it, and llama.cpp does none of it.
+ * Returns llama.cpp's name of a tokenizer.json's `pre_tokenizer`; null if it has none. Normalizers are not
+ * considered; llama.cpp has none.
  */
 export function splittingOf(preTokenizer: unknown, ignoresMerges: boolean): string | null {
   const wanted = canonical(preTokenizer);
@@ -71,7 +71,7 @@ export function splittingOf(preTokenizer: unknown, ignoresMerges: boolean): stri
   return null;
 }
 
-/** What of a pre-tokeniser decides where text is cut. */
+/** Returns the part of a pre-tokenizer that determines where text is split. */
 function canonical(step: unknown): string {
   const {
     type,
@@ -90,20 +90,20 @@ function canonical(step: unknown): string {
   return JSON.stringify(step ?? null);
 }
 
-/** By architecture where a file does not say, as those from before 2024 do not. */
+/** Pre-tokenizers by architecture, for files that do not name one (from before 2024). */
 const UNNAMED: ReadonlyMap<GgufValue | undefined, string> = new Map([
   ['bloom', 'bloom'],
   ['mpt', 'mpt'],
 ]);
 
 export interface GgufTokenizer {
-  /** content of tokenizer.json */
+  /** Content of tokenizer.json. */
   readonly tokenizerJson: string;
-  /** tokenizer_config.json, with the chat template if there is one */
+  /** Content of tokenizer_config.json, with the chat template if there is one. */
   readonly tokenizerConfig: Json;
 }
 
-/** @throws DomainError when the tokenizer is of a kind that is not supported, or inconsistent. */
+/** @throws DomainError if the kind of tokenizer is not supported, or if it is inconsistent */
 export function ggufTokenizer({ metadata }: GgufHeader): GgufTokenizer {
   const get: Get = (key) => metadata.get(`tokenizer.ggml.${key}`);
   const make = MODELS.get(String(get('model')));
@@ -142,7 +142,7 @@ interface Source {
   readonly architecture: GgufValue | undefined;
 }
 
-/** By tokenizer.ggml.model: normaliser, pre-tokeniser, decoder and model. */
+/** Normalizer, pre-tokenizer, decoder and model by tokenizer.ggml.model. */
 const MODELS: ReadonlyMap<string, (source: Source) => Json> = new Map([
   ['gpt2', byteLevelModel],
   ['llama', sentencePieceModel],
@@ -226,7 +226,7 @@ function vocabulary(tokens: readonly string[]): Record<string, number> {
 
 const [UNKNOWN, CONTROL, USER_DEFINED] = [2, 3, 4];
 
-/** Tokens that are cut out of the text before it is split: control tokens (special) and user-defined ones. */
+/** Tokens that are matched before the text is split: control tokens (special) and user-defined tokens. */
 function addedTokens(tokens: readonly string[], kinds: readonly unknown[]): Json[] {
   const added: Json[] = [];
   for (const [id, content] of tokens.entries()) {
@@ -246,7 +246,7 @@ function addedTokens(tokens: readonly string[], kinds: readonly unknown[]): Json
   return added;
 }
 
-/** A post-processor that puts the token before the text. */
+/** Returns a post-processor that adds the token before the text. */
 function leading(token: string, id: number): Json {
   const special = { SpecialToken: { id: token, type_id: 0 } };
   const text = (name: string): Json => ({ Sequence: { id: name, type_id: 0 } });

@@ -31,7 +31,7 @@ describe('what is drawn', () => {
       for (const factor of jitter!) expect(Math.abs(factor - 1)).toBeLessThanOrEqual(0.3);
       return (height * width) / 600;
     });
-    // sides are whole numbers
+    // sides are integers
     expect(Math.min(...shares)).toBeGreaterThan(0.36);
     expect(Math.min(...shares)).toBeLessThan(0.45);
     expect(Math.max(...shares)).toBeGreaterThan(0.8);

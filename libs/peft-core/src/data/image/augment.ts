@@ -1,13 +1,14 @@
 /**
- * Pictures made to differ from epoch to epoch, after torchvision's transforms. x: pixels [3, h, w], 0 to 255.
+ * Random augmentation of images, different in each epoch, after torchvision's transforms. x: pixels [3, h,
+ * w], 0 to 255.
  *
- *   crop     a window of a share a ~ U(s, 1) of the area and sides of a ratio r, log r ~ U(log 3/4, log 4/3), at a place
- *            drawn evenly; resized to the whole size (RandomResizedCrop; the whole picture where ten windows do not fit)
- *   flip     left for right, one time in two
+ *   crop     a window of a share a ~ U(s, 1) of the area and an aspect ratio r, log r ~ U(log 3/4, log 4/3), at a uniform
+ *            position; resized to the full size (RandomResizedCrop; the whole image if ten windows do not fit)
+ *   flip     horizontal, with probability 1/2
  *   jitter   f ~ U(1 - c, 1 + c) each:  brightness b x,  contrast k x + (1 - k) mean(g),  saturation t x + (1 - t) g,
- *            one after another, each held to 0 … 255;  g = 0.2989 R + 0.587 G + 0.114 B
+ *            one after another, each clamped to 0 … 255;  g = 0.2989 R + 0.587 G + 0.114 B
  *
- * What is drawn depends on the run's seed, the epoch and the example's place alone.
+ * The random numbers depend only on the run's seed, the epoch and the example's index.
  */
 import {
   add,
@@ -65,16 +66,16 @@ type Window = readonly [top: number, left: number, height: number, width: number
 export interface Augmentation {
   readonly crop: Window | null;
   readonly flips: boolean;
-  /** Brightness, contrast, saturation. */
+  /** Factors of brightness, contrast and saturation. */
   readonly jitter: readonly [number, number, number] | null;
 }
 
 const RATIOS = [3 / 4, 4 / 3] as const;
 const TRIES = 10;
-/** Of red, green and blue. */
+/** Weights of red, green and blue. */
 const GREY = [0.2989, 0.587, 0.114];
 
-/** Null: nothing is asked for. @param size height and width */
+/** Draws the augmentation of an example; null if none is requested. @param size height and width */
 export function drawn(
   options: AugmentationOptions,
   key: DrawKey,
@@ -83,7 +84,7 @@ export function drawn(
   const { random_flip: flips, random_crop: least, color_jitter: most } = options;
   if (!flips && least === null && most === null) return null;
   const next = draws(key);
-  // always as many, so that one option does not change what another draws
+  // always the same number of draws, so that one option does not change those of another
   const isTurned = next() < 0.5;
   const factor = (by: number): number => 1 + (most ?? 0) * (2 * by - 1);
   const jitter = [factor(next()), factor(next()), factor(next())] as const;

@@ -1,16 +1,16 @@
-// sharp decodes pictures, several at once on libuv's threads, in a thread that is waited for.
+// Decodes images with sharp, several in parallel on libuv's threads, in a thread that the caller waits for.
 import { AskedThread } from '../asked-thread.js';
 
 export type Request =
   | { readonly op: 'sizes'; readonly pictures: readonly Uint8Array[] }
   | { readonly op: 'pixels'; readonly pictures: readonly Uint8Array[] };
 
-/** What a picture's header says. Width and height are those of the upright picture. */
+/** Header of an image. Width and height are those of the upright image. */
 export interface Header {
   readonly format: string;
   readonly width: number;
   readonly height: number;
-  /** In sharp's words: srgb, b-w, cmyk, rgb16, … */
+  /** Color space in sharp's terms: srgb, b-w, cmyk, rgb16, … */
   readonly space: string;
 }
 
@@ -21,7 +21,7 @@ export interface Pixels {
   readonly data: Uint8Array;
 }
 
-/** libvips' own word on what it could not read. */
+/** Message of libvips for an image that it could not read. */
 export interface Undecoded {
   readonly problem: string;
 }
@@ -42,9 +42,9 @@ export const readPixels = (pictures: readonly Uint8Array[]): readonly (Pixels | 
 function answering(load: NodeJS.Require, path: string): (request: Request) => Promise<unknown> {
   const sharp = load(path) as typeof import('sharp').default;
   sharp.cache(false);
-  // a thread a picture: several are decoded at once
+  // one thread per image: several are decoded in parallel
   sharp.concurrency(1);
-  // of an animation the first frame, as transformers; the profile of colours is passed over, as by Pillow
+  // only the first frame of an animation, as in transformers; color profiles are ignored, as in Pillow
   const open = (bytes: Uint8Array): import('sharp').Sharp =>
     sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: false });
 

@@ -1,4 +1,5 @@
-// What preprocessor_config.json says of pictures, in transformers' words and with its defaults. Native-free.
+// Reads the image options of preprocessor_config.json, with transformers' names and defaults. Loads no native
+// code.
 import { DomainError } from '@graft/contracts';
 import type { Resampling } from '@graft/kernels';
 import { z } from 'zod';
@@ -6,15 +7,15 @@ import { shown } from '../json-scan.js';
 import type { Json } from '../text/tokenizer-files.js';
 
 export interface ImageOptions {
-  /** Null: they are taken as large as they are. */
+  /** Null if images are not resized. */
   readonly resize: {
-    /** Height and width, or the shorter edge alone. */
+    /** Height and width, or only the shorter edge. */
     readonly size: readonly [number, number] | number;
     readonly resampling: Resampling;
   } | null;
   /** Height and width. */
   readonly crop: readonly [number, number] | null;
-  /** 1: as they are */
+  /** Factor of the pixel values; 1 leaves them unchanged. */
   readonly rescale: number;
   readonly normalize: { readonly mean: readonly number[]; readonly std: readonly number[] } | null;
 }
@@ -49,7 +50,10 @@ const side = z.int().min(1).max(4096);
 const square = z.strictObject({ height: side, width: side });
 const three = z.array(z.number()).length(3);
 
-/** An older file has a number for both, or for the shorter edge where a class asks for it. */
+/**
+ * Schema of the config. Older files have one number for height and width, or for the shorter edge in some
+ * classes.
+ */
 const Config = z.strictObject({
   do_resize: z.boolean().default(true),
   size: z.union([side, square, z.strictObject({ shortest_edge: side })]),
@@ -69,7 +73,7 @@ const Config = z.strictObject({
   data_format: z.literal('channels_first').default('channels_first'),
 });
 
-/** They say nothing of how a picture is read here, or are transformers' own book-keeping. */
+/** Keys that are ignored: they do not affect the result, or are transformers' own bookkeeping. */
 const PASSED_OVER: ReadonlySet<string> = new Set([
   'image_processor_type',
   'feature_extractor_type',
@@ -83,7 +87,7 @@ const PASSED_OVER: ReadonlySet<string> = new Set([
   '_valid_processor_keys',
 ]);
 
-/** The class that a config names, without what older versions put behind it; null: it is of no pictures. */
+/** Class that a config names, without suffixes of older versions; null if it is not for images. */
 export function imageClass(config: Json): string | null {
   const named = config['image_processor_type'] ?? config['feature_extractor_type'];
   if (typeof named !== 'string') return null;

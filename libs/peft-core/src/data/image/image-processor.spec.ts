@@ -43,7 +43,7 @@ describe.each(Object.entries(golden.pictures))('%s', (name, { size, sha256, ...c
     const wanted = cases[of] as (typeof cases)[string];
     expect([...pixels]).toEqual(wanted.pixels);
     const values = tidy(() => processor.values(pixels).toArray() as Float32Array);
-    // f32 arithmetic in the same order: to the bit
+    // f32 arithmetic in the same order: equal bits
     expect([...values].filter((_, i) => i % 97 === 0)).toEqual(wanted.values);
   });
 });

@@ -1,10 +1,11 @@
 /**
- * Pictures as a model reads them, after transformers' image processors (those on torchvision, the default of 5.x):
+ * Converts images to a model's inputs, like transformers' image processors (those on torchvision, the default
+ * of 5.x):
  *
  *   x = (resized(p) - 255 m) / (255 s)      p u8 [3, h, w], x f32 [3, H, W]; m, s mean and deviation of each channel
  *
- * Resizing is antialiased and gives u8 again, which is what is kept between steps; at a shorter edge e the longer one is
- * ⌊e · longer / shorter⌋. A crop is of the middle, with black around what is smaller.
+ * Resizing is antialiased and returns u8, which is stored between steps. With a shorter edge e, the longer
+ * one is ⌊e · longer / shorter⌋. A crop is centered, with black around a smaller image.
  */
 import {
   contiguous,
@@ -30,26 +31,26 @@ type Lengths = readonly [height: number, width: number];
 
 export class ImageProcessor {
   readonly options: ImageOptions;
-  /** That the model makes of a picture. */
+  /** Number of rows of the model for an image. */
   readonly rows: number;
 
   /**
-   * @param inputRows of a picture of a shape
-   * @throws DomainError naming what of preprocessor_config.json is not supported
+   * @param inputRows returns the number of rows for an image of a shape
+   * @throws DomainError naming the setting of preprocessor_config.json that is not supported
    */
   constructor(config: Json, inputRows: (shape: readonly number[]) => number) {
     this.options = imageOptions(config);
     this.rows = inputRows(this.shape);
   }
 
-  /** Of what a model gets: channels, height, width. */
+  /** Shape of the model's input: channels, height, width. */
   get shape(): readonly [3, number, number] {
     const { crop, resize } = this.options;
     const [height, width] = crop ?? (resize?.size as Lengths);
     return [3, height, width];
   }
 
-  /** u8 [3, H, W] at the size that the model reads. */
+  /** Returns u8 [3, H, W] at the model's input size. */
   resized({ width, height, data }: Pixels): Uint8Array {
     return tidy(() => {
       const { resize, crop } = this.options;
@@ -64,17 +65,17 @@ export class ImageProcessor {
     });
   }
 
-  /** f32 [3, H, W] of what `resized` made. */
+  /** Returns the model's input, f32 [3, H, W], from the result of `resized`. */
   values(pixels: Uint8Array): Tensor {
     return tidy(() => this.normalized(to(tensor(pixels, this.shape), 'f32')));
   }
 
-  /** The same of pixels [3, H, W] in f32, 0 to 255. */
+  /** Same as `values`, from pixels [3, H, W] in f32, 0 to 255. */
   normalized(image: Tensor): Tensor {
     const { normalize, rescale } = this.options;
     return tidy(() => {
       if (normalize === null) return rescale === 1 ? image : mul(image, rescale);
-      // as transformers: what scales the pixels goes into mean and deviation, in f32
+      // as in transformers: the rescale factor is folded into mean and deviation, in f32
       const channels = (of: readonly number[]): Tensor =>
         view(mul(tensor(of, [3]), 1 / rescale), [3, 1, 1]);
       return div(sub(image, channels(normalize.mean)), channels(normalize.std));
@@ -89,7 +90,7 @@ function lengthsOf(size: Lengths | number, [height, width]: Lengths): Lengths {
     : [size, Math.trunc((size * width) / height)];
 }
 
-/** The middle of [1, 3, h, w]. */
+/** Center crop of [1, 3, h, w]. */
 function cropped(image: Tensor, [height, width]: Lengths): Tensor {
   const padded = within(within(image, 2, height), 3, width);
   return narrow(narrow(padded, 2, ...middle(padded, 2, height)), 3, ...middle(padded, 3, width));
@@ -100,7 +101,7 @@ const middle = (image: Tensor, dim: number, length: number): [number, number] =>
   length,
 ];
 
-/** With zeros on both sides where it is shorter, the odd one behind. */
+/** Pads with zeros on both sides if it is shorter; an odd one is added after. */
 function within(image: Tensor, dim: number, length: number): Tensor {
   const lacking = length - (image.shape[dim] as number);
   if (lacking <= 0) return image;

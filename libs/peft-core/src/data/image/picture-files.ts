@@ -1,5 +1,6 @@
-// Pictures as people send them, decoded to upright RGB as transformers' load_image does (Pillow's exif_transpose and
-// convert('RGB')): greyscale on all three channels, transparency left out, of an animation the first frame. Native-free.
+// Decodes image files to upright RGB like transformers' load_image (Pillow's exif_transpose and
+// convert('RGB')): grayscale in all three channels, no transparency, the first frame of an animation. Loads
+// no native code itself.
 import {
   readHeaders,
   readPixels,
@@ -10,7 +11,9 @@ import {
 
 export type { Pixels } from './decode-thread.js';
 
-/** By how their files begin: what else libvips reads (SVG, PDF) is a program or a page, and no picture. */
+/**
+ * Formats by their first bytes. Other formats of libvips (SVG, PDF) are programs or pages rather than images.
+ */
 const FORMATS: readonly (readonly [name: string, begins: RegExp])[] = [
   ['JPEG', /^\xff\xd8\xff/],
   ['PNG', /^\x89PNG\r\n/],
@@ -21,23 +24,26 @@ const FORMATS: readonly (readonly [name: string, begins: RegExp])[] = [
 const NAMES = FORMATS.map(([name]) => name);
 export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
 
-/** 32 megapixels, in all 96 MB, of which a trainer holds some copies; larger ones are bombs, or to be made smaller once and not at every training. */
+/**
+ * 32 megapixels, 96 MB, of which a trainer has several copies. Larger images are decompression bombs, or
+ * should be resized once instead of in every training.
+ */
 export const MOST_PIXELS = 32_000_000;
-/** Of a question's pictures together. */
+/** Maximum number of pixels of all images of a request. */
 const MOST_PIXELS_ASKED = 2 * MOST_PIXELS;
 const MOST_SIDE = 32_768;
-/** Decoded at once: 96 MB. */
+/** Maximum number of pixels that are decoded together: 96 MB. */
 const PIXELS_AT_ONCE = 32_000_000;
 
-/** What a picture is, or why it cannot be used. */
+/** Size of an image, or why it cannot be used. */
 export type Looked = { readonly width: number; readonly height: number } | string;
 
-/** Reads headers alone. */
+/** Reads the headers only. */
 export function lookAt(pictures: readonly Uint8Array[]): Looked[] {
   return among(pictures, (bytes) => formatProblem(bytes), readHeaders, sizeOf);
 }
 
-/** Why pictures are too many to be decoded while others wait for it, or null. */
+/** Returns why the images of a request are too large to be decoded while others wait, or null. */
 export function tooManyPixels(pictures: readonly Uint8Array[]): string | null {
   const pixels = lookAt(pictures).reduce(
     (sum, one) => sum + (typeof one === 'string' ? 0 : one.width * one.height),
@@ -48,7 +54,10 @@ export function tooManyPixels(pictures: readonly Uint8Array[]): string | null {
     : `the images have ${Math.ceil(pixels / 1e6)} million pixels in total; at most ${MOST_PIXELS_ASKED / 1e6} million are allowed per request`;
 }
 
-/** Decodes all of each, in pieces that bound memory; what comes of one is given to `take`, or why it cannot be used. */
+/**
+ * Decodes images completely, in batches that bound memory. Calls `take` with each result or why it cannot be
+ * used.
+ */
 export function decodePictures(
   pictures: readonly Uint8Array[],
   take: (place: number, picture: Pixels | string) => void,
@@ -64,7 +73,7 @@ export function decodePictures(
   for (const [place, one] of looked.entries()) if (typeof one === 'string') take(place, one);
 }
 
-/** The same of nothing but what they are. */
+/** Decodes images completely, but returns only their sizes. */
 export function lookAtAll(pictures: readonly Uint8Array[]): Looked[] {
   const found: Looked[] = [];
   decodePictures(pictures, (place, one) => {
@@ -73,7 +82,7 @@ export function lookAtAll(pictures: readonly Uint8Array[]): Looked[] {
   return found;
 }
 
-/** Places of those that can be decoded, as many together as memory is for. */
+/** Indices of images that can be decoded, grouped into batches that fit in memory. */
 function pieces(looked: readonly Looked[]): number[][] {
   const all: number[][] = [];
   let pixels = Infinity;
@@ -90,7 +99,7 @@ function pieces(looked: readonly Looked[]): number[][] {
   return all;
 }
 
-/** Asks for those alone that pass a check. */
+/** Requests only those that pass a check. */
 function among<T>(
   pictures: readonly Uint8Array[],
   check: (bytes: Uint8Array) => string | null,
@@ -114,7 +123,7 @@ function sizeOf(header: Header | Undecoded): Looked {
   const { width, height, space } = header;
   if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)
     return `the image has ${width} × ${height} pixels; at most ${MOST_PIXELS / 1e6} million pixels and ${MOST_SIDE} per side are allowed`;
-  // Pillow makes other colours of these than libvips does
+  // Pillow and libvips convert it to different colors
   if (space === 'cmyk') return 'the image is in CMYK, for printing; save it in RGB';
   if (/16$/.test(space)) return 'the image has 16 bits per channel; save it with 8';
   return { width, height };

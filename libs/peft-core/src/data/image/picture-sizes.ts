@@ -1,4 +1,4 @@
-// How large the pictures of a file are.
+// Collects the sizes of the images in a file.
 import type { DataReport } from '@graft/contracts';
 
 interface Size {
@@ -17,7 +17,7 @@ export class PictureSizes {
     if (this.largest === null || area(size) > area(this.largest)) this.largest = size;
   }
 
-  /** Null: none was looked at. */
+  /** Sizes; null if there was no image. */
   get seen(): DataReport['pictures'] | null {
     const { count, smallest, largest } = this;
     return smallest && largest ? { looked_at: count, smallest, largest } : null;

@@ -1,4 +1,4 @@
-// The pictures of examples: decoded and resized once, and read when a step wants them.
+// Images of examples: decoded and resized once, and read when a step needs them.
 import { createHash } from 'node:crypto';
 import { tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
 import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
@@ -6,7 +6,7 @@ import { augmented, type Augmentation } from './augment.js';
 import type { ImageProcessor } from './image-processor.js';
 import { decodePictures } from './picture-files.js';
 
-/** One as its base reads it. */
+/** An image as the base reads it. */
 export class Picture {
   readonly #image: ImageProcessor;
   readonly #pixels: StoredBytes;
@@ -21,7 +21,7 @@ export class Picture {
     return [height, width];
   }
 
-  /** f32 [3, H, W], where the model computes. */
+  /** Values in f32 [3, H, W], on the model's device. */
   values(augmentation: Augmentation | null): Tensor {
     const image = this.#image;
     const pixels = this.#pixels.read();
@@ -34,7 +34,7 @@ export class Picture {
   }
 }
 
-/** Each picture, in order, or why it cannot be used. */
+/** Reads images in order; returns each, or why it cannot be used. */
 export function readPictures(
   files: readonly Uint8Array[],
   image: ImageProcessor,
@@ -44,7 +44,7 @@ export function readPictures(
   );
 }
 
-/** Each picture, to be decoded by the store before training; of equal ones one. */
+/** Registers images for the store to decode before training; equal images are stored once. */
 export function keepPictures(
   files: readonly Uint8Array[],
   image: ImageProcessor,
@@ -61,7 +61,7 @@ export function keepPictures(
   });
 }
 
-/** u8, as the model reads them. */
+/** Pixels in u8, at the model's input size. */
 function pixelsOf(files: readonly Uint8Array[], image: ImageProcessor): (Uint8Array | string)[] {
   const found: (Uint8Array | string)[] = [];
   decodePictures(files, (place, one) => {

@@ -1,6 +1,7 @@
-// Which parts of a rendered chat the model would write itself. With P(i) the rendering of the messages before i with a
-// generation prompt and Q(i) that of the messages up to and including i, what assistant turn i adds is Q(i) without its
-// beginning P(i), and it lies at the same place in the whole rendering, which begins with Q(i).
+// Finds the parts of a rendered chat that the model would generate. With P(i) the rendering of the messages
+// before i with a generation prompt and Q(i) that of the messages up to and including i, assistant turn i
+// adds Q(i) without its prefix P(i). It is at the same position in the whole rendering, which starts with
+// Q(i).
 import { DomainError } from '@graft/contracts';
 import { messageText } from './messages.js';
 import type { ChatMessage } from './chat-template.js';
@@ -15,11 +16,11 @@ export interface Renderer {
 
 export interface ChatSpans {
   readonly text: string;
-  /** UTF-16 ranges of the text, one for each assistant turn that is learnt (weight not 0) */
+  /** UTF-16 ranges of the text, one for each assistant turn that is a target (weight not 0). */
   readonly spans: readonly (readonly [from: number, to: number])[];
 }
 
-/** @throws DomainError `invalid_value` when the template rewrites turns so that they cannot be told apart. */
+/** @throws DomainError `invalid_value` if the template rewrites turns so that they cannot be located */
 export function chatSpans(
   messages: readonly ChatMessage[],
   renderer: Renderer,
@@ -47,9 +48,9 @@ export function chatSpans(
 }
 
 /**
- * The place of `after` minus its beginning `before` in the text. Some templates write a turn differently once others
- * follow (Qwen3 drops an empty thought): then it begins where the generation prompt ends, with the longest end of
- * `after` that the text has there, as long as that holds the message's content.
+ * Returns the position of `after` without its prefix `before` in the text. Some templates render a turn
+ * differently when others follow (Qwen3 drops an empty thought). It then starts at the end of the generation
+ * prompt, with the longest suffix of `after` that the text has there, if that contains the message's content.
  */
 function within(
   text: string,

@@ -1,11 +1,12 @@
-// A model's own chat template, as transformers renders it (trim_blocks, lstrip_blocks, special tokens as variables).
+// A model's chat template, rendered as in transformers (trim_blocks, lstrip_blocks, special tokens as
+// variables).
 import { DomainError } from '@graft/contracts';
 import { Template } from '@huggingface/jinja';
 import { messageText } from './messages.js';
 import { specialToken } from './tokenizer-files.js';
 import type { Json } from './tokenizer-files.js';
 
-/** A chat message in OpenAI's form, as `checkRecord` lets it through. */
+/** A chat message in OpenAI's format that `checkRecord` accepts. */
 export interface ChatMessage {
   readonly role: string;
   readonly content?: unknown;
@@ -14,7 +15,7 @@ export interface ChatMessage {
 }
 
 export interface RenderOptions {
-  /** Ends the text where the assistant would begin to write. */
+  /** Whether the text ends where the assistant's turn starts. */
   readonly addGenerationPrompt?: boolean;
   readonly tools?: unknown;
 }
@@ -33,7 +34,7 @@ export class ChatTemplate {
   readonly #template: Template;
   readonly #tokens: Record<string, string> = {};
 
-  /** @throws DomainError `invalid_model` when the source is not a template. */
+  /** @throws DomainError `invalid_model` if the source is not a template */
   constructor(source: string, tokenizerConfig: Json) {
     try {
       this.#template = new Template(source);
@@ -49,7 +50,7 @@ export class ChatTemplate {
     }
   }
 
-  /** @throws DomainError `invalid_value` with the template's own complaint. */
+  /** @throws DomainError `invalid_value` with the template's own message */
   render(
     messages: readonly ChatMessage[],
     { addGenerationPrompt = false, tools }: RenderOptions,
@@ -72,7 +73,10 @@ export class ChatTemplate {
   }
 }
 
-/** Templates know text, the role "system", and arguments of tool calls as objects. */
+/**
+ * Converts a message to what templates support: text, the role "system", and arguments of tool calls as
+ * objects.
+ */
 function forTemplate(message: ChatMessage): Json {
   const { weight: _, role, content, tool_calls: calls, ...rest } = message;
   return {
@@ -89,7 +93,7 @@ function parsedCall(call: { function?: { arguments?: unknown } }): unknown {
   try {
     return { ...call, function: { ...target, arguments: JSON.parse(target.arguments) as unknown } };
   } catch {
-    // not JSON: the template gets the text
+    // not JSON: pass the text to the template
     return call;
   }
 }

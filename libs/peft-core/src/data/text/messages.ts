@@ -1,4 +1,4 @@
-// OpenAI's chat messages, as far as they may stand in a training file.
+// Checks OpenAI's chat messages in training files.
 import { shown } from '../json-scan.js';
 import type { JsonObject } from '../json-line.js';
 
@@ -6,7 +6,7 @@ const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
 const KEYS = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id', 'refusal'];
 const MAX_MESSAGES = 2048;
 
-/** Why a chat cannot be learnt from, or null. */
+/** Returns why a chat cannot be trained on, or null. */
 export function checkMessages(messages: unknown): string | null {
   const wrong = checkMessageList(messages, 'messages');
   if (wrong) return wrong;
@@ -17,7 +17,7 @@ export function checkMessages(messages: unknown): string | null {
     : 'there is no message with role "assistant": there is nothing to learn';
 }
 
-/** Why a value is no list of messages, or null. @param name what it is called */
+/** Returns why a value is not a list of messages, or null. @param name its name in messages */
 export function checkMessageList(messages: unknown, name: string): string | null {
   if (!Array.isArray(messages))
     return `"${name}" ${messages === undefined ? 'is missing' : 'must be an array'}`;
@@ -93,7 +93,7 @@ function checkContent(fields: Readonly<Record<string, unknown>>): string | null 
     : null;
 }
 
-/** What training gets of checked messages, in pieces. */
+/** Returns the parts of checked messages that training uses. */
 export function messagesIdentity(messages: readonly JsonObject[]): string[] {
   const pieces: string[] = [];
   for (const {
@@ -113,7 +113,7 @@ export function messagesIdentity(messages: readonly JsonObject[]): string[] {
   return pieces;
 }
 
-/** The text of a message's content: a string, or OpenAI's list of text parts joined; null if it is neither. */
+/** Text of a message's content: a string, or OpenAI's text parts concatenated; null if it is neither. */
 export function messageText(content: unknown): string | null {
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) return null;

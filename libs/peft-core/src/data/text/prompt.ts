@@ -1,20 +1,20 @@
-// What a model is asked, as token ids, and a job's sample prompts before it trains. Native-free.
+// Encodes prompts as token ids, and counts the tokens of a job's sample prompts. Loads no native code.
 import { DomainError, type SamplePrompt } from '@graft/contracts';
 import type { ChatMessage } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface Prompt {
   readonly messages: readonly ChatMessage[] | null;
-  /** Text to continue, where there are no messages. */
+  /** Text to continue, if there are no messages. */
   readonly prompt: string | null;
-  /** Of a chat: what its template is given as `tools`. */
+  /** Value of `tools` for the chat template. */
   readonly tools?: { readonly tools: readonly unknown[] } | null;
 }
 
 /** @throws DomainError as the chat template does */
 export function encodePrompt(tokenizer: Tokenizer, { messages, prompt, tools }: Prompt): number[] {
   if (!messages) return tokenizer.encode(prompt ?? '', { special: true });
-  // A rendered chat brings its own special tokens.
+  // A rendered chat contains its special tokens.
   const options = { addGenerationPrompt: true, ...(tools && { tools: tools.tools }) };
   return tokenizer.encode(tokenizer.render(messages, options));
 }
@@ -23,9 +23,10 @@ export const promptOf = (prompt: SamplePrompt): Omit<Prompt, 'tools'> =>
   typeof prompt === 'string' ? { messages: null, prompt } : { messages: prompt, prompt: null };
 
 /**
- * How many tokens each sample prompt has.
- * @param maxTokens tokens that a sequence of the run may have, the answer among them
- * @throws DomainError that names the prompt, for one that the base's template refuses or that leaves no room
+ * Number of tokens of each sample prompt.
+ * @param maxTokens maximum number of tokens of a sequence of the run, including the answer
+ * @throws DomainError naming the prompt if the base's template rejects it or it leaves no tokens for an
+ * answer
  */
 export function samplePromptTokens(
   prompts: readonly SamplePrompt[],

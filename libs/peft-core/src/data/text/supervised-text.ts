@@ -1,32 +1,35 @@
-// Texts as token ids and targets. A token is supervised when it begins inside text that the model would write itself.
+// Texts as token ids and labels. A token is supervised if it starts inside text that the model would
+// generate.
 import type { EncodedText, Tokenizer } from './tokenizer.js';
 
-/** A text, and the UTF-16 ranges of it that are learnt, in order. */
+/** A text with the UTF-16 ranges that are targets, in order. */
 export interface SupervisedText {
   readonly text: string;
   readonly spans: readonly (readonly [from: number, to: number])[];
-  /** whether the tokenizer puts its own tokens around the text */
+  /** Whether the tokenizer adds its special tokens around the text. */
   readonly special: boolean;
-  /** whether an end-of-text token follows, supervised */
+  /** Whether a supervised end-of-text token follows. */
   readonly ends: boolean;
 }
 
-/** A whole text's tokens. */
+/** Tokens of a whole text. */
 export interface SupervisedTokens {
   readonly tokens: Int32Array;
-  /** 1 for each token that the model would write itself */
+  /** 1 for each supervised token. */
   readonly learnt: Uint8Array;
 }
 
-/** Tokens in a row and what is wanted after each. */
+/** A token sequence with its labels. */
 export interface TokenSequence {
-  /** token ids */
+  /** Token ids. */
   readonly tokens: Int32Array;
-  /** labels[i] is the token wanted after tokens[i]; -100 where unsupervised, and at the end */
+  /** labels[i] is the target after tokens[i]; -100 where unsupervised, and at the end. */
   readonly labels: Int32Array;
-  /** the target before the first token, for runs with virtual tokens: tokens[0] if it is supervised, else -100 */
+  /**
+   * Target before the first token, for runs with virtual tokens: tokens[0] if it is supervised, else -100.
+   */
   readonly first: number;
-  /** which of its run's prompts it goes behind, where these are by task */
+  /** Task whose prompt precedes it, for prompts by task. */
   readonly taskId?: number;
 }
 
@@ -51,7 +54,7 @@ export function tokenize(
   return results;
 }
 
-/** With the end of text that completions and plain texts get. */
+/** Appends the end-of-text token that completions and plain texts have. */
 function ended(
   encoded: EncodedText,
   { spans, ends }: SupervisedText,
@@ -60,7 +63,7 @@ function ended(
   const tokens = encoded.ids;
   const learnt = supervised(encoded.starts, spans);
   if (!ends || eosId === null) return { tokens, learnt };
-  // some tokenizers end every text themselves
+  // some tokenizers append it themselves
   const hasEnd = tokens.at(-1) === eosId && encoded.starts.at(-1) === -1;
   const length = tokens.length + (hasEnd ? 0 : 1);
   return {
@@ -76,14 +79,14 @@ export function cut({ tokens: whole, learnt }: SupervisedTokens, maxSeqLen: numb
   return { tokens, labels, first: learnt[0] ? (tokens[0] as number) : UNSUPERVISED };
 }
 
-/** 1 for each token that begins within a span; tokens that are not of the text (-1) begin in none */
+/** Returns 1 for each token that starts within a span; special tokens (-1) start in none. */
 function supervised(starts: Int32Array, spans: SupervisedText['spans']): Uint8Array {
   return Uint8Array.from(starts, (start) =>
     Number(spans.some(([from, to]) => start >= from && start < to)),
   );
 }
 
-/** Targets after the first token. */
+/** Number of targets after the first token. */
 export function countLabels({ labels }: TokenSequence): number {
   let count = 0;
   for (const label of labels) if (label >= 0) count++;

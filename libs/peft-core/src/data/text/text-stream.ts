@@ -1,5 +1,5 @@
-// Turns token ids that arrive one by one into text that can be shown at once: never half a character,
-// never the beginning of what may become a stop string.
+// Turns token ids that arrive one by one into text that can be sent immediately: never part of a character,
+// never text that may become a stop string.
 
 export interface TokenDecoder {
   decode(ids: readonly number[], options?: { skipSpecial?: boolean }): string;
@@ -7,16 +7,16 @@ export interface TokenDecoder {
 
 export class TextStream {
   private readonly ids: number[] = [];
-  /** Ids before this one have been turned into text; those from `context` on still shape spacing. */
+  /** Number of ids that were turned into text; those from `context` on still determine spaces. */
   private read = 0;
   private context = 0;
-  /** Decoded but not given out. */
+  /** Decoded text that is not returned yet. */
   private held = '';
-  /** A stop string was met. */
+  /** Whether a stop string was found. */
   stopped = false;
-  /** UTF-16 units that were decoded, */
+  /** Number of UTF-16 units decoded. */
   decoded = 0;
-  /** and of them those given out. */
+  /** Number of UTF-16 units returned. */
   given = 0;
 
   constructor(
@@ -24,7 +24,7 @@ export class TextStream {
     private readonly stops: readonly string[],
   ) {}
 
-  /** Adds an id; returns the text that may be shown now. */
+  /** Adds an id; returns the text that may be sent now. */
   push(id: number): string {
     this.ids.push(id);
     const before = this.decode(this.context, this.read);
@@ -40,7 +40,7 @@ export class TextStream {
     return text;
   }
 
-  /** What was held back, once no more ids come. */
+  /** Returns the remaining text after the last id. */
   end(): string {
     if (this.stopped) return '';
     const before = this.decode(this.context, this.read);
@@ -77,7 +77,7 @@ function firstStop(text: string, stops: readonly string[]): number {
   return found.length === 0 ? -1 : Math.min(...found);
 }
 
-/** Length of the longest end of `text` that begins a stop string. */
+/** Length of the longest suffix of `text` that is a prefix of a stop string. */
 function openStop(text: string, stops: readonly string[]): number {
   for (
     let length = Math.min(text.length, Math.max(0, ...stops.map((stop) => stop.length - 1)));

@@ -1,5 +1,6 @@
-// The bytes that each token stands for in a text. A vocabulary has them written in one of three ways: bytes as letters
-// (byte-level BPE, GPT-2's table), text with "▁" for spaces and `<0xNN>` for single bytes (SentencePiece), or as they are.
+// Bytes of each token in a text. A vocabulary encodes them in one of three ways: bytes as characters
+// (byte-level BPE, GPT-2's table), text with "▁" for spaces and `<0xNN>` for single bytes (SentencePiece), or
+// plain text.
 import type { Json } from './tokenizer-files.js';
 
 export interface AddedToken {
@@ -8,10 +9,10 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** How the vocabulary of a tokenizer is written. */
+/** Encoding of bytes in a tokenizer's vocabulary. */
 export interface TokenWriting {
   readonly kind: 'byte-level' | 'sentencepiece' | 'plain';
-  /** Whether decoding joins tokens with nothing between, so that a text is the bytes of its tokens. */
+  /** Whether decoding concatenates tokens, so that a text is the bytes of its tokens. */
   readonly joins: boolean;
   readonly added: readonly AddedToken[];
 }
@@ -23,7 +24,7 @@ function partsOf(decoder: unknown): Part[] {
   return Array.isArray(part.decoders) ? part.decoders.flatMap(partsOf) : [part];
 }
 
-/** @param tokenizerJson parsed */
+/** @param tokenizerJson parsed content */
 export function tokenWriting(tokenizerJson: Json): TokenWriting {
   const parts = partsOf(tokenizerJson['decoder']);
   const types = parts.map(({ type }) => type);
@@ -40,7 +41,7 @@ export function tokenWriting(tokenizerJson: Json): TokenWriting {
   };
 }
 
-/** GPT-2's letters of bytes: those that can be printed are themselves, the others follow from U+0100 on. */
+/** GPT-2's characters for bytes: printable ones stand for themselves, the others start at U+0100. */
 function byteOfLetter(): ReadonlyMap<number, number> {
   const printed = (byte: number): boolean =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -52,7 +53,7 @@ function byteOfLetter(): ReadonlyMap<number, number> {
 
 const BYTE = /^<0x([0-9A-Fa-f]{2})>$/;
 
-/** @param tokens by id, as the vocabulary writes them; null where there is none */
+/** @param tokens vocabulary entries by id; null if there is none */
 export function tokenBytes(
   tokens: readonly (string | null)[],
   writing: TokenWriting,

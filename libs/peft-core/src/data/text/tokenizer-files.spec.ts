@@ -14,7 +14,7 @@ const added = (id: number, content: string, special: boolean) => ({
   normalized: false,
 });
 const vocab = { '<unk>': 0, a: 1, b: 2, ab: 3 };
-/** One that the model has, and two that it has not. */
+/** One token of the model, and two others. */
 const added_tokens = [added(0, '<unk>', true), added(4, '<eos>', true), added(5, 'tool', false)];
 const json = (model: object): string =>
   JSON.stringify({ version: '1.0', added_tokens, pre_tokenizer: { type: 'Whitespace' }, model });

@@ -1,4 +1,4 @@
-// Finds what a tokenizer needs among the files of a Hugging Face model folder. Native-free.
+// Finds the files of a tokenizer in a Hugging Face model folder. Loads no native code.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -6,13 +6,13 @@ import { DomainError } from '@graft/contracts';
 export type Json = Readonly<Record<string, unknown>>;
 
 export interface TokenizerFiles {
-  /** content of tokenizer.json */
+  /** Content of tokenizer.json. */
   readonly tokenizerJson: string;
-  /** tokenizer_config.json */
+  /** Content of tokenizer_config.json. */
   readonly tokenizerConfig?: Json;
-  /** Jinja source; wins over the one in the config */
+  /** Jinja source; takes precedence over the one in the config. */
   readonly chatTemplate?: string | null;
-  /** config.json and generation_config.json: they may name further ends of text */
+  /** Contents of config.json and generation_config.json, which may list more end-of-text tokens. */
   readonly config?: Json;
   readonly generationConfig?: Json;
 }
@@ -21,7 +21,7 @@ export const TOKENIZER = 'tokenizer.json';
 export const TOKENIZER_CONFIG = 'tokenizer_config.json';
 const MAX_BYTES = 64 << 20;
 
-/** @throws DomainError `invalid_model` when tokenizer.json is missing or a file is not JSON. */
+/** @throws DomainError `invalid_model` if tokenizer.json is missing or a file is not JSON */
 export function tokenizerFiles(
   folder: string,
   find: (name: string) => string | undefined = (name) => join(folder, name),
@@ -46,8 +46,9 @@ export function tokenizerFiles(
 }
 
 /**
- * Tokens of a tokenizer.json, added ones included, each once: as many as the tokenizers package counts.
- * @throws DomainError `invalid_model` when it is not JSON
+ * Number of distinct tokens of a tokenizer.json, including added ones; the same number as the tokenizers
+ * package's.
+ * @throws DomainError `invalid_model` if it is not JSON
  */
 export function tokenCount(tokenizerJson: string): number {
   const { model, added_tokens: added } = parseJson(tokenizerJson, TOKENIZER);
@@ -62,14 +63,14 @@ export function tokenCount(tokenizerJson: string): number {
   return new Set([...listed, ...contents].filter((token) => typeof token === 'string')).size;
 }
 
-/** @throws DomainError `invalid_model` where a tokenizer has tokens that the model has no row for */
+/** @throws DomainError `invalid_model` if the tokenizer has tokens without an embedding row */
 export function checkTokens(tokens: number, vocabSize: number): void {
   if (tokens <= vocabSize) return;
   const message = `the tokenizer has ${tokens} tokens, but the model's embedding has ${vocabSize}`;
   throw new DomainError('invalid_model', message, 'model');
 }
 
-/** A JSON object read from a file. @throws DomainError `invalid_model`. */
+/** Parses a JSON object from a file. @throws DomainError `invalid_model` */
 export function parseJson(text: string, path: string): Json {
   let value: unknown;
   try {
@@ -84,7 +85,7 @@ export function parseJson(text: string, path: string): Json {
   throw new DomainError('invalid_model', `${path} must be a JSON object`);
 }
 
-/** Undefined: there is none. @throws DomainError for one that is too large */
+/** Reads a text file; undefined if there is none. @throws DomainError if it is too large */
 export function readText(path: string | undefined): string | undefined {
   if (path === undefined || !existsSync(path)) return undefined;
   if (statSync(path).size > MAX_BYTES)
@@ -92,7 +93,7 @@ export function readText(path: string | undefined): string | undefined {
   return readFileSync(path, 'utf8');
 }
 
-/** The chat template of a config: text, or a list of named ones of which "default" counts. */
+/** Chat template of a config: text, or the one named "default" in a list. */
 export function templateIn(config: Json): string | null {
   const found = config['chat_template'];
   if (typeof found === 'string') return found;

@@ -1,4 +1,4 @@
-// What transformers 5.24's BertTokenizer gives for the same words, with truncation.
+// Compares with transformers 5.24's BertTokenizer for the same words, with truncation.
 import { expect, it } from 'vitest';
 import { wordPieceTokenizer } from '../../../test/word-piece.js';
 

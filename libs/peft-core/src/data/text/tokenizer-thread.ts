@@ -1,26 +1,27 @@
-// The official tokenizers package, whose tokenizers live in one thread. Texts go in batches: a call has its price.
+// Runs the official tokenizers package in one thread. Texts are sent in batches, because each call has
+// overhead.
 import { AskedThread } from '../asked-thread.js';
 
-/** Token ids of several texts, joined. */
+/** Token ids of several texts, concatenated. */
 export interface Encoded {
   readonly ids: Int32Array;
-  /** ids of each text */
+  /** Number of ids of each text. */
   readonly lengths: Int32Array;
-  /** first code point of each token in its text, -1 for tokens that are not of it; empty unless asked for */
+  /** First code point of each token in its text, -1 for added special tokens; empty unless requested. */
   readonly starts: Int32Array;
 }
 
-/** Texts and pairs of texts as an encoder reads them, joined; by token: */
+/** Encoder inputs of texts and pairs of texts, concatenated, per token. */
 export interface EncodedInputs {
   readonly ids: Int32Array;
   /** token_type_ids */
   readonly types: Int32Array;
-  /** which text of its input it is of; -1 for those put around them */
+  /** Index of the token's text in its input; -1 for added special tokens. */
   readonly texts: Int32Array;
-  /** code points of that text */
+  /** Range of code points in that text; `to` is exclusive. */
   readonly from: Int32Array;
   readonly to: Int32Array;
-  /** ids of each input */
+  /** Number of ids of each input. */
   readonly lengths: Int32Array;
 }
 
@@ -62,7 +63,7 @@ const thread = new AskedThread<Request>({
   source: `(load, path) => (${answering.toString()})(load, path, ${encodedInputs.toString()})`,
 });
 
-/** Has the thread do something, and waits. @throws Error with the tokenizers package's own message. */
+/** Sends a request to the thread and waits. @throws Error with the tokenizers package's own message */
 export const ask = (request: Request): unknown => thread.ask(request);
 
 type Native = InstanceType<typeof import('tokenizers').Tokenizer>;
@@ -117,7 +118,7 @@ function answering(
   };
 }
 
-/** Runs in the worker beside `answering`, and must not refer to anything outside itself either. */
+/** Runs in the worker with `answering`. It must not refer to anything outside itself either. */
 async function encodedInputs(tokenizer: Native, inputs: readonly Input[]): Promise<EncodedInputs> {
   // one by one: the package's encodeBatch takes no pairs
   const all = await Promise.all(

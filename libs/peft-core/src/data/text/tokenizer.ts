@@ -13,51 +13,51 @@ import type { Encoded, EncodedInputs, Input, Loaded } from './tokenizer-thread.j
 
 export interface EncodedText {
   readonly ids: Int32Array;
-  /** UTF-16 position in the text at which each token begins, -1 for tokens put around it; empty unless asked for */
+  /** UTF-16 position at which each token starts, -1 for added special tokens; empty unless requested. */
   readonly starts: Int32Array;
 }
 
-/** A text or a pair as an encoder reads it. By token: */
+/** Encoder input of a text or a pair of texts, per token. */
 export interface EncodedInput {
   readonly ids: Int32Array;
   /** token_type_ids */
   readonly types: Int32Array;
-  /** which text of a pair it is of; -1 for tokens put around them */
+  /** Index of the token's text in a pair; -1 for added special tokens. */
   readonly texts: Int32Array;
-  /** code points of its text */
+  /** Range of code points in its text; `to` is exclusive. */
   readonly from: Int32Array;
   readonly to: Int32Array;
 }
 
-/** The same, cut, and how many tokens it had before. */
+/** Truncated input, and its number of tokens before truncation. */
 export type CutInput = EncodedInput & { readonly longest: number };
 
-/** Words as an encoder reads them. */
+/** Encoder input of a list of words. */
 export interface EncodedWords {
   readonly ids: Int32Array;
-  /** By word, its first token; -1 where it has none, or was cut off. */
+  /** First token of each word; -1 if it has none or was truncated. */
   readonly places: Int32Array;
-  /** Tokens before it was cut. */
+  /** Number of tokens before truncation. */
   readonly longest: number;
 }
 
-/** A model's tokenizer and chat template. Texts become token ids and back. */
+/** A model's tokenizer and chat template. */
 export class Tokenizer {
-  /** Tokens that end what the model writes. */
+  /** Tokens that end generation. */
   readonly eosIds: readonly number[];
-  /** Token appended to completions and plain text; null when the model has none. */
+  /** Token appended to completions and plain text; null if the model has none. */
   readonly eosId: number | null;
-  /** Entries, added tokens included; the model's table may be longer. */
+  /** Number of tokens, including added ones; the model's embedding may have more rows. */
   readonly vocabSize: number;
-  /** Tokens that a byte of text can make at most, by what normalising may do to it. */
+  /** Maximum number of tokens per byte of text, given how much normalization may expand it. */
   readonly tokensPerByte: number;
   readonly #handle: number;
-  /** What stands before a word that is tokenised by itself: tokenizers of bytes have it from the text. */
+  /** Prefix of a word that is tokenized alone: byte-level tokenizers expect the space before it. */
   readonly #wordPrefix: string;
   readonly #template: ChatTemplate | null;
-  /** How its template has a model call tools; null where it has none. */
+  /** Format of tool calls in its template; null if there is none. */
   readonly toolFormat: ToolFormat | 'unknown' | null;
-  /** How its vocabulary is written. */
+  /** Encoding of bytes in its vocabulary. */
   readonly writing: TokenWriting;
   #bytes: readonly Uint8Array[] | undefined;
 
@@ -91,8 +91,8 @@ export class Tokenizer {
   }
 
   /**
-   * Loads from a Hugging Face folder, a GGUF file, or the files' contents.
-   * @throws DomainError `invalid_model` or `unsupported`.
+   * Loads a tokenizer from a Hugging Face folder, a GGUF file, or the files' contents.
+   * @throws DomainError `invalid_model` or `unsupported`
    */
   static load(source: string | TokenizerFiles): Tokenizer {
     if (typeof source !== 'string') return new Tokenizer(source);
@@ -107,14 +107,14 @@ export class Tokenizer {
   }
 
   /**
-   * Token ids of a text. `special` adds the tokens the tokenizer puts around a text (BOS…); rendered chats have
-   * them already, so it is off unless asked for.
+   * Returns the token ids of a text. `special` adds the tokenizer's special tokens around it (BOS…). The
+   * default is false, because rendered chats contain them.
    */
   encode(text: string, { special = false }: { readonly special?: boolean } = {}): number[] {
     return [...(this.encodeBatch([text], { special })[0] as EncodedText).ids];
   }
 
-  /** Token ids of several texts at once, in parallel. */
+  /** Returns the token ids of several texts, encoded in parallel. */
   encodeBatch(
     texts: readonly string[],
     {
@@ -139,7 +139,7 @@ export class Tokenizer {
     });
   }
 
-  /** Texts and pairs as an encoder reads them, with the tokens that the tokenizer puts around and between them. */
+  /** Returns encoder inputs of texts and pairs, with the special tokens around and between them. */
   encodeInputs(inputs: readonly Input[]): EncodedInput[] {
     const found = ask({ op: 'inputs', handle: this.#handle, inputs }) as EncodedInputs;
     let at = 0;
@@ -158,7 +158,10 @@ export class Tokenizer {
     });
   }
 
-  /** The same, cut to `maxLength` tokens as transformers' `truncation=True` cuts: the longer text first, both at their ends. */
+  /**
+   * Same as `encodeInputs`, truncated to `maxLength` tokens like transformers' `truncation=True`: the longer
+   * text first.
+   */
   encodeCut(inputs: readonly Input[], maxLength: number): CutInput[] {
     return this.encodeInputs(inputs).map((input) => ({
       ...cutInput(input, maxLength),
@@ -167,8 +170,8 @@ export class Tokenizer {
   }
 
   /**
-   * Lists of words, each tokenised by itself, as transformers' `is_split_into_words` has it, with the tokens that the
-   * tokenizer puts around a text. What does not fit is cut off at the end.
+   * Returns encoder inputs of lists of words, each tokenized separately, like transformers'
+   * `is_split_into_words`, with the special tokens around them. Truncates at the end.
    */
   encodeWords(lists: readonly (readonly string[])[], maxLength: number): EncodedWords[] {
     const [{ ids: framed, texts }] = this.encodeInputs(['a']) as [EncodedInput];
@@ -194,7 +197,7 @@ export class Tokenizer {
     });
   }
 
-  /** The text of token ids, without special tokens unless asked for. */
+  /** Decodes token ids, without special tokens by default. */
   decode(
     ids: Iterable<number>,
     { skipSpecial = true }: { readonly skipSpecial?: boolean } = {},
@@ -202,7 +205,7 @@ export class Tokenizer {
     return ask({ op: 'decode', handle: this.#handle, ids: [...ids], skip: skipSpecial }) as string;
   }
 
-  /** The bytes that each token stands for, by id; of a special one, those of its name. */
+  /** Bytes of each token by id; for a special token, those of its name. */
   get bytes(): readonly Uint8Array[] {
     if (this.#bytes) return this.#bytes;
     const ids = Array.from({ length: this.vocabSize }, (_, id) => id);
@@ -210,14 +213,15 @@ export class Tokenizer {
     return (this.#bytes = tokenBytes(tokens, this.writing));
   }
 
-  /** Of one; none where the model's table is longer than the vocabulary. */
+  /** Bytes of one token; empty for ids beyond the vocabulary. */
   bytesOf(id: number): Uint8Array {
     return this.bytes[id] ?? new Uint8Array();
   }
 
   /**
-   * A chat as the model's template writes it.
-   * @throws DomainError `unsupported` when the model has no template, `invalid_value` when it refuses the messages.
+   * Renders a chat with the model's template.
+   * @throws DomainError `unsupported` if the model has no template, `invalid_value` if it rejects the
+   * messages
    */
   render(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
     if (this.#template) return this.#template.render(messages, options);
@@ -234,8 +238,8 @@ export class Tokenizer {
 }
 
 /**
- * Byte-level tokenizers can be told to leave spaces out of the offsets they report. Supervision is decided by where a
- * token begins, so they must not; token ids do not depend on it.
+ * Makes a byte-level tokenizer report offsets that include spaces: supervision depends on where a token
+ * starts. Token ids do not depend on this.
  */
 function withWholeOffsets(tokenizerJson: string): string {
   const json = parseJson(tokenizerJson, 'tokenizer.json') as Record<string, unknown>;
@@ -256,8 +260,9 @@ function withWholeOffsets(tokenizerJson: string): string {
 }
 
 /**
- * The native library joins merges in a buffer as long as its longest token, without a look: one whose token is not in
- * the vocabulary, or that is shorter than the prefix cut off it, can end the whole process.
+ * Checks the merges of a model. The native library joins merges in a buffer as long as its longest token,
+ * without a bounds check: a merge whose token is not in the vocabulary, or is shorter than its prefix, can
+ * crash the process.
  */
 function checkMerges(model: unknown): void {
   const { continuing_subword_prefix: given, merges, vocab } = (model ?? {}) as Json;
@@ -278,7 +283,7 @@ function checkMerges(model: unknown): void {
   }
 }
 
-/** transformers' "longest_first": the tokens of two texts that stay, n₁ ≤ n₂, at most `limit` together. */
+/** Truncates like transformers' "longest_first": removes tokens of the longer text until both fit. */
 function cutInput(input: EncodedInput, maxLength: number): EncodedInput {
   const count = (text: number): number =>
     input.texts.reduce((n, one) => n + Number(one === text), 0);
@@ -316,13 +321,16 @@ function kept(first: number, second: number, limit: number): readonly [number, n
   return [half, half + (limit % 2)];
 }
 
-/** Tokenizers of bytes tell a word by the space before it, unless they put one there themselves. */
+/** Space before a word for byte-level tokenizers, unless they add it themselves. */
 function wordPrefix(preTokenizer: unknown): string {
   const text = JSON.stringify(preTokenizer ?? null);
   return text.includes('"ByteLevel"') && !text.includes('"add_prefix_space":true') ? ' ' : '';
 }
 
-/** Bytes that a byte may become: Unicode's bounds for normal forms in UTF-8, and a space as "▁". */
+/**
+ * Maximum number of bytes that one byte may become: Unicode's limits for normal forms in UTF-8, and a space
+ * as "▁".
+ */
 function growth(normalizer: unknown): number {
   if (normalizer === undefined || normalizer === null) return 1;
   return /NFK|Precompiled/.test(JSON.stringify(normalizer)) ? 11 : 3;
@@ -335,7 +343,7 @@ function idList(config: Json | undefined): unknown[] {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Code points → UTF-16 positions; non-decreasing positions are walked once, others from the front. */
+/** Converts code points to UTF-16 positions: non-decreasing positions in one pass, others from the start. */
 function toUtf16(text: string, points: Int32Array): Int32Array {
   if (points.length === 0 || !SURROGATE.test(text)) return points;
   const result = new Int32Array(points.length);

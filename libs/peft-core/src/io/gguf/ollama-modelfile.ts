@@ -3,7 +3,7 @@ import { specialToken, templateIn, type TokenizerFiles } from '../../data/text/t
 import type { Base } from '../base/base-folder.js';
 import { chatFrame, ollamaTemplate } from './ollama-template.js';
 
-/** The chat template's source; null where there is none. */
+/** Source of the chat template; null if there is none. */
 export const templateOf = ({ chatTemplate, tokenizerConfig = {} }: TokenizerFiles): string | null =>
   chatTemplate ?? templateIn(tokenizerConfig);
 
