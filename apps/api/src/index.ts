@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { SwaggerModule } from '@nestjs/swagger';
-import { openApi } from './http/openapi.js';
+import { openApiDocument } from './http/openapi.js';
 import type { ErrorRequestHandler, NextFunction, Request, Response } from 'express';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -222,5 +222,5 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   app.use(bodyError);
   if (!settings.docs) return;
   app.use('/docs', docsHeaders);
-  SwaggerModule.setup('docs', app, () => openApi(app, VERSION));
+  SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION));
 }

@@ -7,7 +7,7 @@ import {
   CompletionObject,
 } from '@graft/contracts';
 import type { Response } from 'express';
-import { AnswersOrStreams } from '../http/openapi.js';
+import { ApiJsonOrStreamResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { ChatBody, CompletionBody } from './chat-body.js';
@@ -32,7 +32,11 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(ChatBody, CHAT_BODY_EXAMPLE) })
-  @AnswersOrStreams(ChatCompletionObject, ChatCompletionChunkObject, 'Generates a chat completion')
+  @ApiJsonOrStreamResponse(
+    ChatCompletionObject,
+    ChatCompletionChunkObject,
+    'Generates a chat completion',
+  )
   chat(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -45,7 +49,11 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(CompletionBody, COMPLETION_BODY_EXAMPLE) })
-  @AnswersOrStreams(CompletionObject, CompletionChunkObject, 'Generates a completion of a prompt')
+  @ApiJsonOrStreamResponse(
+    CompletionObject,
+    CompletionChunkObject,
+    'Generates a completion of a prompt',
+  )
   complete(
     @Caller() caller: Principal,
     @Body() body: unknown,

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { EvalOutputItemObject, EvalObject, EvalRunObject } from '@graft/contracts';
-import { Answers, AnswersPage, Asks } from '../http/openapi.js';
+import { ApiJsonResponse, ApiPageResponse, ApiQueryParam } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { z } from 'zod';
@@ -55,23 +55,27 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateEvalBody, CREATE_EVAL_BODY_EXAMPLE) })
-  @Answers(EvalObject, 'Creates an eval')
+  @ApiJsonResponse(EvalObject, 'Creates an eval')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<object> {
     return this.evals.create(caller, body);
   }
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(EvalObject, 'Evals', { limit: 20, most: 100 })
-  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
-  @Asks('order_by', { type: 'string', enum: ['created_at', 'updated_at'], default: 'created_at' })
+  @ApiPageResponse(EvalObject, 'Evals', { limit: 20, most: 100 })
+  @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @ApiQueryParam('order_by', {
+    type: 'string',
+    enum: ['created_at', 'updated_at'],
+    default: 'created_at',
+  })
   list(@Caller() caller: Principal, @Query() query: Asked): Promise<object> {
     return this.evals.list(caller, query);
   }
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(EvalObject, 'Returns an eval')
+  @ApiJsonResponse(EvalObject, 'Returns an eval')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<object> {
     return this.evals.get(caller, id);
   }
@@ -80,7 +84,7 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateEvalBody) })
-  @Answers(EvalObject, 'Updates the name or the metadata of an eval')
+  @ApiJsonResponse(EvalObject, 'Updates the name or the metadata of an eval')
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -91,7 +95,7 @@ export class EvalsController {
 
   @Delete(':id')
   @Needs('jobs:write')
-  @Answers(
+  @ApiJsonResponse(
     z.object({ object: z.literal('eval.deleted'), deleted: z.literal(true), eval_id: z.string() }),
     'Deletes an eval and its runs',
   )
@@ -103,7 +107,7 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateRunBody, CREATE_RUN_BODY_EXAMPLE) })
-  @Answers(EvalRunObject, 'Starts a run of an eval')
+  @ApiJsonResponse(EvalRunObject, 'Starts a run of an eval')
   createRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -114,9 +118,9 @@ export class EvalsController {
 
   @Get(':id/runs')
   @Needs('jobs:read')
-  @AnswersPage(EvalRunObject, 'Lists the runs of an eval', { limit: 20, most: 100 })
-  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
-  @Asks('status', {
+  @ApiPageResponse(EvalRunObject, 'Lists the runs of an eval', { limit: 20, most: 100 })
+  @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @ApiQueryParam('status', {
     type: 'string',
     enum: ['queued', 'in_progress', 'completed', 'failed', 'canceled'],
   })
@@ -130,7 +134,7 @@ export class EvalsController {
 
   @Get(':id/runs/:run')
   @Needs('jobs:read')
-  @Answers(EvalRunObject, 'Returns a run of an eval')
+  @ApiJsonResponse(EvalRunObject, 'Returns a run of an eval')
   getRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -143,7 +147,7 @@ export class EvalsController {
   @Post(':id/runs/:run')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(EvalRunObject, 'Cancels a run; grades so far are kept')
+  @ApiJsonResponse(EvalRunObject, 'Cancels a run; grades so far are kept')
   cancelRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -154,7 +158,7 @@ export class EvalsController {
 
   @Delete(':id/runs/:run')
   @Needs('jobs:write')
-  @Answers(
+  @ApiJsonResponse(
     z.object({
       object: z.literal('eval.run.deleted'),
       deleted: z.literal(true),
@@ -172,12 +176,12 @@ export class EvalsController {
 
   @Get(':id/runs/:run/output_items')
   @Needs('jobs:read')
-  @AnswersPage(EvalOutputItemObject, 'Lists the items of a run with their grades', {
+  @ApiPageResponse(EvalOutputItemObject, 'Lists the items of a run with their grades', {
     limit: 20,
     most: 100,
   })
-  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
-  @Asks('status', { type: 'string', enum: ['pass', 'fail', 'error'] })
+  @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @ApiQueryParam('status', { type: 'string', enum: ['pass', 'fail', 'error'] })
   outputItems(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -189,7 +193,7 @@ export class EvalsController {
 
   @Get(':id/runs/:run/output_items/:item')
   @Needs('jobs:read')
-  @Answers(EvalOutputItemObject, 'Returns an item of a run with its grades')
+  @ApiJsonResponse(EvalOutputItemObject, 'Returns an item of a run with its grades')
   outputItem(
     @Caller() caller: Principal,
     @Param('id') id: string,

@@ -2,7 +2,13 @@ import { Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from 
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { type Deleted, FileObject, FileRecordObject, type Page } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { Answers, AnswersDeleted, AnswersFile, AnswersPage, Asks } from '../http/openapi.js';
+import {
+  ApiJsonResponse,
+  ApiDeletedResponse,
+  ApiFileResponse,
+  ApiPageResponse,
+  ApiQueryParam,
+} from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { FilesService } from './files.service.js';
 import { sendFile } from './send-file.js';
@@ -31,17 +37,20 @@ export class FilesController {
       },
     },
   })
-  @Answers(FileObject, 'Uploads a file and checks it')
+  @ApiJsonResponse(FileObject, 'Uploads a file and checks it')
   upload(@Caller() caller: Principal, @Req() request: Request): Promise<FileObject> {
     return this.files.upload(caller, request);
   }
 
   @Get()
   @Needs('files:read')
-  @AnswersPage(FileObject, 'Lists files, newest first by default', { limit: 10_000, most: 10_000 })
-  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'desc' })
-  @Asks('purpose', { type: 'string' })
-  @Asks('sha256', { type: 'string', description: 'Only files with this SHA-256' })
+  @ApiPageResponse(FileObject, 'Lists files, newest first by default', {
+    limit: 10_000,
+    most: 10_000,
+  })
+  @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'desc' })
+  @ApiQueryParam('purpose', { type: 'string' })
+  @ApiQueryParam('sha256', { type: 'string', description: 'Only files with this SHA-256' })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -51,21 +60,24 @@ export class FilesController {
 
   @Get(':id')
   @Needs('files:read')
-  @Answers(FileObject, 'Returns a file with the results of its check')
+  @ApiJsonResponse(FileObject, 'Returns a file with the results of its check')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<FileObject> {
     return this.files.get(caller, id);
   }
 
   @Delete(':id')
   @Needs('files:write')
-  @AnswersDeleted('file', 'Deletes a file')
+  @ApiDeletedResponse('file', 'Deletes a file')
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'file'>> {
     return this.files.remove(caller, id);
   }
 
   @Get(':id/records')
   @Needs('files:read')
-  @AnswersPage(FileRecordObject, 'Lists the records of a training file', { limit: 20, most: 100 })
+  @ApiPageResponse(FileRecordObject, 'Lists the records of a training file', {
+    limit: 20,
+    most: 100,
+  })
   records(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -76,7 +88,7 @@ export class FilesController {
 
   @Get(':id/content')
   @Needs('files:read')
-  @AnswersFile(['application/octet-stream', 'text/plain'], 'Returns the content of a file')
+  @ApiFileResponse(['application/octet-stream', 'text/plain'], 'Returns the content of a file')
   async content(
     @Caller() caller: Principal,
     @Param('id') id: string,

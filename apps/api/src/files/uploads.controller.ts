@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Req } from '@nestjs/commo
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { UploadObject, UploadPartObject } from '@graft/contracts';
 import type { Request } from 'express';
-import { Answers } from '../http/openapi.js';
+import { ApiJsonResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { UploadsService } from './uploads.service.js';
 
@@ -15,14 +15,14 @@ export class UploadsController {
   @Post()
   @HttpCode(200)
   @Needs('files:write')
-  @Answers(UploadObject, 'Creates an upload in parts')
+  @ApiJsonResponse(UploadObject, 'Creates an upload in parts')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<UploadObject> {
     return this.uploads.create(caller, body);
   }
 
   @Get(':id')
   @Needs('files:read')
-  @Answers(UploadObject, 'Returns an upload with its received parts')
+  @ApiJsonResponse(UploadObject, 'Returns an upload with its received parts')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
     return this.uploads.get(caller, id);
   }
@@ -38,7 +38,7 @@ export class UploadsController {
       properties: { data: { type: 'string', format: 'binary' } },
     },
   })
-  @Answers(UploadPartObject, 'Adds a part to an upload')
+  @ApiJsonResponse(UploadPartObject, 'Adds a part to an upload')
   addPart(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -50,7 +50,7 @@ export class UploadsController {
   @Post(':id/complete')
   @HttpCode(200)
   @Needs('files:write')
-  @Answers(UploadObject, 'Completes an upload: creates a file from its parts')
+  @ApiJsonResponse(UploadObject, 'Completes an upload: creates a file from its parts')
   complete(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -62,7 +62,7 @@ export class UploadsController {
   @Post(':id/cancel')
   @HttpCode(200)
   @Needs('files:write')
-  @Answers(UploadObject, 'Cancels an upload')
+  @ApiJsonResponse(UploadObject, 'Cancels an upload')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
     return this.uploads.cancel(caller, id);
   }

@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { GradeObject } from '@graft/contracts';
 import type { Response } from 'express';
-import { Answers } from '../http/openapi.js';
+import { ApiJsonResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import type { Grader } from './grader.js';
@@ -32,7 +32,7 @@ export class GradersController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(ValidateGraderBody) })
-  @Answers(z.object({ grader: z.record(z.string(), z.unknown()) }), 'Validates a grader')
+  @ApiJsonResponse(z.object({ grader: z.record(z.string(), z.unknown()) }), 'Validates a grader')
   validate(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -44,7 +44,7 @@ export class GradersController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(RunGraderBody, RUN_GRADER_BODY_EXAMPLE) })
-  @Answers(GradeObject, 'Runs a grader on a sample')
+  @ApiJsonResponse(GradeObject, 'Runs a grader on a sample')
   async run(
     @Caller() caller: Principal,
     @Body() body: unknown,

@@ -2,7 +2,7 @@ import { Controller, Get, HttpCode, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { OverviewObject, ReadyObject } from '@graft/contracts';
 import type { Response } from 'express';
-import { Answers, AnswersFile, Or } from '../http/openapi.js';
+import { ApiJsonResponse, ApiFileResponse, ApiAlternativeResponse } from '../http/openapi.js';
 import { Caller, Needs, Public, type Principal } from '../auth/principal.js';
 import { HealthService } from './health.service.js';
 import { z } from 'zod';
@@ -15,18 +15,18 @@ export class HealthController {
   @Get('healthz')
   @HttpCode(200)
   @Public()
-  @Answers(z.object({ status: z.literal('ok') }), 'Returns 200 while the process runs')
+  @ApiJsonResponse(z.object({ status: z.literal('ok') }), 'Returns 200 while the process runs')
   alive(): { status: 'ok' } {
     return { status: 'ok' };
   }
 
   @Get('readyz')
   @Public()
-  @Answers(
+  @ApiJsonResponse(
     ReadyObject,
     'Returns whether the process can serve requests, with the state of each dependency',
   )
-  @Or(
+  @ApiAlternativeResponse(
     503,
     ReadyObject,
     'The process is not ready, or the database, the queue or the notifications are down',
@@ -41,7 +41,7 @@ export class HealthController {
   @Get('metrics')
   @ApiBearerAuth()
   @Needs('metrics:read')
-  @AnswersFile(['text/plain'], 'Returns metrics for Prometheus')
+  @ApiFileResponse(['text/plain'], 'Returns metrics for Prometheus')
   async metrics(@Res() response: Response): Promise<void> {
     response.type('text/plain; version=0.0.4').send(await this.health.metrics());
   }
@@ -49,7 +49,7 @@ export class HealthController {
   @Get('v1/overview')
   @ApiBearerAuth()
   @Needs('jobs:read')
-  @Answers(OverviewObject, 'Returns counts of jobs, workers and slots')
+  @ApiJsonResponse(OverviewObject, 'Returns counts of jobs, workers and slots')
   overview(@Caller() caller: Principal): Promise<OverviewObject> {
     return this.health.overview(caller);
   }

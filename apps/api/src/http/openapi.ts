@@ -14,7 +14,7 @@ import { z } from 'zod';
 
 type Schema = Record<string, unknown>;
 
-const named = (id: string): string => `#/components/schemas/${id}`;
+const schemaRef = (id: string): string => `#/components/schemas/${id}`;
 
 /**
  * Options of the JSON schemas: clients must accept fields that later versions add, and `readonly` applies
@@ -32,7 +32,7 @@ const OPEN = {
 /** A reference to a schema with an id; the JSON schema itself otherwise. */
 function schemaOf(schema: z.ZodType): Schema {
   const id = z.globalRegistry.get(schema)?.id;
-  if (id !== undefined) return { $ref: named(id) };
+  if (id !== undefined) return { $ref: schemaRef(id) };
   const json = z.toJSONSchema(schema, OPEN);
   delete json.$schema;
   return json;
@@ -41,18 +41,25 @@ function schemaOf(schema: z.ZodType): Schema {
 const content = (schema: Schema, type = 'application/json') => ({ [type]: { schema } });
 
 /** Declares the summary of a route and its JSON response. */
-export const Answers = (schema: z.ZodType, summary: string, status = 200): MethodDecorator =>
+export const ApiJsonResponse = (
+  schema: z.ZodType,
+  summary: string,
+  status = 200,
+): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({ status, description: summary, content: content(schemaOf(schema)) }),
   );
 
 /** Declares another response with a different status. */
-export const Or = (status: number, schema: z.ZodType, description: string): MethodDecorator =>
-  ApiResponse({ status, description, content: content(schemaOf(schema)) });
+export const ApiAlternativeResponse = (
+  status: number,
+  schema: z.ZodType,
+  description: string,
+): MethodDecorator => ApiResponse({ status, description, content: content(schemaOf(schema)) });
 
 /** Declares a paginated list with the parameters `limit` and `after`. */
-export const AnswersPage = (
+export const ApiPageResponse = (
   schema: z.ZodType,
   summary: string,
   { limit, most }: { readonly limit: number; readonly most: number },
@@ -60,22 +67,28 @@ export const AnswersPage = (
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({ status: 200, description: summary, content: content(pageSchema(schema)) }),
-    Asks('limit', { type: 'integer', minimum: 1, maximum: most, default: limit }),
-    Asks('after', { type: 'string', description: 'ID of the last object of the previous page' }),
+    ApiQueryParam('limit', { type: 'integer', minimum: 1, maximum: most, default: limit }),
+    ApiQueryParam('after', {
+      type: 'string',
+      description: 'ID of the last object of the previous page',
+    }),
   );
 
 /** Declares a list without pagination. */
-export const AnswersList = (schema: z.ZodType, summary: string): MethodDecorator =>
+export const ApiListResponse = (schema: z.ZodType, summary: string): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({ status: 200, description: summary, content: content(pageSchema(schema)) }),
   );
 
-export const AnswersDeleted = (kind: string, summary: string): MethodDecorator =>
-  Answers(z.object({ id: z.string(), object: z.literal(kind), deleted: z.literal(true) }), summary);
+export const ApiDeletedResponse = (kind: string, summary: string): MethodDecorator =>
+  ApiJsonResponse(
+    z.object({ id: z.string(), object: z.literal(kind), deleted: z.literal(true) }),
+    summary,
+  );
 
 /** Declares a response with binary or text content of these types. */
-export const AnswersFile = (types: readonly string[], summary: string): MethodDecorator =>
+export const ApiFileResponse = (types: readonly string[], summary: string): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({
@@ -88,7 +101,7 @@ export const AnswersFile = (types: readonly string[], summary: string): MethodDe
   );
 
 /** Declares a JSON response that becomes server-sent events with `stream: true`. */
-export const AnswersOrStreams = (
+export const ApiJsonOrStreamResponse = (
   whole: z.ZodType,
   chunk: z.ZodType,
   summary: string,
@@ -103,7 +116,7 @@ export const AnswersOrStreams = (
   );
 
 /** Declares server-sent events. `events` maps the names of the events to the schemas of their data. */
-export const Streams = (
+export const ApiEventStream = (
   events: Readonly<Record<string, z.ZodType>>,
   summary: string,
 ): MethodDecorator =>
@@ -117,14 +130,14 @@ export const Streams = (
       description: 'Data of an event; the schema depends on the type of the event',
       content: content({ anyOf: Object.values(events).map(schemaOf) }, 'text/event-stream'),
     }),
-    Asks('last_event_id', {
+    ApiQueryParam('last_event_id', {
       type: 'string',
       description: 'Same as the Last-Event-ID header, for clients that cannot set headers',
     }),
   );
 
 /** Declares an optional query parameter. */
-export const Asks = (
+export const ApiQueryParam = (
   name: string,
   { description, ...schema }: Schema & { readonly description?: string },
 ): MethodDecorator =>
@@ -138,9 +151,10 @@ export const Asks = (
   });
 
 /** Declares several optional query parameters. */
-export const AsksAll = (
+export const ApiQueryParams = (
   fields: readonly (readonly [name: string, schema: Schema])[],
-): MethodDecorator => applyDecorators(...fields.map(([name, schema]) => Asks(name, schema)));
+): MethodDecorator =>
+  applyDecorators(...fields.map(([name, schema]) => ApiQueryParam(name, schema)));
 
 const pageSchema = (schema: z.ZodType): Schema => ({
   type: 'object',
@@ -157,7 +171,7 @@ const pageSchema = (schema: z.ZodType): Schema => ({
 /**
  * The OpenAPI document of the application's routes. The default response of every operation is an error.
  */
-export function openApi(app: INestApplication, version: string): OpenAPIObject {
+export function openApiDocument(app: INestApplication, version: string): OpenAPIObject {
   const document = SwaggerModule.createDocument(
     app,
     new DocumentBuilder()
@@ -191,11 +205,11 @@ const failure = (description: string): Schema => ({
 
 /** Error responses that generated clients distinguish; all others are under `default`. */
 function errorsOf({ security, requestBody, parameters }: Operation): Record<string, Schema> {
-  const named = requestBody !== undefined || parameters?.some((one) => one.in === 'path');
+  const schemaRef = requestBody !== undefined || parameters?.some((one) => one.in === 'path');
   return {
     400: failure('A field is invalid or not supported'),
     ...(security && { 401: failure('The API key is missing or invalid') }),
-    ...(named && { 404: failure('Not found') }),
+    ...(schemaRef && { 404: failure('Not found') }),
     429: failure('Too many requests, or a limit is reached; see the Retry-After header'),
   };
 }
@@ -223,13 +237,13 @@ interface Operation {
 type Parameter = Schema & { readonly name: string; readonly in: string };
 
 /** Adds path parameters that may contain slashes (`*id`), which Nest omits. */
-function withPathParameters(path: string, given: readonly Parameter[] = []): Parameter[] {
+function withPathParameters(path: string, declared: readonly Parameter[] = []): Parameter[] {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
   const missing = names.filter(
-    (name) => !given.some((one) => one.in === 'path' && one.name === name),
+    (name) => !declared.some((one) => one.in === 'path' && one.name === name),
   );
   const schema = { type: 'string' };
-  return [...given, ...missing.map((name) => ({ name, in: 'path', required: true, schema }))];
+  return [...declared, ...missing.map((name) => ({ name, in: 'path', required: true, schema }))];
 }
 
 /** Operation id of a method: `jobs_create` for `JobsController.create`. */
@@ -240,7 +254,7 @@ const operationId = (controller: string, method: string): string => {
 
 /** All schemas with an id. */
 function components(): Record<string, Schema> {
-  const { schemas } = z.toJSONSchema(z.globalRegistry, { uri: named, ...OPEN });
+  const { schemas } = z.toJSONSchema(z.globalRegistry, { uri: schemaRef, ...OPEN });
   return Object.fromEntries(
     Object.entries(schemas).map(([id, { $schema: _, $id: ___, id: __, ...schema }]) => [
       id,

@@ -1,7 +1,7 @@
 import { type Deleted, IntegrationObject, type Page } from '@graft/contracts';
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { Answers, AnswersDeleted, AnswersList } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiListResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { SetIntegration } from './integration-body.js';
@@ -15,14 +15,14 @@ export class IntegrationsController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersList(IntegrationObject, 'Lists the experiment trackers of the project')
+  @ApiListResponse(IntegrationObject, 'Lists the experiment trackers of the project')
   list(@Caller() caller: Principal): Promise<Page<IntegrationObject>> {
     return this.integrations.list(caller);
   }
 
   @Get(':type')
   @Needs('project:admin')
-  @Answers(IntegrationObject, 'Returns an experiment tracker: wandb or mlflow')
+  @ApiJsonResponse(IntegrationObject, 'Returns an experiment tracker: wandb or mlflow')
   get(@Caller() caller: Principal, @Param('type') type: string): Promise<IntegrationObject> {
     return this.integrations.get(caller, type);
   }
@@ -31,7 +31,10 @@ export class IntegrationsController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(SetIntegration) })
-  @Answers(IntegrationObject, 'Sets up an experiment tracker; replaces all previous settings')
+  @ApiJsonResponse(
+    IntegrationObject,
+    'Sets up an experiment tracker; replaces all previous settings',
+  )
   set(
     @Caller() caller: Principal,
     @Param('type') type: string,
@@ -42,7 +45,10 @@ export class IntegrationsController {
 
   @Delete(':type')
   @Needs('project:admin')
-  @AnswersDeleted('integration', 'Deletes an experiment tracker; its runs are kept on its server')
+  @ApiDeletedResponse(
+    'integration',
+    'Deletes an experiment tracker; its runs are kept on its server',
+  )
   remove(
     @Caller() caller: Principal,
     @Param('type') type: string,

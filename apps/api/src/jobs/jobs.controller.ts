@@ -32,7 +32,13 @@ import {
 } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import { Answers, AnswersFile, AnswersPage, Asks, Streams } from '../http/openapi.js';
+import {
+  ApiJsonResponse,
+  ApiFileResponse,
+  ApiPageResponse,
+  ApiQueryParam,
+  ApiEventStream,
+} from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobPreviews } from '../preview/job-previews.js';
@@ -88,7 +94,7 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
-  @Answers(JobObject, 'Creates a fine-tuning job')
+  @ApiJsonResponse(JobObject, 'Creates a fine-tuning job')
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -102,7 +108,7 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write', 'jobs:read')
   @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
-  @Answers(JobPreviewObject, 'Returns what creating a job would do, without creating it')
+  @ApiJsonResponse(JobPreviewObject, 'Returns what creating a job would do, without creating it')
   preview(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -115,50 +121,50 @@ export class JobsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(JobObject, 'Lists fine-tuning jobs, newest first by default', {
+  @ApiPageResponse(JobObject, 'Lists fine-tuning jobs, newest first by default', {
     limit: 20,
     most: MOST_JOBS,
   })
-  @Asks('order_by', { type: 'string', enum: JOB_ORDERS, default: 'created_at' })
-  @Asks('order', {
+  @ApiQueryParam('order_by', { type: 'string', enum: JOB_ORDERS, default: 'created_at' })
+  @ApiQueryParam('order', {
     type: 'string',
     enum: ['asc', 'desc'],
     default: 'desc',
     description:
       'Direction of the sort. Jobs without a value in the sort field come last in both directions',
   })
-  @Asks('status', { type: 'string', enum: JOB_STATUSES })
-  @Asks('search', {
+  @ApiQueryParam('status', { type: 'string', enum: JOB_STATUSES })
+  @ApiQueryParam('search', {
     type: 'string',
     description:
       'Words to find in ids, names, tags, notes, models, methods, pools, metadata, errors and file names',
   })
-  @Asks('tag', {
+  @ApiQueryParam('tag', {
     type: 'array',
     items: { type: 'string' },
     description: 'Jobs with all of these tags. Repeat the parameter for each tag: tag=a&tag=b',
   })
-  @Asks('model', {
+  @ApiQueryParam('model', {
     type: 'string',
     description: 'Value of `model` in the request that created the job',
   })
-  @Asks('method', {
+  @ApiQueryParam('method', {
     type: 'string',
     description: 'A peft_type, the name of a variant of LoRA (dora, rslora, qlora, …), or full',
   })
-  @Asks('kind', {
+  @ApiQueryParam('kind', {
     type: 'string',
     enum: JOB_KINDS,
     description: 'Training jobs, or operations on adapters of one type',
   })
-  @Asks('archived', { type: 'string', enum: ['false', 'true', 'any'], default: 'false' })
-  @Asks('deleted', {
+  @ApiQueryParam('archived', { type: 'string', enum: ['false', 'true', 'any'], default: 'false' })
+  @ApiQueryParam('deleted', {
     type: 'string',
     enum: ['false', 'true'],
     default: 'false',
     description: 'true: only deleted jobs that can be restored',
   })
-  @Asks('metadata', {
+  @ApiQueryParam('metadata', {
     type: 'object',
     additionalProperties: { type: 'string' },
     description: 'Metadata of the job, as metadata[key]=value',
@@ -169,7 +175,7 @@ export class JobsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(JobObject, 'Returns a fine-tuning job')
+  @ApiJsonResponse(JobObject, 'Returns a fine-tuning job')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.get(caller, id);
   }
@@ -178,7 +184,10 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateJob, UPDATE_JOB_EXAMPLE) })
-  @Answers(JobObject, 'Changes the name, note, tags, metadata or priority of a job, or archives it')
+  @ApiJsonResponse(
+    JobObject,
+    'Changes the name, note, tags, metadata or priority of a job, or archives it',
+  )
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -189,7 +198,10 @@ export class JobsController {
 
   @Delete(':id')
   @Needs('jobs:write')
-  @Answers(DeletedJobObject, 'Deletes a finished job with its checkpoints, model and result files')
+  @ApiJsonResponse(
+    DeletedJobObject,
+    'Deletes a finished job with its checkpoints, model and result files',
+  )
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<DeletedJobObject> {
     return this.changes.remove(caller, id);
   }
@@ -197,7 +209,7 @@ export class JobsController {
   @Post(':id/restore')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Restores a deleted job')
+  @ApiJsonResponse(JobObject, 'Restores a deleted job')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.changes.restore(caller, id);
   }
@@ -205,7 +217,7 @@ export class JobsController {
   @Post(':id/cancel')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Cancels a job')
+  @ApiJsonResponse(JobObject, 'Cancels a job')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.cancel(caller, id);
   }
@@ -213,7 +225,7 @@ export class JobsController {
   @Post(':id/pause')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Pauses a job. A running job saves a checkpoint first')
+  @ApiJsonResponse(JobObject, 'Pauses a job. A running job saves a checkpoint first')
   pause(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.pause(caller, id);
   }
@@ -221,14 +233,17 @@ export class JobsController {
   @Post(':id/resume')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Resumes a paused job')
+  @ApiJsonResponse(JobObject, 'Resumes a paused job')
   resume(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.resume(caller, id);
   }
 
   @Get(':id/events')
   @Needs('jobs:read')
-  @AnswersPage(JobEventObject, 'Lists the events of a job, newest first', { limit: 20, most: 1000 })
+  @ApiPageResponse(JobEventObject, 'Lists the events of a job, newest first', {
+    limit: 20,
+    most: 1000,
+  })
   events(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -239,7 +254,7 @@ export class JobsController {
 
   @Get(':id/logs')
   @Needs('jobs:read')
-  @AnswersPage(JobEventObject, 'Lists the log lines of a job, newest first', {
+  @ApiPageResponse(JobEventObject, 'Lists the log lines of a job, newest first', {
     limit: 200,
     most: 1000,
   })
@@ -253,7 +268,7 @@ export class JobsController {
 
   @Get(':id/checkpoints')
   @Needs('jobs:read')
-  @AnswersPage(CheckpointObject, 'Lists the checkpoints of a job, newest first', {
+  @ApiPageResponse(CheckpointObject, 'Lists the checkpoints of a job, newest first', {
     limit: 10,
     most: 100,
   })
@@ -267,7 +282,7 @@ export class JobsController {
 
   @Get(':id/samples')
   @Needs('jobs:read')
-  @AnswersPage(
+  @ApiPageResponse(
     JobSampleObject,
     'Lists the completions of the sample prompts of a job, newest first',
     {
@@ -285,19 +300,22 @@ export class JobsController {
 
   @Get(':id/ledger')
   @Needs('jobs:read')
-  @Answers(JobLedgerObject, 'Returns the training examples with the highest loss (the loss ledger)')
-  @Asks('order', {
+  @ApiJsonResponse(
+    JobLedgerObject,
+    'Returns the training examples with the highest loss (the loss ledger)',
+  )
+  @ApiQueryParam('order', {
     type: 'string',
     enum: LEDGER_ORDERS,
     default: 'worst',
     description:
       '`worst`: highest loss first. `least_learnt`: smallest decrease from the loss of the base model first',
   })
-  @Asks('step', {
+  @ApiQueryParam('step', {
     type: 'integer',
     description: 'Step of the ledger. Default: the last of `steps`',
   })
-  @Asks('limit', { type: 'integer', minimum: 1, maximum: 500, default: 20 })
+  @ApiQueryParam('limit', { type: 'integer', minimum: 1, maximum: 500, default: 20 })
   ledger(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -308,8 +326,8 @@ export class JobsController {
 
   @Get(':id/confusion')
   @Needs('jobs:read')
-  @Answers(JobConfusionObject, 'Returns the confusion matrix of an evaluation')
-  @Asks('step', {
+  @ApiJsonResponse(JobConfusionObject, 'Returns the confusion matrix of an evaluation')
+  @ApiQueryParam('step', {
     type: 'integer',
     description: 'Step of the evaluation. Default: the evaluation with the lowest loss',
   })
@@ -323,7 +341,7 @@ export class JobsController {
 
   @Get(':id/metrics')
   @Needs('jobs:read')
-  @Answers(MetricsObject, 'Returns the metrics of the steps and evaluations of a job')
+  @ApiJsonResponse(MetricsObject, 'Returns the metrics of the steps and evaluations of a job')
   series(@Caller() caller: Principal, @Param('id') id: string): Promise<MetricsObject> {
     return this.metrics.get(caller, id);
   }
@@ -331,11 +349,11 @@ export class JobsController {
   @Get(':id/tensorboard')
   @Needs('jobs:read')
   @ApiProduces('application/octet-stream')
-  @AnswersFile(
+  @ApiFileResponse(
     ['application/octet-stream'],
     'Returns the metrics of a job as a TensorBoard event file',
   )
-  @Asks('after', {
+  @ApiQueryParam('after', {
     type: 'string',
     description:
       'ID of an event, from the X-Graft-Last-Event header. Returns only later metrics, to append to the file',
@@ -351,7 +369,7 @@ export class JobsController {
 
   @Get(':id/trace')
   @Needs('jobs:read')
-  @Answers(ChromeTrace, 'Returns a trace of a job for ui.perfetto.dev or chrome://tracing')
+  @ApiJsonResponse(ChromeTrace, 'Returns a trace of a job for ui.perfetto.dev or chrome://tracing')
   async trace(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -364,7 +382,7 @@ export class JobsController {
 
   @Get(':id/stream')
   @Needs('jobs:read')
-  @Streams(
+  @ApiEventStream(
     { job: JobObject, event: JobEventObject, metrics: Measured, reset: z.object({}) },
     'Streams changes of a job',
   )

@@ -1,7 +1,7 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateOperation, JobObject } from '@graft/contracts';
-import { Answers } from '../http/openapi.js';
+import { ApiJsonResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobCreation } from './create-job.js';
@@ -20,7 +20,7 @@ export class OperationsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateOperation, CREATE_OPERATION_EXAMPLE) })
-  @Answers(JobObject, 'Creates a job that merges, combines or converts adapters')
+  @ApiJsonResponse(JobObject, 'Creates a job that merges, combines or converts adapters')
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,

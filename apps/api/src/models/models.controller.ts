@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, ModelObject, type Page } from '@graft/contracts';
-import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery } from '../http/parse.js';
 import { ImportModel, ModelImport } from './imports/import.js';
@@ -27,7 +27,7 @@ export class ModelsController {
 
   @Get()
   @Needs('models:read')
-  @AnswersPage(ModelObject, 'Lists base models and fine-tuned models', {
+  @ApiPageResponse(ModelObject, 'Lists base models and fine-tuned models', {
     limit: MOST_MODELS,
     most: MOST_MODELS,
   })
@@ -42,21 +42,21 @@ export class ModelsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(ImportModel, IMPORT_MODEL_EXAMPLE) })
-  @Answers(ModelObject, 'Imports a base model')
+  @ApiJsonResponse(ModelObject, 'Imports a base model')
   import(@Caller() caller: Principal, @Body() body: unknown): Promise<ModelObject> {
     return this.imports.start(caller, body);
   }
 
   @Get('*id')
   @Needs('models:read')
-  @Answers(ModelObject, 'Returns a model')
+  @ApiJsonResponse(ModelObject, 'Returns a model')
   get(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<ModelObject> {
     return this.models.get(caller, idOf(id));
   }
 
   @Delete('*id')
   @Needs('models:write')
-  @AnswersDeleted('model', 'Deletes a model')
+  @ApiDeletedResponse('model', 'Deletes a model')
   remove(
     @Caller() caller: Principal,
     @Param('id') id: string | string[],

@@ -4,7 +4,12 @@ import { AdminApiKeyObject, type Deleted, type Page, parseBody } from '@graft/co
 import { z } from 'zod';
 import { ApiKeysService, DEFAULT_PROJECT } from '../auth/keys/api-keys.service.js';
 import { adminKeyObject } from '../auth/keys/key-objects.js';
-import { Answers, AnswersDeleted, AnswersPage, Asks } from '../http/openapi.js';
+import {
+  ApiJsonResponse,
+  ApiDeletedResponse,
+  ApiPageResponse,
+  ApiQueryParam,
+} from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { unix } from '../ids.js';
@@ -27,11 +32,11 @@ export class AdminKeysController {
 
   @Get()
   @Needs('admin')
-  @AnswersPage(AdminApiKeyObject, 'Lists the administrator keys of the installation', {
+  @ApiPageResponse(AdminApiKeyObject, 'Lists the administrator keys of the installation', {
     limit: 20,
     most: 100,
   })
-  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
   async list(@Query() query: Record<string, unknown>): Promise<Page<AdminApiKeyObject>> {
     const keys = await this.keys.admins();
     const ordered = query['order'] === 'desc' ? keys : keys.reverse();
@@ -42,7 +47,7 @@ export class AdminKeysController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateAdminKey) })
-  @Answers(
+  @ApiJsonResponse(
     AdminApiKeyObject,
     'Creates an administrator key. Only this response contains its secret',
   )
@@ -63,14 +68,14 @@ export class AdminKeysController {
 
   @Get(':id')
   @Needs('admin')
-  @Answers(AdminApiKeyObject, 'Returns an administrator key')
+  @ApiJsonResponse(AdminApiKeyObject, 'Returns an administrator key')
   async get(@Param('id') id: string): Promise<AdminApiKeyObject> {
     return adminKeyObject(await this.keys.admin(id));
   }
 
   @Delete(':id')
   @Needs('admin')
-  @AnswersDeleted('organization.admin_api_key.deleted', 'Revokes an administrator key')
+  @ApiDeletedResponse('organization.admin_api_key.deleted', 'Revokes an administrator key')
   async revoke(
     @Caller() caller: Principal,
     @Param('id') id: string,

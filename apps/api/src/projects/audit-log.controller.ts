@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AuditLogObject, type Page } from '@graft/contracts';
-import { AnswersPage, Asks, AsksAll } from '../http/openapi.js';
+import { ApiPageResponse, ApiQueryParam, ApiQueryParams } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { AUDIT_FILTERS, AUDIT_TIMES, AuditLog } from './audit-log.js';
 
@@ -13,16 +13,18 @@ export class AuditLogController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(AuditLogObject, 'Lists the entries of the audit log, newest first', {
+  @ApiPageResponse(AuditLogObject, 'Lists the entries of the audit log, newest first', {
     limit: 20,
     most: 100,
   })
-  @Asks('before', {
+  @ApiQueryParam('before', {
     type: 'string',
     description: 'ID of the first entry of the current page. Returns the page before it',
   })
-  @AsksAll(AUDIT_FILTERS.map((name) => [`${name}[]`, { type: 'array', items: { type: 'string' } }]))
-  @Asks('effective_at', {
+  @ApiQueryParams(
+    AUDIT_FILTERS.map((name) => [`${name}[]`, { type: 'array', items: { type: 'string' } }]),
+  )
+  @ApiQueryParam('effective_at', {
     type: 'object',
     properties: Object.fromEntries(AUDIT_TIMES.map((name) => [name, { type: 'integer' }])),
     description: 'Time range in Unix seconds, for example effective_at[gte]=1700000000',

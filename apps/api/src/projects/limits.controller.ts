@@ -2,7 +2,7 @@ import { Controller, Get, Param } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { LimitsObject } from '@graft/contracts';
 import { StorageQuota } from '../blobs/storage-quota.js';
-import { Answers } from '../http/openapi.js';
+import { ApiJsonResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { unix } from '../ids.js';
 import { highestPriority, Quotas } from '../lifecycle/lease/quotas.js';
@@ -19,14 +19,14 @@ export class LimitsController {
 
   @Get('limits')
   @Needs('jobs:read')
-  @Answers(LimitsObject, 'Returns the limits and the usage of the key’s project')
+  @ApiJsonResponse(LimitsObject, 'Returns the limits and the usage of the key’s project')
   get(@Caller() { projectId }: Principal): Promise<LimitsObject> {
     return this.of(projectId);
   }
 
   @Get('organization/projects/:id/limits')
   @Needs('project:admin')
-  @Answers(LimitsObject, 'Returns the limits and the usage of a project')
+  @ApiJsonResponse(LimitsObject, 'Returns the limits and the usage of a project')
   async ofProject(@Caller() caller: Principal, @Param('id') id: string): Promise<LimitsObject> {
     return this.of(ownProject(caller, id));
   }

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, ProjectUserObject } from '@graft/contracts';
-import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { AddMember, MembersService, ModifyMember } from './members.service.js';
@@ -14,7 +14,7 @@ export class MembersController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectUserObject, 'Lists the members of a project', { limit: 20, most: 100 })
+  @ApiPageResponse(ProjectUserObject, 'Lists the members of a project', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -27,7 +27,7 @@ export class MembersController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(AddMember) })
-  @Answers(ProjectUserObject, 'Adds a member to a project')
+  @ApiJsonResponse(ProjectUserObject, 'Adds a member to a project')
   add(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -38,7 +38,7 @@ export class MembersController {
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectUserObject, 'Returns a member of a project')
+  @ApiJsonResponse(ProjectUserObject, 'Returns a member of a project')
   get(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -51,7 +51,7 @@ export class MembersController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(ModifyMember) })
-  @Answers(ProjectUserObject, 'Changes the name or the role of a member')
+  @ApiJsonResponse(ProjectUserObject, 'Changes the name or the role of a member')
   modify(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -63,7 +63,7 @@ export class MembersController {
 
   @Delete(':id')
   @Needs('project:admin')
-  @AnswersDeleted(
+  @ApiDeletedResponse(
     'organization.project.user.deleted',
     'Removes a member from a project and revokes the keys of the member',
   )

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Page, PoolObject } from '@graft/contracts';
-import { Answers, AnswersList, Asks } from '../http/openapi.js';
+import { ApiJsonResponse, ApiListResponse, ApiQueryParam } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { GrantPool, ModifyPool, PoolGrants } from './pool-grants.service.js';
@@ -14,15 +14,15 @@ export class PoolsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersList(PoolObject, 'Lists the pools of workers')
-  @Asks('name', { type: 'string' })
+  @ApiListResponse(PoolObject, 'Lists the pools of workers')
+  @ApiQueryParam('name', { type: 'string' })
   list(@Caller() caller: Principal, @Query('name') name: unknown): Promise<Page<PoolObject>> {
     return this.grants.list(caller, name);
   }
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(PoolObject, 'Returns a pool with its load in the last hour')
+  @ApiJsonResponse(PoolObject, 'Returns a pool with its load in the last hour')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.get(caller, id);
   }
@@ -31,7 +31,10 @@ export class PoolsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(ModifyPool) })
-  @Answers(PoolObject, 'Opens a pool to all projects, or restricts it to projects with a grant')
+  @ApiJsonResponse(
+    PoolObject,
+    'Opens a pool to all projects, or restricts it to projects with a grant',
+  )
   modify(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -43,7 +46,7 @@ export class PoolsController {
   @Post(':id/cordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(PoolObject, 'Cordons a pool: its workers start no new jobs or chats')
+  @ApiJsonResponse(PoolObject, 'Cordons a pool: its workers start no new jobs or chats')
   cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, true);
   }
@@ -51,7 +54,7 @@ export class PoolsController {
   @Post(':id/uncordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(PoolObject, 'Uncordons a pool: its workers start jobs and chats again')
+  @ApiJsonResponse(PoolObject, 'Uncordons a pool: its workers start jobs and chats again')
   uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, false);
   }
@@ -60,7 +63,7 @@ export class PoolsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(GrantPool) })
-  @Answers(PoolObject, 'Grants a pool to a project')
+  @ApiJsonResponse(PoolObject, 'Grants a pool to a project')
   grant(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -71,7 +74,7 @@ export class PoolsController {
 
   @Delete(':id/grants/:project')
   @Needs('admin')
-  @Answers(PoolObject, 'Revokes the grant of a pool to a project')
+  @ApiJsonResponse(PoolObject, 'Revokes the grant of a pool to a project')
   revoke(
     @Caller() caller: Principal,
     @Param('id') id: string,

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, ProjectApiKeyObject } from '@graft/contracts';
 import { ApiKeysService, CreateKey } from '../auth/keys/api-keys.service.js';
 import { projectKeyObject } from '../auth/keys/key-objects.js';
-import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery, slice } from '../http/parse.js';
 import { ownProject } from './own-project.js';
@@ -16,7 +16,7 @@ export class ProjectKeysController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectApiKeyObject, 'Lists the API keys of a project', { limit: 20, most: 100 })
+  @ApiPageResponse(ProjectApiKeyObject, 'Lists the API keys of a project', { limit: 20, most: 100 })
   async list(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -31,7 +31,10 @@ export class ProjectKeysController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
-  @Answers(ProjectApiKeyObject, 'Creates an API key. Only this response contains its secret')
+  @ApiJsonResponse(
+    ProjectApiKeyObject,
+    'Creates an API key. Only this response contains its secret',
+  )
   async create(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -43,7 +46,7 @@ export class ProjectKeysController {
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectApiKeyObject, 'Returns an API key of a project')
+  @ApiJsonResponse(ProjectApiKeyObject, 'Returns an API key of a project')
   async get(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -54,7 +57,7 @@ export class ProjectKeysController {
 
   @Delete(':id')
   @Needs('project:admin')
-  @AnswersDeleted('organization.project.api_key.deleted', 'Revokes an API key')
+  @ApiDeletedResponse('organization.project.api_key.deleted', 'Revokes an API key')
   async revoke(
     @Caller() caller: Principal,
     @Param('project') project: string,

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Page, ProjectDeletionObject, ProjectObject } from '@graft/contracts';
-import { Answers, AnswersPage, Asks } from '../http/openapi.js';
+import { ApiJsonResponse, ApiPageResponse, ApiQueryParam } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { ProjectDeletions } from './project-deletion.service.js';
@@ -18,8 +18,8 @@ export class ProjectsController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectObject, 'Lists projects', { limit: 20, most: 100 })
-  @Asks('include_archived', { type: 'boolean', default: false })
+  @ApiPageResponse(ProjectObject, 'Lists projects', { limit: 20, most: 100 })
+  @ApiQueryParam('include_archived', { type: 'boolean', default: false })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -31,14 +31,14 @@ export class ProjectsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateProject) })
-  @Answers(ProjectObject, 'Creates a project')
+  @ApiJsonResponse(ProjectObject, 'Creates a project')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<ProjectObject> {
     return this.projects.create(caller, body);
   }
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectObject, 'Returns a project')
+  @ApiJsonResponse(ProjectObject, 'Returns a project')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.get(caller, id);
   }
@@ -47,7 +47,7 @@ export class ProjectsController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(ModifyProject) })
-  @Answers(ProjectObject, 'Changes the name, weight or limits of a project')
+  @ApiJsonResponse(ProjectObject, 'Changes the name, weight or limits of a project')
   modify(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -59,14 +59,17 @@ export class ProjectsController {
   @Post(':id/archive')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(ProjectObject, 'Archives a project: disables its keys and cancels its unfinished jobs')
+  @ApiJsonResponse(
+    ProjectObject,
+    'Archives a project: disables its keys and cancels its unfinished jobs',
+  )
   archive(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.archive(caller, id);
   }
 
   @Get(':id/deletion')
   @Needs('admin')
-  @Answers(
+  @ApiJsonResponse(
     ProjectDeletionObject,
     'Returns what the deletion of a project deletes and keeps, and when',
   )
@@ -76,7 +79,7 @@ export class ProjectsController {
 
   @Delete(':id')
   @Needs('admin')
-  @Answers(ProjectObject, 'Archives a project and deletes it after a delay')
+  @ApiJsonResponse(ProjectObject, 'Archives a project and deletes it after a delay')
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.remove(caller, id);
   }
@@ -84,7 +87,7 @@ export class ProjectsController {
   @Post(':id/restore')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(ProjectObject, 'Restores a deleted project')
+  @ApiJsonResponse(ProjectObject, 'Restores a deleted project')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.restore(caller, id);
   }

@@ -2,7 +2,7 @@ import { Controller, Get, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { JobObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { Streams } from '../http/openapi.js';
+import { ApiEventStream } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { JobStream } from './job-stream.js';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ export class StreamController {
 
   @Get()
   @Needs('jobs:read')
-  @Streams(
+  @ApiEventStream(
     { ready: z.object({}), job: JobObject },
     'Streams the jobs of the project as they change',
   )

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateSweep, SweepObject, type Page } from '@graft/contracts';
-import { Answers, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { CreateHeaders, type CallHeaders } from '../jobs/create-headers.js';
@@ -35,7 +35,7 @@ export class SweepsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateSweep, CREATE_SWEEP_EXAMPLE) })
-  @Answers(SweepObject, 'Creates a sweep: jobs that differ in some of their fields')
+  @ApiJsonResponse(SweepObject, 'Creates a sweep: jobs that differ in some of their fields')
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -46,7 +46,7 @@ export class SweepsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(SweepObject, 'Lists sweeps, newest first', { limit: 20, most: 100 })
+  @ApiPageResponse(SweepObject, 'Lists sweeps, newest first', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -56,7 +56,7 @@ export class SweepsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(SweepObject, 'Returns a sweep with its trials')
+  @ApiJsonResponse(SweepObject, 'Returns a sweep with its trials')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.get(caller, id);
   }
@@ -64,7 +64,7 @@ export class SweepsController {
   @Post(':id/cancel')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(SweepObject, 'Cancels the unfinished trials of a sweep')
+  @ApiJsonResponse(SweepObject, 'Cancels the unfinished trials of a sweep')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.cancel(caller, id);
   }

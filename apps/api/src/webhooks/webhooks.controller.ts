@@ -6,7 +6,7 @@ import {
 } from '@graft/contracts';
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
@@ -24,7 +24,7 @@ export class WebhooksController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateEndpoint) })
-  @Answers(
+  @ApiJsonResponse(
     WebhookEndpointObject,
     'Creates a webhook endpoint. Only this response contains its secret',
   )
@@ -34,7 +34,7 @@ export class WebhooksController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(WebhookEndpointObject, 'Lists webhook endpoints, newest first', {
+  @ApiPageResponse(WebhookEndpointObject, 'Lists webhook endpoints, newest first', {
     limit: 20,
     most: 100,
   })
@@ -44,7 +44,7 @@ export class WebhooksController {
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(WebhookEndpointObject, 'Returns a webhook endpoint')
+  @ApiJsonResponse(WebhookEndpointObject, 'Returns a webhook endpoint')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookEndpointObject> {
     return this.endpoints.get(caller, id);
   }
@@ -53,7 +53,7 @@ export class WebhooksController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(UpdateEndpoint) })
-  @Answers(WebhookEndpointObject, 'Updates, enables or disables a webhook endpoint')
+  @ApiJsonResponse(WebhookEndpointObject, 'Updates, enables or disables a webhook endpoint')
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -64,7 +64,7 @@ export class WebhooksController {
 
   @Delete(':id')
   @Needs('project:admin')
-  @AnswersDeleted('webhook_endpoint', 'Deletes a webhook endpoint')
+  @ApiDeletedResponse('webhook_endpoint', 'Deletes a webhook endpoint')
   remove(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -75,7 +75,7 @@ export class WebhooksController {
   @Post(':id/rotate_secret')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(
+  @ApiJsonResponse(
     WebhookEndpointObject,
     'Rotates the secret of an endpoint. Only this response contains the new secret',
   )
@@ -86,14 +86,14 @@ export class WebhooksController {
   @Post(':id/test')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'Sends a test event to an endpoint')
+  @ApiJsonResponse(WebhookDeliveryObject, 'Sends a test event to an endpoint')
   test(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookDeliveryObject> {
     return this.endpoints.test(caller, id);
   }
 
   @Get(':id/deliveries')
   @Needs('project:admin')
-  @AnswersPage(WebhookDeliveryObject, 'Lists the deliveries to an endpoint, newest first', {
+  @ApiPageResponse(WebhookDeliveryObject, 'Lists the deliveries to an endpoint, newest first', {
     limit: 20,
     most: 100,
   })
@@ -107,7 +107,7 @@ export class WebhooksController {
 
   @Get(':id/deliveries/:delivery')
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'Returns a delivery with its attempts')
+  @ApiJsonResponse(WebhookDeliveryObject, 'Returns a delivery with its attempts')
   delivery(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -119,7 +119,7 @@ export class WebhooksController {
   @Post(':id/deliveries/:delivery/retry')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'Retries a delivery')
+  @ApiJsonResponse(WebhookDeliveryObject, 'Retries a delivery')
   retry(
     @Caller() caller: Principal,
     @Param('id') id: string,

@@ -1,7 +1,7 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, WorkerObject } from '@graft/contracts';
-import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { pageQuery } from '../http/parse.js';
 import { WorkerList } from './worker-list.js';
@@ -18,7 +18,7 @@ export class WorkersController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(WorkerObject, 'Lists workers', { limit: 500, most: 500 })
+  @ApiPageResponse(WorkerObject, 'Lists workers', { limit: 500, most: 500 })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -29,7 +29,7 @@ export class WorkersController {
   @Post(':id/drain')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(WorkerObject, 'Drains a worker: it saves and returns its jobs, then exits')
+  @ApiJsonResponse(WorkerObject, 'Drains a worker: it saves and returns its jobs, then exits')
   async drain(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.drain(caller, id);
     return this.workers.get(caller, id);
@@ -38,7 +38,7 @@ export class WorkersController {
   @Post(':id/cordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(WorkerObject, 'Cordons a worker: no new jobs or chats; running jobs continue')
+  @ApiJsonResponse(WorkerObject, 'Cordons a worker: no new jobs or chats; running jobs continue')
   async cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.cordon(caller, id);
     return this.workers.get(caller, id);
@@ -47,7 +47,7 @@ export class WorkersController {
   @Post(':id/uncordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(WorkerObject, 'Uncordons a worker: it accepts jobs again')
+  @ApiJsonResponse(WorkerObject, 'Uncordons a worker: it accepts jobs again')
   async uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.uncordon(caller, id);
     return this.workers.get(caller, id);
@@ -55,7 +55,7 @@ export class WorkersController {
 
   @Delete(':id')
   @Needs('admin')
-  @AnswersDeleted('graft.worker', 'Removes an offline worker')
+  @ApiDeletedResponse('graft.worker', 'Removes an offline worker')
   async remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted> {
     await this.orders.remove(caller, id);
     return { id, object: 'graft.worker', deleted: true };

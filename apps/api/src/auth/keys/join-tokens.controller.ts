@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, JoinTokenObject, type Page } from '@graft/contracts';
-import { Answers, AnswersDeleted, AnswersPage } from '../../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../../http/openapi.js';
 import { Caller, Needs, type Principal } from '../principal.js';
 import { bodySchema, pageQuery } from '../../http/parse.js';
 import { CreateJoinToken, JoinTokensService } from './join-tokens.service.js';
@@ -14,7 +14,10 @@ export class JoinTokensController {
 
   @Get()
   @Needs('admin')
-  @AnswersPage(JoinTokenObject, 'Lists the join tokens of workers', { limit: 10_000, most: 10_000 })
+  @ApiPageResponse(JoinTokenObject, 'Lists the join tokens of workers', {
+    limit: 10_000,
+    most: 10_000,
+  })
   list(@Query() query: Record<string, unknown>): Promise<Page<JoinTokenObject>> {
     return this.tokens.list(pageQuery(query, 10_000, 10_000));
   }
@@ -23,14 +26,14 @@ export class JoinTokensController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateJoinToken) })
-  @Answers(JoinTokenObject, 'Creates a join token. Only this response contains its secret')
+  @ApiJsonResponse(JoinTokenObject, 'Creates a join token. Only this response contains its secret')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<JoinTokenObject> {
     return this.tokens.create(caller, body);
   }
 
   @Delete(':id')
   @Needs('admin')
-  @AnswersDeleted('graft.join_token', 'Revokes a join token')
+  @ApiDeletedResponse('graft.join_token', 'Revokes a join token')
   revoke(
     @Caller() caller: Principal,
     @Param('id') id: string,

@@ -4,7 +4,7 @@ import { ApiKeyObject, type Deleted, OwnKeyObject, type Page } from '@graft/cont
 import { bodySchema, pageQuery, slice } from '../../http/parse.js';
 import { ApiKeysService, CreateKey } from './api-keys.service.js';
 import { keyObject } from './key-objects.js';
-import { Answers, AnswersDeleted, AnswersPage } from '../../http/openapi.js';
+import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../../http/openapi.js';
 import { Caller, Needs, type Principal } from '../principal.js';
 
 @ApiTags('keys')
@@ -15,7 +15,10 @@ export class KeysController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ApiKeyObject, 'Lists the API keys of the project', { limit: 10_000, most: 10_000 })
+  @ApiPageResponse(ApiKeyObject, 'Lists the API keys of the project', {
+    limit: 10_000,
+    most: 10_000,
+  })
   async list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -26,7 +29,7 @@ export class KeysController {
 
   /** Any key may call this, so that a page can hide what the key may not do. */
   @Get('me')
-  @Answers(OwnKeyObject, 'Returns the API key of the request with its scopes and project')
+  @ApiJsonResponse(OwnKeyObject, 'Returns the API key of the request with its scopes and project')
   own(@Caller() caller: Principal): Promise<OwnKeyObject> {
     return this.keys.own(caller);
   }
@@ -35,7 +38,7 @@ export class KeysController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
-  @Answers(ApiKeyObject, 'Creates an API key. Only this response contains its secret')
+  @ApiJsonResponse(ApiKeyObject, 'Creates an API key. Only this response contains its secret')
   async create(@Caller() caller: Principal, @Body() body: unknown): Promise<ApiKeyObject> {
     const { key, secret } = await this.keys.create(caller, body);
     return keyObject(key, secret);
@@ -43,7 +46,7 @@ export class KeysController {
 
   @Delete(':id')
   @Needs('project:admin')
-  @AnswersDeleted('graft.api_key', 'Revokes an API key')
+  @ApiDeletedResponse('graft.api_key', 'Revokes an API key')
   revoke(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'graft.api_key'>> {
     return this.keys.revoke(caller, id);
   }

@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { Answers } from '../../http/openapi.js';
+import { ApiJsonResponse } from '../../http/openapi.js';
 import { Caller, Needs, type Principal } from '../../auth/principal.js';
 import { bodySchema } from '../../http/parse.js';
 import { ClassifyBody, EmbeddingsBody } from './inference-body.js';
@@ -29,7 +29,7 @@ export class InferenceController {
     schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
     description: 'Alternatively `multipart/form-data` with `model` and an image as `file`.',
   })
-  @Answers(EmbeddingsObject, 'Computes embeddings of texts or images')
+  @ApiJsonResponse(EmbeddingsObject, 'Computes embeddings of texts or images')
   embed(
     @Caller() caller: Principal,
     @Req() request: Request,
@@ -48,7 +48,7 @@ export class InferenceController {
     description:
       'Alternatively `multipart/form-data` with `model` and an image or audio file as `file`.',
   })
-  @Answers(
+  @ApiJsonResponse(
     ClassificationObject,
     'Classifies texts, tokens, images or audio, or finds spans, depending on the task of the model',
   )

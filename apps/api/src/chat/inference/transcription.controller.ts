@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { TranscriptionAnswer, TranscriptionEvent } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { Caller, Needs, type Principal } from '../../auth/principal.js';
-import { AnswersOrStreams } from '../../http/openapi.js';
+import { ApiJsonOrStreamResponse } from '../../http/openapi.js';
 import { bodySchema } from '../../http/parse.js';
 import { TranscriptionForm } from './transcription-body.js';
 import { TranscriptionService } from './transcription.service.js';
@@ -19,7 +19,7 @@ export class TranscriptionController {
   @Needs('models:read')
   @ApiConsumes('multipart/form-data')
   @ApiBody({ schema: bodySchema(TranscriptionForm) })
-  @AnswersOrStreams(
+  @ApiJsonOrStreamResponse(
     TranscriptionAnswer,
     TranscriptionEvent,
     'Transcribes audio. The `response_format`s text, srt and vtt return plain text',

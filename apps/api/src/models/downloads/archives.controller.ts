@@ -2,7 +2,7 @@ import { Controller, Get, Param, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiProduces, ApiTags } from '@nestjs/swagger';
 
 import type { Response } from 'express';
-import { AnswersFile } from '../../http/openapi.js';
+import { ApiFileResponse } from '../../http/openapi.js';
 import { Caller, Needs, type Principal } from '../../auth/principal.js';
 import { Archives } from './archives.service.js';
 import { idOf } from '../models.controller.js';
@@ -18,7 +18,7 @@ export class ArchivesController {
   @Get('*id/archive')
   @Needs('files:read')
   @ApiProduces('application/zip')
-  @AnswersFile(['application/zip'], 'Returns a model’s files as one .zip')
+  @ApiFileResponse(['application/zip'], 'Returns a model’s files as one .zip')
   async get(
     @Caller() caller: Principal,
     @Param('id') path: string | string[],

@@ -4,7 +4,7 @@ import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { DomainError, HubPush, HubPushObject } from '@graft/contracts';
 import type { Response } from 'express';
 import { Caller, Needs, type Principal } from '../../auth/principal.js';
-import { AnswersOrStreams } from '../../http/openapi.js';
+import { ApiJsonOrStreamResponse } from '../../http/openapi.js';
 import { bodySchema } from '../../http/parse.js';
 import { HubPushes } from './hub-push.service.js';
 import { idOf } from '../models.controller.js';
@@ -26,7 +26,7 @@ export class HubPushController {
   @HttpCode(200)
   @Needs('files:read')
   @ApiBody({ schema: bodySchema(HubPush, EXAMPLE) })
-  @AnswersOrStreams(
+  @ApiJsonOrStreamResponse(
     HubPushObject,
     HubPushObject,
     'Pushes a model’s files to a repository of the Hugging Face Hub',

@@ -2,7 +2,7 @@ import { Controller, HttpCode, Post, Req } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ModelObject } from '@graft/contracts';
 import type { Request } from 'express';
-import { Answers } from '../../http/openapi.js';
+import { ApiJsonResponse } from '../../http/openapi.js';
 import { Caller, Needs, type Principal } from '../../auth/principal.js';
 import { AdapterUpload } from './adapter-upload.js';
 
@@ -28,7 +28,7 @@ export class AdaptersController {
       },
     },
   })
-  @Answers(ModelObject, 'Imports an adapter that was trained elsewhere')
+  @ApiJsonResponse(ModelObject, 'Imports an adapter that was trained elsewhere')
   take(@Caller() caller: Principal, @Req() request: Request): Promise<ModelObject> {
     return this.adapters.take(caller, request);
   }
