@@ -1,10 +1,10 @@
-// Comparisons of methods: the trials of each, and the table that its results make.
+// Comparisons of methods: the trials of each, and the table of its results.
 import { METHODS, peftOf } from '../bench/peft-configs.mjs';
 import { audio, images } from './media.mjs';
 import { bars, lines } from './plot.mjs';
 import { accepted, FULL, mean, median, megabytes, named, percent, refusals, times } from './say.mjs'; // prettier-ignore
 
-/** Options of seq_cls: `null` finds them in the data. */
+/** Options of seq_cls; `null` derives them from the data. */
 const LABELLED = { problem_type: null, labels: null };
 
 /** 1: parameters, size, time and memory. One process per method; the methods alternate. */

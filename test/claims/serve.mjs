@@ -1,6 +1,6 @@
-// Eight tasks in one process, by switching adapters on one base or by a full copy of the model for each:
+// Eight tasks in one process, with adapters on one base or with a full copy of the model for each. Request on stdin:
 //   { kind: "adapters" | "copies", base: FOLDER, copies: [FOLDER], peft, rounds, tokens, threads }
-// Says its memory after every task has answered, and how long an answer to one task after another takes.
+// Prints the memory after every task has answered, and the latency of requests that alternate between tasks.
 import { readFileSync } from 'node:fs';
 import { attachMethod, Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
 
@@ -11,7 +11,7 @@ const PROMPT =
   'Sort this mail, spam or ham: the minutes of our meeting are attached, see you on Monday.';
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-/** Resident memory, which counts the pages of mapped files once they are used. */
+/** Resident memory, including the used pages of mapped files. */
 const resident = () => process.memoryUsage().rss;
 
 const load = (folder) => loadBase(folder, { dtype: 'bf16', quantization: null });
@@ -50,7 +50,7 @@ function answer(task) {
   return { first, token: (performance.now() - started - first) / Math.max(1, made - 1) };
 }
 
-/** All tasks at once; the answers of one base are stepped together. */
+/** Runs all tasks concurrently; the generations on one base are batched. Returns tokens per second. */
 function together() {
   const started = performance.now();
   const open_ = tasks.map((task) => ({ base: task.base, generation: open(task) }));

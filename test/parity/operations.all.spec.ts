@@ -1,4 +1,4 @@
-// What operations make of adapters, as real transformers and PEFT load it: they must give the logits that Graft gives.
+// Results of adapter operations, loaded by real transformers and PEFT, which must compute the same logits.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ const folder = mkdtempSync(join(tmpdir(), 'graft-parity-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const tokenizerFiles = { tokenizerJson: '{}' };
-/** So that the tiny bases take several files. */
+/** Small enough that the tiny bases need several shards. */
 const SHARD_BYTES = 40_000;
 
 interface Opened {
@@ -47,7 +47,7 @@ function open(family: string): Opened {
   return { config, model, close };
 }
 
-/** Logits here; what `save` does with the attached adapter is for PEFT. */
+/** Returns Graft's logits; `save` writes the attached adapter for PEFT. */
 function attached(
   { model }: Opened,
   { peft, tensors }: AdapterFile,
@@ -123,13 +123,13 @@ const MERGED = [
   'gpt2/lora-dora-all-linear',
   'llama3/lora-all-linear',
   'qwen2/lora-bias-all',
-  // its config.json has whole numbers that transformers takes with a point alone
+  // Its config.json has integers that transformers accepts only as floats.
   'gemma2/lora',
-  // packed: what is written is dense
+  // quantized: the merged weights are dense
   'llama-nf4/lora',
 ];
 
-describe.skipIf(!ready)('what operations make, loaded by real PEFT', () => {
+describe.skipIf(!ready)('results of operations, loaded by real PEFT', () => {
   const ours = new Map<string, Float32Array[]>();
   const table: [base: string, adapter: string | null, out: string][] = [];
   const place = (kind: string, name: string): string => {

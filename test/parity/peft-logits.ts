@@ -1,4 +1,5 @@
-// What the parity specs share: logits here, and those of real transformers and PEFT in the environment of the goldens.
+// Shared by the parity specs: Graft's logits, and those of real transformers and PEFT in the environment of
+// the goldens.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +25,7 @@ export function example({ tokens, labels }: { tokens: number[]; labels: number[]
   };
 }
 
-/** Of a few sequences, with what is attached for RUN. */
+/** Returns the logits of a few sequences, with the adapter attached for RUN. */
 export function logits(model: Model): Float32Array[] {
   return SEQUENCES.map((tokens) => {
     const { batch } = packBatch([{ run: RUN, examples: [example({ tokens, labels: tokens })] }]);
@@ -52,7 +53,8 @@ export function apart(values: Float32Array, reference: Float32Array): number {
   return worst / reference.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
 }
 
-// peft_logits.py for every case in one interpreter: importing torch takes longer than all of them together.
+// Runs peft_logits.py for all cases in one interpreter, because importing torch takes longer than all cases
+// together.
 const DRIVER = `
 import io, json, runpy, sys
 script, cases, sequences = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
@@ -62,7 +64,10 @@ for base, adapter, out in cases:
     runpy.run_path(script, run_name="__main__")
 `;
 
-/** @param table of each case the base's folder, the adapter's, and the file that gets the logits "0", "1", … */
+/**
+ * @param table per case: the base's folder, the adapter's folder, and the output file for the logits "0",
+ * "1", …
+ */
 export function askPeft(
   table: readonly (readonly [base: string, adapter: string | null, out: string])[],
 ): void {

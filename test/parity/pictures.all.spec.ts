@@ -1,5 +1,5 @@
-// An adapter that learnt labels of pictures here, as real PEFT loads it: of the same files, which transformers reads itself,
-// it must say the same.
+// An adapter trained by Graft on labels of images, loaded by real PEFT: it must predict the same for the same
+// files, which transformers reads itself.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,7 +32,7 @@ const dir = mkdtempSync(join(tmpdir(), 'graft-parity-pictures-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
 it.skipIf(!ready)(
-  'says of pictures what PEFT says',
+  'predicts labels of images like PEFT',
   () => {
     setThreads(1);
     const folder = writeTinyImageBase(join(dir, 'base'));
@@ -77,7 +77,7 @@ it.skipIf(!ready)(
     let [ours, adapter]: [unknown[], string] = [[], ''];
     while (group.size > 0)
       takeTurn(group, (_, fact) => {
-        // a run that has ended is taken off its base
+        // A run is detached from its base after it ends.
         if (fact.type === 'step' && run.done)
           ours = answersTo(infer, base.model, [{ run: run.id, examples, options }]);
         if (fact.type === 'finished') adapter = (fact as FactOfRun<'finished'>).dir;

@@ -1,4 +1,4 @@
-// Promptfoo by its `openai` provider, with a model of Graft's as the one that answers and as the one that grades.
+// Promptfoo with its `openai` provider: a Graft model answers, and grades.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ let api: TestApi;
 let worker: ScriptedWorker;
 let answering: NodeJS.Timeout;
 
-/** Words in capitals, but for one; and judgements in the form that Promptfoo asks for. */
+/** Returns words in capitals, except one, and judgements in Promptfoo's format. */
 function answerTo({ messages }: Question): string {
   const { content = '' } = messages.at(-1) ?? {};
   if (content.includes('<Rubric>') || content.includes('rubric'))
@@ -67,7 +67,7 @@ describe.skipIf(!ready)(`Promptfoo${ready ? '' : ` (skipped: ${missing})`}`, () 
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('evaluates a model, and lets it grade', async () => {
+  it('evaluates a model, which also grades', async () => {
     const graft = {
       id: 'openai:chat:tiny',
       config: { apiBaseUrl: `${api.url}/v1`, apiKey: api.apiKey, temperature: 0, max_tokens: 32 },

@@ -1,16 +1,18 @@
-// Promptfoo, which the parity suite lets evaluate a model of Graft's, installed once in .cache/promptfoo:
-// node test/parity/promptfoo.mjs
+// Installs Promptfoo once in .cache/promptfoo, for the parity test that evaluates a Graft model with it: node
+// test/parity/promptfoo.mjs
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const FOLDER = process.env.GRAFT_PROMPTFOO ?? join(import.meta.dirname, '../../.cache/promptfoo');
 
-/** SQLite's binary is an optional package, as are a browser and others that are not wanted. */
+/**
+ * SQLite's binary is an optional package. The other optional packages, such as a browser, are not installed.
+ */
 const libc = process.platform === 'linux' ? '-gnu' : '';
 const PINS = ['promptfoo@0.121.20', `@libsql/${process.platform}-${process.arch}${libc}@0.5.29`];
 
-/** About 260 MB from an ordinary registry. */
+/** Installs about 260 MB from the npm registry. */
 function make() {
   const marker = join(FOLDER, 'pins.txt');
   const stamp = PINS.join('\n');

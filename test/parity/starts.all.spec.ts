@@ -1,5 +1,5 @@
-// Adapters whose start looked at data, trained here, as real PEFT loads them on the base as it is. (LoftQ it packs on a GPU
-// alone.)
+// Adapters with data-dependent initialization, trained by Graft and loaded by real PEFT on the unmodified
+// base. (LoftQ is missing because PEFT quantizes it only on a GPU.)
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,8 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apart, askPeft, example, GOLDEN, logits, missing, ready, RUN } from './peft-logits.js';
 
-if (!ready) console.warn(`skipped: starts against real PEFT, because ${missing}`);
+if (!ready)
+  console.warn(`skipped: data-dependent initialization against real PEFT, because ${missing}`);
 
 const names = ['eva', 'eva-gpt2', 'corda', 'corda-kpm', 'lora-ga', 'lora-ga-first'];
 const folder = mkdtempSync(join(tmpdir(), 'graft-parity-starts-'));
@@ -30,7 +31,7 @@ const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(...path),
 const familyOf = (name: string): string =>
   json<{ family: string }>(GOLDEN, 'starts', name, 'trajectory.json').family;
 
-/** Starts by its batches, trains a few steps and saves; returns the logits here. */
+/** Initializes the adapter from its batches, trains a few steps and saves it; returns Graft's logits. */
 function trained(name: string): Float32Array[] {
   const family = familyOf(name);
   const config = json<HfConfig>(GOLDEN, family, 'base/config.json');
@@ -66,7 +67,7 @@ function trained(name: string): Float32Array[] {
   const base = { config, tokenizerFiles: { tokenizerJson: '{}' } };
   writeAdapter(out, adapter, { base, baseName: family, task: task.peft, peft });
   adapter.detach();
-  // else the comparison would say nothing
+  // Otherwise the comparison would be meaningless.
   const bare = logits(model);
   result.forEach((values, i) => expect(apart(values, bare[i]!), name).toBeGreaterThan(0.01));
   found.forEach((tensor) => tensor.dispose());
@@ -75,7 +76,7 @@ function trained(name: string): Float32Array[] {
   return result;
 }
 
-describe.skipIf(!ready)('adapters that started from data, loaded by real PEFT', () => {
+describe.skipIf(!ready)('adapters initialized from data, loaded by real PEFT', () => {
   const ours = new Map<string, Float32Array[]>();
   beforeAll(() => {
     for (const name of names) ours.set(name, trained(name));

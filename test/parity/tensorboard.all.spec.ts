@@ -1,4 +1,4 @@
-// TensorBoard itself reads what the API gives of a job.
+// TensorBoard reads the API's event file of a job.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ beforeAll(() => (logdir = mkdtempSync(join(tmpdir(), 'graft-tensorboard-'))));
 afterAll(() => rmSync(logdir, { recursive: true, force: true }));
 
 describe.skipIf(!ready)(`TensorBoard${ready ? '' : ` (skipped: ${missing})`}`, () => {
-  it('reads each number at its step and time, and names what is not finite', () => {
+  it('reads each value at its step and time, and infinite values', () => {
     const at = new Date(1_764_150_000_500);
     const points: Point[] = [
       { number: 1, at, step: 1, values: { 'train/loss': 2.5, 'train/learning_rate': 1e-4 } },

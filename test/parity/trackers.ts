@@ -1,4 +1,4 @@
-// The interpreter with the real experiment trackers.
+// Python interpreter with the real experiment trackers.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 

