@@ -1,4 +1,4 @@
-// An installation with something in it, for what looks at the dashboard (lighthouse.mjs, ../docs/pictures.mjs): a real
+// An installation with something in it, for what looks at the dashboard (lighthouse.mjs, ../docs/screenshots.mjs): a real
 // API with an embedded PostgreSQL and the built dashboard, a worker, the example's mails, and what was trained on them.
 /* global Blob, FormData -- Node's */
 import { spawn } from 'node:child_process';

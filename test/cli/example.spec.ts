@@ -17,8 +17,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../servers.js';
 import { isAllTier } from '../tier.js';
 import { writeTinyBase } from '../tiny-base.js';
-import { writeTinyImageBase } from '../tiny-pictures.js';
-import { writeTinySoundBase } from '../tiny-sounds.js';
+import { writeTinyImageBase } from '../tiny-images.js';
+import { writeTinyAudioBase } from '../tiny-audio.js';
 import { CLI, cleanEnv, type Done } from './graft.js';
 
 // The examples of `npm start`, end to end, on tiny base models. The mails are downloaded from the package registry once
@@ -127,7 +127,7 @@ describe('graft up --example', () => {
   it.runIf(isAllTier)(
     'trains on audio, classifies held-out clips, and prints next steps',
     async () => {
-      const from = writeTinySoundBase(join(home, 'whisper'), 'whisper');
+      const from = writeTinyAudioBase(join(home, 'whisper'), 'whisper');
       const { code, out, err } = await example(from, 'audio');
       expect([code, err]).toEqual([0, expect.stringContaining('BSD-2-Clause and GPL-2.0')]);
       expect(out).toMatch(/succeeded in [^:]+: 76 steps, loss \d+\.\d{3}/);

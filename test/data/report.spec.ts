@@ -222,13 +222,13 @@ describe('a small file', () => {
   });
 
   it('compares examples as training does, like the check of an upload', () => {
-    const asked = { role: 'user', content: 'a' };
-    const told = { role: 'assistant', content: 'b' };
+    const question = { role: 'user', content: 'a' };
+    const answer = { role: 'assistant', content: 'b' };
     const same = [
-      { messages: [{ role: 'system', content: 's' }, asked, told] },
-      { messages: [{ content: 's', role: 'developer' }, asked, told] },
-      { messages: [{ role: 'system', content: [{ type: 'text', text: 's' }] }, asked, told] },
-      { messages: [{ role: 'system', content: 's' }, asked, told], parallel_tool_calls: true },
+      { messages: [{ role: 'system', content: 's' }, question, answer] },
+      { messages: [{ content: 's', role: 'developer' }, question, answer] },
+      { messages: [{ role: 'system', content: [{ type: 'text', text: 's' }] }, question, answer] },
+      { messages: [{ role: 'system', content: 's' }, question, answer], parallel_tool_calls: true },
     ];
     const { training, validation } = report(same, 60, [same[1], { prompt: 'a', completion: 'b' }]);
     expect(training).toMatchObject({

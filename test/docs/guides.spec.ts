@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { cleanEnv, CLI } from '../cli/graft.js';
 import { Installation } from '../e2e/installation.js';
-import { colourPng, COLOURS, writeTinyImageBase } from '../tiny-pictures.js';
-import { PITCHES, tone, writeTinySpeechBase, type Pitch } from '../tiny-sounds.js';
+import { colourPng, COLOURS, writeTinyImageBase } from '../tiny-images.js';
+import { PITCHES, tone, writeTinySpeechBase, type Pitch } from '../tiny-audio.js';
 import {
   blocksOf,
   claimsOf,

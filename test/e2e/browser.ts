@@ -78,8 +78,8 @@ export class Tabs {
     return this.tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
   }
 
-  async pictures(name: string): Promise<void> {
-    for (const [i, { page }] of this.tabs.entries()) await picture(page, `${name}-${i}`);
+  async screenshots(name: string): Promise<void> {
+    for (const [i, { page }] of this.tabs.entries()) await screenshot(page, `${name}-${i}`);
   }
 
   async close(): Promise<void> {
@@ -103,12 +103,12 @@ async function watch(page: Page): Promise<string[]> {
 }
 
 /** Folder for screenshots of every screen, from GRAFT_SCREENSHOTS. */
-const PICTURES = process.env['GRAFT_SCREENSHOTS'];
+const SCREENSHOT_FOLDER = process.env['GRAFT_SCREENSHOTS'];
 
-export async function picture(page: Page, name: string): Promise<void> {
-  if (!PICTURES) return;
-  mkdirSync(PICTURES, { recursive: true });
-  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+export async function screenshot(page: Page, name: string): Promise<void> {
+  if (!SCREENSHOT_FOLDER) return;
+  mkdirSync(SCREENSHOT_FOLDER, { recursive: true });
+  await page.screenshot({ path: join(SCREENSHOT_FOLDER, `${name}.png`), fullPage: true });
 }
 
 /** Returns the bytes of a download. The browser keeps the file, which belongs to another process. */

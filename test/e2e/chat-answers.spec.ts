@@ -143,13 +143,13 @@ describe('a structured output', () => {
   it('fails alone if its pattern is too complex', async () => {
     const counted = Array.from({ length: 90 }, (_, i) => `.*.{${900 + i}}`);
     const growing = held({ type: 'string', pattern: `^(${counted.join('|')})$` });
-    const beside = held(SCHEMAS[1] as Schema, { seed: 1 });
+    const concurrent = held(SCHEMAS[1] as Schema, { seed: 1 });
     await expect(growing).rejects.toMatchObject({
       status: 413,
       code: 'request_too_large',
       message: expect.stringContaining('too many ways') as unknown,
     });
-    const { choices } = await beside;
+    const { choices } = await concurrent;
     expect(choices[0]?.finish_reason).toBe('stop');
   });
 

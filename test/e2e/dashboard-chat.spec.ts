@@ -9,7 +9,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
@@ -64,7 +64,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-chat');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-chat');
     await tabs.close();
   });
 
@@ -144,7 +144,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
       await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
       const found = await faults(page);
       if (found.length > 0) wrong[`${width} ${colorScheme}`] = found;
-      await picture(page, `workbench-${width}-${colorScheme}`);
+      await screenshot(page, `workbench-${width}-${colorScheme}`);
     }
     expect(wrong).toEqual({});
     await page.getByLabel('show answers as Markdown').uncheck();

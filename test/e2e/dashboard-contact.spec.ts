@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
@@ -37,7 +37,7 @@ describe.skipIf(!program)('without a response', () => {
   });
   afterEach(async ({ task }) => {
     graft.signalApi('SIGCONT');
-    if (task.result?.state === 'fail') await tabs.pictures('failed-contact');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-contact');
     await tabs.close();
   });
 
@@ -55,7 +55,7 @@ describe.skipIf(!program)('without a response', () => {
     await until('the seconds to be counted', async () =>
       /for \d+ s/.test((await pages[0]!.locator('.banner').textContent()) ?? ''),
     );
-    await picture(pages[4]!, 'frozen');
+    await screenshot(pages[4]!, 'frozen');
     graft.signalApi('SIGCONT');
     for (const page of pages) await banner(page).waitFor({ state: 'detached' });
     expect(tabs.problems(/ERR_ABORTED|net::ERR/)).toEqual([]);
@@ -78,7 +78,7 @@ describe.skipIf(!program)('without a response', () => {
     await keys.getByText('Loading…').waitFor();
     for (const page of [workers, chat, keys])
       expect(await page.getByText('Failed to fetch').count()).toBe(0);
-    await picture(workers, 'api-down');
+    await screenshot(workers, 'api-down');
     await down;
     for (const page of [workers, chat, keys]) await banner(page).waitFor({ state: 'detached' });
     await keys.locator('tbody tr').filter({ hasText: 'tiny' }).waitFor();

@@ -12,7 +12,7 @@ import {
   answer,
   buildDashboard,
   findBrowser,
-  picture,
+  screenshot,
   rows,
   startBrowser,
   Tabs,
@@ -44,7 +44,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-evals');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-evals');
     await tabs.close();
   });
 
@@ -91,10 +91,10 @@ describe.skipIf(!program)('evals in the dashboard', () => {
       '✕fails same as expected 0',
       '✓passes near 0.667',
     ]);
-    await picture(page, 'eval-run');
+    await screenshot(page, 'eval-run');
     await page.goto(`${api.url}/evals/${id}`);
     await rows(page).first().waitFor();
-    await picture(page, 'eval');
+    await screenshot(page, 'eval');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -117,7 +117,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     expect(await differing.getByRole('cell').nth(2).textContent()).toContain('ABC');
     await page.getByRole('tab', { name: /all 3/ }).click();
     await until(async () => (await items.locator('tbody tr').count()) === 3);
-    await picture(page, 'eval-compare');
+    await screenshot(page, 'eval-compare');
     expect(tabs.problems()).toEqual([]);
   });
 

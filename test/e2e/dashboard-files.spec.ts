@@ -8,7 +8,7 @@ import {
   answer,
   buildDashboard,
   findBrowser,
-  picture,
+  screenshot,
   rows,
   startBrowser,
   Tabs,
@@ -104,7 +104,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'), graft.tails());
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -118,7 +118,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await text(page, '44 chats, 1 prompt with its completion, 1 plain text');
     await text(page, '1 record repeats an earlier one: line 30.');
     await rows(page).getByRole('link', { name: '3 warnings' }).waitFor();
-    await picture(page, 'files-uploaded');
+    await screenshot(page, 'files-uploaded');
     await rows(page).getByRole('link', { name: 'library desk.jsonl' }).click();
     await page.getByRole('heading', { name: 'library desk.jsonl' }).waitFor();
     expect(await figures(page)).toEqual([
@@ -149,7 +149,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await long.getByRole('button', { name: 'Show all 3,600 characters' }).click();
     expect((await long.locator('.pre').textContent())?.length).toBe(3600);
     await examples(page).nth(4).getByText(SCRIPT).first().waitFor();
-    await picture(page, 'file');
+    await screenshot(page, 'file');
 
     await page.getByRole('link', { name: 'Line 30, a duplicate' }).click();
     await examples(page).first().getByText('day 21 of the month').waitFor();
@@ -177,7 +177,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const page = await open(`/files/${id}`);
     const jobs = page.getByRole('region', { name: 'Jobs' });
     await jobs.getByRole('link', { name: 'opening hours' }).waitFor();
-    await picture(page, 'file-used');
+    await screenshot(page, 'file-used');
     const train = page.getByRole('link', { name: 'Train on it' });
     expect(await train.getAttribute('href')).toBe(`/new?training_file=${id}`);
     await page.getByText('chats', { exact: true }).waitFor();
@@ -206,7 +206,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       .filter({ hasText: 'mistaken' })
       .getByText('lines 5–18: "text" must be a string')
       .waitFor();
-    await picture(page, 'files-unusable');
+    await screenshot(page, 'files-unusable');
     await page.goto(`${graft.where.url}/files/${id}`);
     const problems = page.getByRole('region', { name: 'Problems' }).getByRole('listitem');
     await problems.first().waitFor();
@@ -219,7 +219,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       '"text" must be a string{"text":1}',
     );
     expect(await page.getByRole('link', { name: 'Train on it' }).count()).toBe(0);
-    await picture(page, 'file-unusable');
+    await screenshot(page, 'file-unusable');
     await page.goto(`${graft.where.url}/files`);
     await page.getByRole('button', { name: 'Delete it' }).click();
     await answer(page);
@@ -246,7 +246,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await column('completion').selectOption('frage');
     expect(await form.getByRole('button', { name: 'Use' }).isDisabled()).toBe(true);
     await column('completion').selectOption('antwort');
-    await picture(page, 'files-columns');
+    await screenshot(page, 'files-columns');
     await form.getByRole('button', { name: 'Use' }).click();
     await text(page, '12 prompts with completions, read from CSV');
     await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
@@ -270,7 +270,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       'category',
       '',
     ]);
-    await picture(page, 'files-columns-labels');
+    await screenshot(page, 'files-columns-labels');
     await form.getByRole('button', { name: 'Use' }).click();
     await text(page, /12 labeled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
@@ -313,7 +313,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await form.getByLabel('Record format').selectOption('Sentences with tags');
     await form.getByLabel('tokens', { exact: true }).selectOption('words');
     await form.getByLabel('tags', { exact: true }).selectOption('marks');
-    await picture(page, 'files-columns-tags');
+    await screenshot(page, 'files-columns-tags');
     await form.getByRole('button', { name: 'Use' }).click();
     await text(page, /12 sentences with tags, read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
@@ -328,7 +328,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const form = page.getByRole('region', { name: 'Columns of strophen.csv' });
     expect(await form.getByLabel('Record format').inputValue()).toBe('text');
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
-    await picture(page, 'files-columns-text');
+    await screenshot(page, 'files-columns-text');
     await form.getByRole('button', { name: 'Use' }).click();
     await text(page, '12 plain texts, read from CSV');
     expect(tabs.problems(/status of 400/)).toEqual([]);
@@ -340,7 +340,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       for (const width of [390, 1024]) {
         const page = await open(`/files/${id}`, { viewport: { width, height: 844 }, colorScheme });
         await until('the examples', async () => (await examples(page).count()) === 20);
-        await picture(page, `file-${width}-${colorScheme}`);
+        await screenshot(page, `file-${width}-${colorScheme}`);
         // On a phone the role is above the text, which has the full width.
         const said = examples(page).first().locator('.said').first();
         const above = await said.evaluate(
@@ -353,7 +353,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
         expect(await unreadable(page)).toEqual([]);
         await page.goto(`${graft.where.url}/files`);
         await rows(page).first().waitFor();
-        await picture(page, `files-${width}-${colorScheme}`);
+        await screenshot(page, `files-${width}-${colorScheme}`);
         expect(await tooWide(page)).toEqual([]);
         expect(await unreadable(page)).toEqual([]);
       }

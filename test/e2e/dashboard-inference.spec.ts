@@ -7,8 +7,8 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker, started, step, told } from '../../apps/api/test/scripted-worker.js';
-import { colourPng, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { colourPng, writeImages, writeTinyImageBase } from '../tiny-images.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
@@ -69,7 +69,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-inference');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-inference');
     await tabs.close();
   });
 
@@ -99,7 +99,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await model.getByRole('row', { name: /prices -1\.000/ }).waitFor();
     const base = page.getByRole('region', { name: 'tiny', exact: true });
     await base.getByRole('row', { name: /prices 1\.000/ }).waitFor();
-    await picture(page, 'embeddings');
+    await screenshot(page, 'embeddings');
     await page.getByLabel('Compare with').selectOption('none');
     await until(async () => (await base.count()) === 0);
     expect(tabs.problems()).toEqual([]);
@@ -133,13 +133,13 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByRole('row', { name: /text_pair.* bad 0\.750/ }).waitFor();
     // Its base model has no labels to compare with.
     expect(await page.getByLabel('Compare with').count()).toBe(0);
-    await picture(page, 'labels');
+    await screenshot(page, 'labels');
     expect(tabs.problems()).toEqual([]);
   });
 
   it('labels dropped images, and shows them among their examples', async () => {
     await importBase(api, 'vit', writeTinyImageBase(join(dir, 'vit')));
-    const data = writePictures(join(dir, 'colours.jsonl'), 12);
+    const data = writeImages(join(dir, 'colours.jsonl'), 12);
     const file = await api.client.files.create({
       file: new File([readFileSync(data)], 'colours.jsonl'),
       purpose: 'fine-tune',
@@ -152,7 +152,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     expect(await labels.allInnerTexts()).toEqual(
       ['blue', 'green', 'red'].map((label) => expect.stringMatching(new RegExp(`^${label}\\s+4$`))),
     );
-    await picture(shown, 'pictures');
+    await screenshot(shown, 'pictures');
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
       model: 'vit',
       training_file: file.id,
@@ -168,7 +168,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     const matrix = page.getByRole('region', { name: 'Confusion matrix' });
     await matrix.getByTitle('1 of 4 “green” predicted as “blue”').waitFor();
     await page.getByRole('row', { name: /^green 4 100\.0 % 75\.0 % 85\.7 %/ }).waitFor();
-    await picture(page, 'confusion');
+    await screenshot(page, 'confusion');
     // With the keyboard only.
     const cell = matrix.getByRole('button', { name: '1 of 4 “green” predicted as “blue”' });
     await cell.focus();
@@ -193,7 +193,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
       await page.evaluate(() => scrollTo(0, 0));
       const wrong = [tooWide, overlapping, unreadable].map((look) => look(page));
       expect((await Promise.all(wrong)).flat()).toEqual([]);
-      await picture(page, `confusion-examples-${width}-${colorScheme}`);
+      await screenshot(page, `confusion-examples-${width}-${colorScheme}`);
     }
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.emulateMedia({ colorScheme: 'light' });
@@ -209,7 +209,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     const said = page.getByRole('status', { name: 'Answers' });
     await said.getByText('0.813').waitFor();
     await said.getByRole('img', { name: 'a.png' }).waitFor();
-    await picture(page, 'picture-labels');
+    await screenshot(page, 'picture-labels');
     // As large as photos of a phone.
     const buffer = Buffer.concat([red.buffer, Buffer.alloc(4 << 20)]);
     await page.getByLabel('Choose images').setInputFiles([{ ...red, name: 'b.png', buffer }]);
@@ -232,7 +232,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByLabel('Choose images').setInputFiles([file('second.png')]);
     await answer(1, () => [packed([0.6, 0.8])]);
     await said.getByRole('listitem').filter({ hasText: 'second.png' }).getByText('0.600').waitFor();
-    await picture(page, 'picture-embeddings');
+    await screenshot(page, 'picture-embeddings');
     expect(tabs.problems()).toEqual([]);
   });
 

@@ -27,7 +27,7 @@ import {
   buildDashboard,
   downloaded,
   findBrowser,
-  picture,
+  screenshot,
   pill,
   rows,
   startBrowser,
@@ -90,7 +90,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'));
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -126,7 +126,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       ['10 ★ best', '2.230'],
     ]);
     for (const [at, loss] of table) if (at === '7') expect(loss).toBe('–');
-    await picture(page, 'job-checkpoints');
+    await screenshot(page, 'job-checkpoints');
 
     // The best checkpoint and the result can be downloaded as one file.
     for (const [button, weights] of [
@@ -145,7 +145,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const label = await page.getByRole('img', { name: /^Loss over/ }).getAttribute('aria-label');
     expect(label).toBe('Loss over 40 steps, last 0.1250, lowest 2.230 at step 10');
     expect(await page.locator('.u-legend').first().textContent()).toContain('validation');
-    await picture(page, 'job-overfitted');
+    await screenshot(page, 'job-overfitted');
 
     // The smoothing is fitted to the run unless it is set.
     const smoothing = page.getByLabel('Smoothing');
@@ -157,7 +157,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('button', { name: 'Automatic' }).click();
     await until(async () => (await legend()) === fitted);
     await page.getByLabel('log scale').check();
-    await picture(page, 'job-log-scale');
+    await screenshot(page, 'job-log-scale');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -211,7 +211,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByText('Dotted line: a saved checkpoint.').waitFor();
     expect(await uplots.first().getAttribute('data-before')).toBe('yes');
     await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
-    await picture(page, 'job-zoomed');
+    await screenshot(page, 'job-zoomed');
   });
 
   it('is not paused by a single key', async () => {
@@ -329,7 +329,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     ]);
     await options.getByLabel('show identical options').check();
     await options.getByText('peft.lora_dropout').waitFor();
-    await picture(page, 'compare');
+    await screenshot(page, 'compare');
 
     await page.goto(`${api.url}/compare?jobs=${ids[0]},ftjob-none`);
     await page.getByRole('alert').filter({ hasText: 'ftjob-none' }).waitFor();
@@ -418,7 +418,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByText('Views', { exact: true }).click();
     await page.getByLabel('View name').fill('only red');
     await page.getByRole('button', { name: 'Save view' }).click();
-    await picture(page, 'jobs-view');
+    await screenshot(page, 'jobs-view');
     await page.goto(`${api.url}/`);
     await page.getByText('Columns', { exact: true }).click();
     await page.getByRole('button', { name: 'Reset columns' }).click();
@@ -519,7 +519,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
         `Validation loss over memory of 3 trials; Pareto front: trial 1 (5.0 MB, ${lossText(3)}), trial 2 (10.0 MB, ${lossText(1)})`,
     );
     expect(await trials.first().getByRole('cell').first().textContent()).toBe('2 best');
-    await picture(page, 'sweep');
+    await screenshot(page, 'sweep');
     await best.getByRole('link', { name: 'Chat with it' }).click();
     await page.waitForURL(/\/chat\?model=ft/);
     await page.goBack();
@@ -531,7 +531,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.waitForURL(/\/sweeps\/sweep-/);
     await page.getByRole('navigation').getByRole('link', { name: 'Sweeps' }).click();
     await rows(page).first().waitFor();
-    await picture(page, 'sweeps');
+    await screenshot(page, 'sweeps');
     expect(tabs.problems()).toEqual([]);
   });
 });

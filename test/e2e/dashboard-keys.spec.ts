@@ -18,7 +18,7 @@ import {
   answer,
   buildDashboard,
   findBrowser,
-  picture,
+  screenshot,
   rows,
   startBrowser,
   Tabs,
@@ -56,7 +56,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-keys');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-keys');
     await tabs.close();
   });
 
@@ -84,7 +84,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       await page.getByRole('alert').getByText(`it is missing ${lacks}.`).waitFor();
       expect(await page.getByText('Loading…').count()).toBe(0);
     }
-    await picture(page, 'not-allowed');
+    await screenshot(page, 'not-allowed');
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).status).not.toBe('cancelled');
   });
 
@@ -133,7 +133,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await last.waitFor();
     expect(await last.isDisabled()).toBe(true);
     await text(page, 'the last admin key cannot be revoked');
-    await picture(page, 'keys-last-admin');
+    await screenshot(page, 'keys-last-admin');
   });
 
   it('let a worker join with a command to copy', async () => {
@@ -149,7 +149,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       `npx graft-worker --url grpc://${api.grpcUrl} --token-file token.txt --pool gpu`,
     );
     await text(page, '--grpc-host 0.0.0.0'); // it listens on this host only
-    await picture(page, 'workers-add');
+    await screenshot(page, 'workers-add');
     // The token opens that pool only.
     const stray = await new ScriptedWorker(api, { token: secret, pool: 'default' }).connect();
     expect(stray.welcome).toBeNull();
@@ -162,7 +162,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect(await commands.isVisible()).toBe(true); // The secret in them is shown only once.
     await page.goto(`${api.url}/keys`);
     await rows(page).filter({ hasText: 'gpu box' }).filter({ hasText: 'gpu' }).waitFor();
-    await picture(page, 'keys-tokens');
+    await screenshot(page, 'keys-tokens');
     worker.vanish();
     stray.vanish();
     expect(tabs.problems()).toEqual([]);

@@ -22,8 +22,8 @@ import {
   step,
 } from '../../apps/api/test/scripted-worker.js';
 import { isAllTier } from '../tier.js';
-import { colourPng, dataUrl } from '../tiny-pictures.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { colourPng, dataUrl } from '../tiny-images.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { makeGraded } from './graded.js';
 import { cutChoices, overlapping, tooWide, unreadable, violations } from './looks.js';
 
@@ -220,7 +220,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
     const names = groups.evaluateAll((all) => all.map((one) => one.firstElementChild?.textContent));
     expect(await names).toEqual(['Train', 'Data', 'Models', 'Try', 'Operate', 'Settings']);
     expect([...(await violations(page)), ...(await unreadable(page))]).toEqual([]);
-    await picture(page, 'menu');
+    await screenshot(page, 'menu');
     await page.keyboard.press('Escape');
     await drawer.waitFor({ state: 'detached' });
     expect(await menu.evaluate((button) => button === document.activeElement)).toBe(true);
@@ -255,7 +255,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
         ];
         const seen = `${name}-${width}-${colorScheme}`;
         if (found.length > 0) wrong[seen] = found;
-        await picture(page, seen);
+        await screenshot(page, seen);
       }
     }
     expect(wrong).toEqual({});

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { JobPreviewObject, SweepObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { buildDashboard, findBrowser, jobId, picture, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, jobId, screenshot, startBrowser, Tabs } from './browser.js';
 import { marked, overlapping, tooWide, unreadable } from './looks.js';
 import { labelled } from '../tiny-base.js';
 import { Installation, until } from './installation.js';
@@ -42,7 +42,7 @@ describe.skipIf(!program)('the new-job form', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'), graft.tails());
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -70,7 +70,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await line(page).getByText('2 epochs').waitFor();
     const steps = Math.ceil(12 / told.hyperparameters.batch_size) * 2;
     expect(await line(page).textContent()).toContain(`${steps} steps`);
-    await picture(page, 'new-job-plan');
+    await screenshot(page, 'new-job-plan');
 
     // Some examples are held out, and the plan counts both kinds.
     await page.getByLabel('Validation split').fill('0.25');
@@ -147,7 +147,7 @@ describe.skipIf(!program)('the new-job form', () => {
       /Text generation \(SFT\)\s+needs a decoder, but this base is an encoder/,
     );
     expect(misfits.join()).toMatch(/Question answering\s+line 1: /);
-    await picture(page, 'new-job-misfits');
+    await screenshot(page, 'new-job-misfits');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     const job = await graft.job(jobId(page));
@@ -189,7 +189,7 @@ describe.skipIf(!program)('the new-job form', () => {
         const wrong = [...(await tooWide(page)), ...(await overlapping(page))];
         return wrong.length === 0;
       });
-      await picture(page, `sweep-form-${width}`);
+      await screenshot(page, `sweep-form-${width}`);
     }
     await start.click();
     const made = async () => {
@@ -265,7 +265,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.goBack();
     await line(page).getByText('3 epochs').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
-    await picture(page, 'new-job-kept');
+    await screenshot(page, 'new-job-kept');
 
     // A link prefills the form. Changes to it are kept as well.
     await page.goto(`${graft.where.url}/new?training_file=${file}`);
@@ -330,7 +330,7 @@ describe.skipIf(!program)('the new-job form', () => {
       await line(page).getByText('12 examples').waitFor();
       expect(await tooWide(page), `${width}`).toEqual([]);
       expect(await unreadable(page), `${width} ${scheme}`).toEqual([]);
-      await picture(page, `new-job-${width}-${scheme}`);
+      await screenshot(page, `new-job-${width}-${scheme}`);
     }
   });
 });

@@ -17,7 +17,7 @@ import {
   buildDashboard,
   downloaded,
   findBrowser,
-  picture,
+  screenshot,
   pill,
   rows,
   startBrowser,
@@ -69,7 +69,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'));
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -84,7 +84,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     expect(await page.getByRole('tab').allTextContents()).toEqual(['Log', 'Attempts', 'Spec']);
     expect(await page.getByRole('tab', { selected: true }).textContent()).toBe('Log');
     expect(await page.getByRole('button', { name: 'Pause' }).count()).toBe(0);
-    await picture(page, 'export-running');
+    await screenshot(page, 'export-running');
 
     const content = 'GGUF'.repeat(1000);
     const file = await worker.put(lease, 'model-Q8_0.gguf', content);
@@ -110,7 +110,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
         await page.setViewportSize({ width, height: 900 });
         await page.emulateMedia({ colorScheme });
         expect(await tooWide(page)).toEqual([]);
-        await picture(page, `export-done-${width}-${colorScheme}`);
+        await screenshot(page, `export-done-${width}-${colorScheme}`);
       }
 
     // The body shown in the Spec tab creates the same job again.
@@ -142,7 +142,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     await row.getByText('merge', { exact: true }).waitFor();
     await rows(page).getByTitle('Conversion to LoRA r 2').getByText('conversion').waitFor();
     expect(await names(page)).toContain('pirate');
-    await picture(page, 'jobs-of-all-kinds');
+    await screenshot(page, 'jobs-of-all-kinds');
     const kind = page.getByLabel('Filter by kind');
     expect(await kind.locator('option').allTextContents()).toEqual([
       'Kind: any',
@@ -183,7 +183,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
       exported.getByRole('button', { name: 'Download' }).click(),
     ]);
     expect(download.suggestedFilename()).toMatch(/\.zip$/);
-    await picture(page, 'models-of-all-kinds');
+    await screenshot(page, 'models-of-all-kinds');
     expect(tabs.problems()).toEqual([]);
   });
 

@@ -16,7 +16,7 @@ import {
   answer,
   buildDashboard,
   findBrowser,
-  picture,
+  screenshot,
   rows,
   startBrowser,
   Tabs,
@@ -62,7 +62,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-pools');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-pools');
     await tabs.close();
   });
 
@@ -83,13 +83,13 @@ describe.skipIf(!program)('pools in the dashboard', () => {
       '1 online',
       'all projects',
     ]);
-    await picture(page, 'pools');
+    await screenshot(page, 'pools');
     await gpu.getByRole('link', { name: 'gpu' }).click();
     await page.getByRole('img', { name: /^Queued over the last hour: peak 6/ }).waitFor();
     await rows(page).filter({ hasText: 'box' }).waitFor();
     const buttons = page.locator('main').getByRole('button');
     expect(await buttons.allTextContents()).toEqual([]);
-    await picture(page, 'pool-viewer');
+    await screenshot(page, 'pool-viewer');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -120,7 +120,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     expect(await answer(page)).toMatch(/Drain box\?.*Then its process exits/);
     await rows(page).filter({ hasText: 'box' }).getByText('draining').waitFor();
     expect(await button('Drain box').count()).toBe(0);
-    await picture(page, 'pool-draining');
+    await screenshot(page, 'pool-draining');
 
     // Only an offline worker can be removed.
     await api.query(`UPDATE job SET state = 'cancelled' WHERE state IN ('running', 'queued')`);

@@ -17,7 +17,7 @@ import {
   answer,
   buildDashboard,
   findBrowser,
-  picture,
+  screenshot,
   rows,
   startBrowser,
   Tabs,
@@ -62,7 +62,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-projects');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-projects');
     await tabs.close();
     for (const worker of workers.splice(0)) worker.vanish();
   });
@@ -81,7 +81,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('button', { name: 'Create project' }).click();
     await page.locator('h1', { hasText: 'ads' }).waitFor();
     await text(page, 'No members yet. Add an owner first');
-    await picture(page, 'project-new');
+    await screenshot(page, 'project-new');
     await tab(page, 'Usage');
     await rows(page).filter({ hasText: 'Storage' }).getByText('1.5 GB').waitFor();
     const id = /\/projects\/([^/?]+)/.exec(page.url())![1]!;
@@ -97,7 +97,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect((await api.get<ProjectObject>(`/organization/projects/${id}`)).graft.limits).toEqual({
       storage_bytes: 1.5e9,
     });
-    await picture(page, 'project-use');
+    await screenshot(page, 'project-use');
     await page.getByRole('button', { name: 'Archive project' }).click();
     expect(await answer(page)).toMatch(/Archive ads\?.*jobs are cancelled.*cannot be undone/);
     await until(() => page.url().endsWith('/projects'));
@@ -105,7 +105,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(await rows(page).filter({ hasText: 'ads' }).count()).toBe(0);
     await page.getByLabel('show archived').check();
     await rows(page).filter({ hasText: 'ads' }).getByText('archived').waitFor();
-    await picture(page, 'projects');
+    await screenshot(page, 'projects');
     await page.getByRole('link', { name: 'ads' }).click();
     await page.locator('.pill', { hasText: 'archived' }).waitFor();
     await tab(page, 'Members');
@@ -119,7 +119,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('button', { name: 'Delete project' }).click();
     const dialog = page.getByRole('dialog', { name: 'Delete project' });
     await dialog.getByRole('row', { name: /members 1/ }).waitFor();
-    await picture(page, 'project-delete');
+    await screenshot(page, 'project-delete');
     const confirm = dialog.getByRole('button', { name: 'Delete project' });
     await dialog.getByLabel('Name of the project to delete').fill('note');
     expect(await confirm.isDisabled()).toBe(true);
@@ -133,7 +133,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('link', { name: 'All projects' }).click();
     const row = rows(page).filter({ hasText: 'notes' });
     await row.getByText(/will be deleted on/).waitFor();
-    await picture(page, 'projects-deleted');
+    await screenshot(page, 'projects-deleted');
     await row.getByRole('button', { name: 'Restore' }).click();
     await row.getByText('active').waitFor();
     expect(await shown()).toBeNull();
@@ -153,7 +153,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('button', { name: 'Add member' }).click();
     const bob = rows(page).filter({ hasText: 'bob' });
     await bob.waitFor();
-    await picture(page, 'project-members');
+    await screenshot(page, 'project-members');
 
     await tab(page, 'Keys');
     await page.getByLabel('Name of the new key').fill('desk');
@@ -165,7 +165,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       .filter({ hasText: 'bob (viewer)' })
       .getByText('jobs:read, files:read')
       .waitFor();
-    await picture(page, 'project-keys');
+    await screenshot(page, 'project-keys');
 
     // A viewer sees limits and usage, and no actions that would be rejected.
     const seen = await tabs.open('/project', { key: secret });
@@ -208,7 +208,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await rows(page).filter({ hasText: 'project.created' }).waitFor();
     await page.getByRole('button', { name: 'Newer' }).click();
     await rows(page).filter({ hasText: 'user-54' }).waitFor();
-    await picture(page, 'project-audit');
+    await screenshot(page, 'project-audit');
     await page.getByLabel('Action').selectOption('api_key.created');
     await until(async () => (await rows(page).count()) === 1);
     expect(page.url()).toContain('type=api_key.created');
@@ -236,7 +236,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('button', { name: 'Grant' }).click();
     expect(await answer(page)).toMatch(/Grant gpu to alpha\?/);
     await rows(page).filter({ hasText: 'alpha' }).waitFor();
-    await picture(page, 'pool-access');
+    await screenshot(page, 'pool-access');
 
     const pools = async ({ key }: { key: string }) => {
       const form = await tabs.open('/new', { key });
@@ -284,7 +284,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(made.status).toBe(200);
     await page.reload();
     await text(page, '1 queued job in this project (limit 1); new jobs are rejected');
-    await picture(page, 'new-job-limit');
+    await screenshot(page, 'new-job-limit');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').getByText('its limit (queued_jobs) is 1').first().waitFor();
     expect(((await made.json()) as JobObject).organization_id).toBe(project.id);

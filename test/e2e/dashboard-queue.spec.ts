@@ -14,7 +14,7 @@ import {
   type TestApi,
 } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs, text } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs, text } from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -54,7 +54,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-queue');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-queue');
     await tabs.close();
     for (const worker of workers.splice(0)) worker.vanish();
   });
@@ -64,7 +64,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     const second = await create({ pool: 'busy' });
     const page = await tabs.open(`/jobs/${second.id}`);
     await text(page, /^2nd of 2, /);
-    await picture(page, 'job-place');
+    await screenshot(page, 'job-place');
     await text(page, 'Waiting for a worker in pool busy: 2nd of 2');
     await page.getByLabel('Priority').fill('10');
     await page.getByRole('button', { name: 'Set priority' }).click();
@@ -102,7 +102,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     await company.getByText('and one job from another project').waitFor();
     expect(await company.textContent()).not.toContain(stranger.id);
     await company.getByText(/12 s of .* spent waiting for other jobs in its process/).waitFor();
-    await picture(page, 'job-company');
+    await screenshot(page, 'job-company');
     await company.getByRole('link', { name: mate.id }).click();
     await page.waitForURL(`**/jobs/${mate.id}`);
     await api.query(`UPDATE job SET present_at_deaths = 2 WHERE id = $1`, [mate.id]);
@@ -117,7 +117,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     await text(page, 'preempted by a job of higher priority');
     await page.getByRole('tab', { name: 'Log' }).click();
     await text(page, 'A job of higher priority needs the slot; the job will resume');
-    await picture(page, 'job-preempted');
+    await screenshot(page, 'job-preempted');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -138,7 +138,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     await page.getByLabel('Message').fill('hello');
     await page.keyboard.press('Enter');
     await page.getByRole('alert').getByText('Every worker is busy with other chats').waitFor();
-    await picture(page, 'chat-busy');
+    await screenshot(page, 'chat-busy');
     worker.say(id, 'one');
     worker.say((await worker.asked()).id, 'two');
     await Promise.all(others);

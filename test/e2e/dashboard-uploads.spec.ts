@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { FileObject, ProjectObject, UploadObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { answer, buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { answer, buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { Installation, until } from './installation.js';
 import { overlapping, tooWide, unreadable, violations } from './looks.js';
 
@@ -97,7 +97,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'), graft.tails());
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -116,7 +116,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     await tray(page)
       .getByText(/ MB\/s, \d+ s left$/)
       .waitFor();
-    await picture(page, 'upload-elsewhere');
+    await screenshot(page, 'upload-elsewhere');
     await goTo(page, 'Jobs');
     await tray(page).getByText('✓ uploaded').waitFor();
     expect(await filesNamed('novel.jsonl')).toMatchObject([
@@ -182,7 +182,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     await goTo(page, 'Models');
     await page.goBack();
     await page.getByText('form.jsonl is being uploaded').waitFor();
-    await picture(page, 'upload-in-form');
+    await screenshot(page, 'upload-in-form');
     await until('the file', async () => /form\.jsonl/.test((await chosen.textContent()) ?? ''));
     expect(await suffix.inputValue()).toBe('kept');
 
@@ -221,7 +221,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     await tray(page)
       .getByText(/not uploaded: .*storage/)
       .waitFor();
-    await picture(page, 'upload-failed');
+    await screenshot(page, 'upload-failed');
     await limitStorage(null);
     await goTo(page, 'Models');
     await tray(page).getByRole('button', { name: 'Try again' }).click();
@@ -274,7 +274,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
       for (const colorScheme of ['light', 'dark'] as const) {
         await page.setViewportSize({ width, height: 900 });
         await page.emulateMedia({ colorScheme });
-        await picture(page, `uploads-${width}-${colorScheme}`);
+        await screenshot(page, `uploads-${width}-${colorScheme}`);
         expect([
           ...(await tooWide(page)),
           ...(await overlapping(page)),

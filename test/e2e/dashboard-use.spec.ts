@@ -14,7 +14,7 @@ import {
 } from '../../apps/api/test/fixture.js';
 import { Hub } from '../../apps/api/test/hub-server.js';
 import { finished, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { overlapping, tooWide } from './looks.js';
 
 const program = findBrowser();
@@ -58,7 +58,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-use');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-use');
     await tabs.close();
   });
 
@@ -72,7 +72,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     for (const name of ['llama.cpp', 'llama.cpp, with its base'])
       await page.getByRole('region', { name, exact: true }).waitFor();
     await page.getByText('--max-lora-rank 8 ').waitFor();
-    await picture(page, 'use-it');
+    await screenshot(page, 'use-it');
     await page.getByLabel('Export as').selectOption({ label: 'GGUF Q8_0' });
     await page.getByRole('button', { name: 'Export' }).click();
     const lease = await worker.assigned();
@@ -119,7 +119,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await form.getByRole('button', { name: 'Combine' }).click();
     await form.getByRole('alert').getByText('weights').waitFor();
     await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('-0.3');
-    await picture(page, 'combine');
+    await screenshot(page, 'combine');
     for (const width of [390, 1024]) {
       await page.setViewportSize({ width, height: 900 });
       expect([...(await tooWide(page)), ...(await overlapping(page))]).toEqual([]);
@@ -152,7 +152,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await form.getByLabel('Token').fill(TOKEN);
     await form.getByRole('button', { name: 'Push' }).click();
     await form.getByText('Pushed to').waitFor();
-    await picture(page, 'push');
+    await screenshot(page, 'push');
     expect(await form.getByLabel('Token').inputValue()).toBe('');
     expect([...(hub.commits[0]?.files.keys() ?? [])]).toContain('adapter_model.safetensors');
     expect(hub.created).toMatchObject([{ visibility: 'private' }]);

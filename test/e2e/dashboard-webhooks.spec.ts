@@ -9,7 +9,7 @@ import { ask, makeProject } from '../../apps/api/test/projects.js';
 import { TrackerServer } from '../../apps/api/test/tracker-server.js';
 import { WebhookReceiver } from '../../apps/api/test/webhook-receiver.js';
 import OpenAI from 'openai';
-import { answer, buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { answer, buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -37,7 +37,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-webhooks');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-webhooks');
     await tabs.close();
   });
 
@@ -63,7 +63,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await page.getByRole('button', { name: 'Test alarm' }).click();
     await page.getByText('pending: responded with 500').waitFor();
     await page.getByText('failing').waitFor();
-    await picture(page, 'webhooks');
+    await screenshot(page, 'webhooks');
     receiver.answer = (response) => void response.writeHead(204).end();
     await page.getByRole('button', { name: /^Send whd_\d+ again$/ }).click();
     await page.getByText('delivered: HTTP 204').waitFor();
@@ -106,7 +106,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('cell', { name: 'crew/graft' }).waitFor();
     await page.getByRole('cell', { name: 'every job' }).waitFor();
-    await picture(page, 'trackers');
+    await screenshot(page, 'trackers');
 
     await page.getByRole('button', { name: 'Change Weights & Biases' }).click();
     expect(await page.getByLabel('API key').inputValue()).toBe('');

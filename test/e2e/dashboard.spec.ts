@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isAllTier } from '../tier.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { answer, buildDashboard, downloaded, findBrowser, startBrowser, Tabs } from './browser.js';
-import { jobId, picture, pill, rows, text } from './browser.js';
+import { jobId, screenshot, pill, rows, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
 
@@ -52,7 +52,7 @@ describe.skipIf(!program)('the dashboard', () => {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
       console.error(tabs.problems().join('\n'), graft.tails());
-      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+      await tabs.screenshots(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
     await tabs.close();
   });
@@ -60,7 +60,7 @@ describe.skipIf(!program)('the dashboard', () => {
   it('asks for a key, rejects a wrong one and reads one from the address', async () => {
     const page = await open('/', { key: null });
     await page.getByLabel('API key').fill('sk-graft-wrong');
-    await picture(page, 'sign-in');
+    await screenshot(page, 'sign-in');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('alert').filter({ hasText: 'has been revoked' }).waitFor();
 
@@ -88,7 +88,7 @@ describe.skipIf(!program)('the dashboard', () => {
     const page = await open('/');
     await text(page, 'No jobs yet');
     await text(page, 'graft submit');
-    await picture(page, 'jobs-empty');
+    await screenshot(page, 'jobs-empty');
     await page.getByRole('link', { name: 'Workers' }).click();
     await text(page, 'No workers yet');
     await page.getByRole('link', { name: 'Files' }).click();
@@ -137,7 +137,7 @@ describe.skipIf(!program)('the dashboard', () => {
     const tiny = rows(page).filter({ hasText: 'llama' });
     await tiny.getByText('ready').waitFor();
     expect(await tiny.textContent()).toMatch(/tiny.*base.*llama.*[\d,]{5,}.*kB/);
-    await picture(page, 'models');
+    await screenshot(page, 'models');
     expect(problems()).toEqual([]);
   });
 
@@ -160,7 +160,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await until('three rows', async () => (await rows(page).count()) === 3);
     await rows(page).filter({ hasText: 'chats.jsonl' }).getByText('ready').waitFor();
     await rows(page).filter({ hasText: SCRIPT }).getByText('ready').waitFor();
-    await picture(page, 'files');
+    await screenshot(page, 'files');
 
     const row = rows(page).filter({ hasText: 'chats.jsonl' });
     const [download] = await Promise.all([
@@ -209,7 +209,7 @@ describe.skipIf(!program)('the dashboard', () => {
       'must be at least 1, got 0',
     );
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
-    await picture(page, 'new-job-refused');
+    await screenshot(page, 'new-job-refused');
 
     await page.locator('[id="peft.r"]').fill('4');
     await until('the mark to go', async () => (await marked(page)).length === 0);
@@ -275,7 +275,7 @@ describe.skipIf(!program)('the dashboard', () => {
     );
     await until('the title to show progress', async () => /^\d+ % /.test(await page.title()));
     expect(await inked(page)).toBeGreaterThan(200);
-    await picture(page, 'job-running');
+    await screenshot(page, 'job-running');
 
     await page.keyboard.press('f');
     const log = page.getByRole('log');
@@ -320,7 +320,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ).toBe(true);
     await page.getByRole('tab', { name: 'Charts' }).click();
     expect(await points()).toBe(600);
-    await picture(page, 'job-succeeded');
+    await screenshot(page, 'job-succeeded');
     expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
     expect(problems()).toEqual([]);
   });
@@ -418,7 +418,7 @@ describe.skipIf(!program)('the dashboard', () => {
       const shown = await sides.nth(i).locator('.turn.assistant').textContent();
       expect(shown).toBe(`Model ${choices[0]!.message.content || '(empty response)'}`);
     }
-    await picture(page, 'chat');
+    await screenshot(page, 'chat');
     expect(problems()).toEqual([]);
   });
 
@@ -428,7 +428,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await row.getByText('online').waitFor();
     await row.getByText('tiny').waitFor();
     expect(await row.textContent()).toMatch(/default.*2\/2.*cpu/);
-    await picture(page, 'workers');
+    await screenshot(page, 'workers');
     expect(problems()).toEqual([]);
   });
 
@@ -478,7 +478,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.keyboard.press('Escape');
     await page.keyboard.press('?');
     await page.getByRole('dialog').waitFor();
-    await picture(page, 'help');
+    await screenshot(page, 'help');
     for (let n = 0; n < 4; n++) {
       await page.keyboard.press('Tab');
       expect(await page.evaluate(() => !document.activeElement?.closest('header, main'))).toBe(
@@ -535,7 +535,7 @@ describe.skipIf(!program)('the dashboard', () => {
         await page.locator(ready).first().waitFor();
         expect(await tooWide(page), name).toEqual([]);
         expect(await unreadable(page), name).toEqual([]);
-        await picture(page, `${name}-${colorScheme}-${width}`);
+        await screenshot(page, `${name}-${colorScheme}-${width}`);
       }
       expect(problems()).toEqual([]);
     },

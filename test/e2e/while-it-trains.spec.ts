@@ -7,7 +7,7 @@ import type { JobLedgerObject, JobObject, JobSampleObject, Page } from '@graft/c
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { graft } from '../cli/graft.js';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { Installation } from './installation.js';
 
 const program = findBrowser();
@@ -168,12 +168,12 @@ describe.skipIf(!program)('the dashboard', () => {
         (one?.text || '–') + (one?.finish_reason === 'length' ? '…' : ''),
       ]),
     );
-    await picture(page, 'samples');
+    await screenshot(page, 'samples');
     await page.getByRole('tab', { name: 'Data' }).click();
     const ledger = page.getByRole('region', { name: 'Loss ledger' });
     await ledger.getByText('Mean loss of 24 training examples').waitFor();
     expect(await ledger.getByRole('row').count()).toBe(25);
-    await picture(page, 'ledger');
+    await screenshot(page, 'ledger');
     await page.getByRole('link', { name: 'Clone' }).click();
     const field = page.getByLabel('Sample prompts');
     expect(await field.inputValue()).toBe(QUESTION);

@@ -143,7 +143,11 @@ function measure(
       ctx,
       adapter ? new Map([[RUN, 1 / wanted]]) : null,
     );
-    const { loss, count, taught = 0 } = sums.get(RUN) as NonNullable<ReturnType<typeof sums.get>>;
+    const {
+      loss,
+      count,
+      taught: auxiliaryLoss = 0,
+    } = sums.get(RUN) as NonNullable<ReturnType<typeof sums.get>>;
     expect(count).toBe(wanted);
     // PEFT's loss includes the auxiliary loss and the penalty
     const penalty = adapter?.penalty?.();
@@ -151,8 +155,8 @@ function measure(
     const gradients = [...(adapter?.parameters ?? [])].map(
       ([key, parameter]) => [key, floats(parameter.grad as Tensor)] as const,
     );
-    const beside = taught / count + (penalty?.item() ?? 0);
-    return { logits, loss: loss / count + beside, gradients: new Map(gradients) };
+    const extraLoss = auxiliaryLoss / count + (penalty?.item() ?? 0);
+    return { logits, loss: loss / count + extraLoss, gradients: new Map(gradients) };
   });
 }
 

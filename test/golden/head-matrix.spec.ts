@@ -31,19 +31,19 @@ import {
 import {
   configOf,
   HEAD_TASKS,
-  heard,
+  audioExample,
   isHidden,
   isUnmoved,
   logitsOf,
-  pictured,
-  spelt,
+  imageExample,
+  ctcExample,
   task,
   windowed,
   type Config,
-  type Labelled,
+  type LabelledExample,
 } from './heads.js';
 import { kindOfBase, kindOfConfig } from './matrix-kinds.js';
-import type { Picture } from './pictures.js';
+import type { ImageRecord } from './image-records.js';
 import { stir } from './stir.js';
 
 /** Fields of a golden's config that depend on its base, not on the method. */
@@ -92,7 +92,7 @@ const EXTRA: readonly Config[] = [
 const SAME = { logits: 6e-6, gradients: 2.5e-5 };
 const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
 
-function sequences(salt: number, lengths: readonly number[], target: number): Labelled[] {
+function sequences(salt: number, lengths: readonly number[], target: number): LabelledExample[] {
   return lengths.map((length, i) => {
     const tokens = Int32Array.from({ length }, (_, j) => 3 + ((j * 37 + i * 11 + salt * 53) % 80));
     const types = Int32Array.from({ length }, (_, j) => Number(j > length / 2));
@@ -103,11 +103,11 @@ function sequences(salt: number, lengths: readonly number[], target: number): La
 }
 
 /** Images of one run. If the base accepts any size, they have several sizes. */
-function pictures(salt: number, count: number, target: number, config: HfConfig): Labelled[] {
-  const [channels, height, width] = pictureShape(config);
+function images(salt: number, count: number, target: number, config: HfConfig): LabelledExample[] {
+  const [channels, height, width] = imageShape(config);
   const varies = config.model_type.startsWith('dinov2');
   return Array.from({ length: count }, (_, i) =>
-    pictured(
+    imageExample(
       { picture: salt * 7 + i, size: [channels, height + (varies ? 4 * (i % 2) : 0), width] },
       Float64Array.of((i + target) % 2),
       config,
@@ -119,24 +119,24 @@ function pictures(salt: number, count: number, target: number, config: HfConfig)
  * Audio clips of one run, as long as those of the base's goldens. For CTC, the targets have a repeated
  * letter.
  */
-function sounds(
+function clips(
   salt: number,
   count: number,
   target: number,
   { family, isSpelt }: { readonly family: string; readonly isSpelt: boolean },
-): Labelled[] {
+): LabelledExample[] {
   const config = json<HfConfig>(family, 'base', 'config.json');
-  const [records] = json<Pick<Picture, 'size'>[][]>(family, 'sounds.json');
+  const [records] = json<Pick<ImageRecord, 'size'>[][]>(family, 'sounds.json');
   return Array.from({ length: count }, (_, i) => {
     const { size } = records![i % records!.length]!;
     const record = { picture: salt * 7 + i, size };
     return isSpelt
-      ? spelt(record, Int32Array.of(1 + ((i + target) % 5), 3, 3, 2), config)
-      : heard(record, Float64Array.of((i + target) % 2), config);
+      ? ctcExample(record, Int32Array.of(1 + ((i + target) % 5), 3, 3, 2), config)
+      : audioExample(record, Float64Array.of((i + target) % 2), config);
   });
 }
 
-function pictureShape(config: HfConfig): [number, number, number] {
+function imageShape(config: HfConfig): [number, number, number] {
   const { image_size: size, num_channels: channels } = {
     ...config,
     ...(config['vision_config'] as object | undefined),
@@ -148,7 +148,7 @@ function pictureShape(config: HfConfig): [number, number, number] {
 const namesOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `l${i}`);
 
 /** Vocabulary of a run: its labels and four more letters, because a target uses the first six tokens. */
-const lettersOf = (count: number): string[] => [...'abcd', ...'efghij'.slice(0, count)];
+const vocabularyOf = (count: number): string[] => [...'abcd', ...'efghij'.slice(0, count)];
 
 interface Share {
   readonly run: number;
@@ -161,7 +161,7 @@ function gradientsOf(
   of: string,
   model: Model,
   shares: readonly Share[],
-  examplesOf: (salt: number, lengths: readonly number[], target: number) => Labelled[],
+  examplesOf: (salt: number, lengths: readonly number[], target: number) => LabelledExample[],
   recomputation?: Recomputation,
 ) {
   const ctx = {
@@ -177,7 +177,7 @@ function gradientsOf(
       problem_type: 'single_label_classification',
       labels: namesOf(labels),
       ctc_loss_reduction: 'mean',
-      ...(of === 'ctc' && model.ctc === null && { letters: lettersOf(labels) }),
+      ...(of === 'ctc' && model.ctc === null && { letters: vocabularyOf(labels) }),
     },
   }));
   tidy(() => task(of).loss(model, given, ctx, scales));
@@ -231,7 +231,7 @@ const configOfBase = (family: string): HfConfig => json<HfConfig>(family, 'base'
 /** Head of a run on a base. @param labels number of labels */
 function headFor(of: string, config: HfConfig, labels = 3): HeadRequest | null {
   const kind = outlineOf(config).ctc ? undefined : task(of).head?.kind;
-  if (kind === 'ctc') return headOf({ task: of, task_options: { letters: lettersOf(labels) } });
+  if (kind === 'ctc') return headOf({ task: of, task_options: { letters: vocabularyOf(labels) } });
   return kind ? { kind, outputs: kind === 'span' ? 2 : labels } : null;
 }
 
@@ -300,10 +300,14 @@ describe.each(pairs)('%s on %s', (of, family) => {
   });
   afterAll(() => close());
 
-  const examplesOf = (salt: number, lengths: readonly number[], target: number): Labelled[] => {
-    if (model.inputKind === 'image') return pictures(salt, lengths.length, target, config);
+  const examplesOf = (
+    salt: number,
+    lengths: readonly number[],
+    target: number,
+  ): LabelledExample[] => {
+    if (model.inputKind === 'image') return images(salt, lengths.length, target, config);
     if (model.inputKind === 'audio')
-      return sounds(salt, lengths.length, target, { family, isSpelt: of === 'ctc' });
+      return clips(salt, lengths.length, target, { family, isSpelt: of === 'ctc' });
     return sequences(salt, lengths, target);
   };
   const head = (labels = 3): HeadRequest | null => headFor(of, config, labels);

@@ -39,7 +39,7 @@ import {
   start,
   task,
   type Config,
-  type Labelled,
+  type LabelledExample,
   type Options,
 } from './heads.js';
 import { readNamed } from './initial.js';
@@ -65,7 +65,7 @@ interface Facts {
 interface Case {
   readonly name: string;
   readonly options: Options;
-  readonly batch: readonly Labelled[];
+  readonly batch: readonly LabelledExample[];
 }
 
 function measure(model: Model, adapter: Adapter, { name, options, batch }: Case) {
@@ -173,7 +173,11 @@ function compareFiles(
 function train(
   model: Model,
   adapter: Adapter,
-  { name, options, batches }: { name: string; options: Options; batches: readonly Labelled[][] },
+  {
+    name,
+    options,
+    batches,
+  }: { name: string; options: Options; batches: readonly LabelledExample[][] },
   { settings, learning_rates: rates }: Trajectory,
   budget: number,
 ) {
@@ -233,7 +237,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
     file.close();
   });
 
-  const facts = (name: string): Case & { readonly batches: readonly Labelled[][] } => {
+  const facts = (name: string): Case & { readonly batches: readonly LabelledExample[][] } => {
     const options = optionsOf(family, name);
     const batches = batchesOf(of, family, options);
     return { name: of, options, batches, batch: batches[0]! };

@@ -17,12 +17,12 @@ import {
 } from '@graft/peft-core';
 import { begin, readNamed } from './initial.js';
 import { floats, HERE, json, ourName } from './golden-case.js';
-import { pixels, type Picture } from './pictures.js';
+import { pixels, type ImageRecord } from './image-records.js';
 
 export type Options = Readonly<Record<string, unknown>>;
 export type Config = { readonly peft_type: string; readonly [field: string]: unknown };
 
-export interface Labelled {
+export interface LabelledExample {
   readonly tokens: Int32Array;
   readonly types: Int32Array | null;
   readonly target: ArrayLike<number>;
@@ -33,27 +33,27 @@ export interface Labelled {
 interface HeadTask {
   readonly file: string;
   /** @param config of the base */
-  example(record: Record<string, unknown>, options: Options, config: HfConfig): Labelled;
+  example(record: Record<string, unknown>, options: Options, config: HfConfig): LabelledExample;
 }
 
-const wantedOf = (record: Record<string, unknown>, options: Options): Float64Array =>
+const targetOf = (record: Record<string, unknown>, options: Options): Float64Array =>
   Float64Array.from([record[options['problem_type'] as string] as number | number[]].flat());
 
 /** File and target of each task's records, with the stems' field names. */
 const TASKS: Readonly<Record<string, HeadTask>> = {
   seq_cls: {
     file: 'labelled.json',
-    example: (record, options) => sequence(record, wantedOf(record, options)),
+    example: (record, options) => sequence(record, targetOf(record, options)),
   },
   image_cls: {
     file: 'pictures.json',
     example: (record, options, config) =>
-      pictured(record as unknown as Picture, wantedOf(record, options), config),
+      imageExample(record as unknown as ImageRecord, targetOf(record, options), config),
   },
   audio_cls: {
     file: 'sounds.json',
     example: (record, options, config) =>
-      heard(record as unknown as Picture, wantedOf(record, options), config),
+      audioExample(record as unknown as ImageRecord, targetOf(record, options), config),
   },
   token_cls: {
     file: 'tagged.json',
@@ -65,7 +65,7 @@ const TASKS: Readonly<Record<string, HeadTask>> = {
         record,
         places.map((place) => tags[place]!),
       );
-      return { ...found, words, places, read: places.map((_, i) => i) } as Labelled;
+      return { ...found, words, places, read: places.map((_, i) => i) } as LabelledExample;
     },
   },
   question_ans: {
@@ -88,7 +88,7 @@ export const isUnmoved = (of: string, name: string): boolean =>
 export const isHidden = (name: string): boolean => name.endsWith('masked_spec_embed');
 
 /** Returns an example with one window that consists of context only. */
-export function windowed(found: Labelled): Labelled {
+export function windowed(found: LabelledExample): LabelledExample {
   const from = found.tokens.map((_, i) => 2 * i);
   const target = [found.target[0]!, found.target[1] ?? found.target[0]!];
   const window = { ...found, target, from, to: from.map((at) => at + 1) };
@@ -97,43 +97,43 @@ export function windowed(found: Labelled): Labelled {
     windows: [window],
     context: 'x '.repeat(from.length),
     answers: [],
-  } as Labelled;
+  } as LabelledExample;
 }
 
 /** Returns an example with a decoded image. */
-export function pictured(
-  record: Pick<Picture, 'picture' | 'size'>,
+export function imageExample(
+  record: Pick<ImageRecord, 'picture' | 'size'>,
   target: ArrayLike<number>,
   config: HfConfig,
-): Labelled {
+): LabelledExample {
   const rows = outlineOf(config).inputRows(record.size);
-  const picture = { size: record.size.slice(1), values: () => pixels(record) };
-  const found = { picture, augmentation: null, target, rows, tokenCount: rows };
-  return found as unknown as Labelled;
+  const image = { size: record.size.slice(1), values: () => pixels(record) };
+  const found = { picture: image, augmentation: null, target, rows, tokenCount: rows };
+  return found as unknown as LabelledExample;
 }
 
 /** Returns an example with an audio clip, as input of the front end. */
-export function heard(
-  record: Pick<Picture, 'picture' | 'size'>,
+export function audioExample(
+  record: Pick<ImageRecord, 'picture' | 'size'>,
   target: ArrayLike<number>,
   config: HfConfig,
-): Labelled {
+): LabelledExample {
   const rows = outlineOf(config).inputRows(record.size);
   const sound = { features: () => pixels(record) };
   const found = { sound, key: null, target, rows, heardRows: rows, tokenCount: rows };
-  return found as unknown as Labelled;
+  return found as unknown as LabelledExample;
 }
 
 /** Returns a CTC example with an audio clip and the vocabulary of its base. */
-export const spelt = (
-  record: Pick<Picture, 'picture' | 'size'>,
+export const ctcExample = (
+  record: Pick<ImageRecord, 'picture' | 'size'>,
   target: Int32Array,
   config: HfConfig,
-): Labelled => ({ ...heard(record, target, config), ...{ unit: 1 } });
+): LabelledExample => ({ ...audioExample(record, target, config), ...{ unit: 1 } });
 
 export const HEAD_TASKS = Object.keys(TASKS);
 
-function sequence(record: Record<string, unknown>, target: ArrayLike<number>): Labelled {
+function sequence(record: Record<string, unknown>, target: ArrayLike<number>): LabelledExample {
   const tokens = Int32Array.from(record['tokens'] as number[]);
   return {
     tokens,
@@ -147,7 +147,7 @@ function sequence(record: Record<string, unknown>, target: ArrayLike<number>): L
 export const optionsOf = (family: string, name: string): Options =>
   json<{ options: Options }>(family, name, 'golden.json').options;
 
-export function batchesOf(task: string, family: string, options: Options): Labelled[][] {
+export function batchesOf(task: string, family: string, options: Options): LabelledExample[][] {
   const { file, example } = TASKS[task] as HeadTask;
   const config = json<HfConfig>(family, 'base', 'config.json');
   return json<Record<string, unknown>[][]>(family, file).map((batch) =>
@@ -160,8 +160,8 @@ export const configOf = (family: string, name: string): Config | null =>
     ? json<Config>(family, name, 'adapter_config.json')
     : null;
 
-export const task = (name: string): Task<Labelled, unknown, Options> =>
-  taskFor(name) as Task<Labelled, unknown, Options>;
+export const task = (name: string): Task<LabelledExample, unknown, Options> =>
+  taskFor(name) as Task<LabelledExample, unknown, Options>;
 
 /** Attaches the adapter of a case together with its head, as in a run. */
 export function attach(
@@ -196,7 +196,7 @@ type FeatureSequence = Omit<Parameters<typeof packFeatures>[0][number], 'run'>;
 type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
 
 /** Converts examples to the inputs of the head's model. */
-const readOf = (sequences: readonly Labelled[]): Read =>
+const readOf = (sequences: readonly LabelledExample[]): Read =>
   sequences.map((one) => {
     const { rows } = one;
     if ('picture' in one) return { feature: (one.picture as { values(): Tensor }).values(), rows };
@@ -204,7 +204,11 @@ const readOf = (sequences: readonly Labelled[]): Read =>
     return one;
   }) as Read;
 
-export function logitsOf(model: Model, run: number, sequences: readonly Labelled[]): Float32Array {
+export function logitsOf(
+  model: Model,
+  run: number,
+  sequences: readonly LabelledExample[],
+): Float32Array {
   const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
   const read = readOf(sequences);
   const outputs = (): Tensor => {

@@ -5,20 +5,20 @@ import { outlineOf, taskFor, type Example, type HfConfig } from '@graft/peft-cor
 import { beforeAll, describe, expect, it } from 'vitest';
 import { embeddingGoldens, useBase } from './embeddings.js';
 import { familiesOf, json } from './golden-case.js';
-import { pixels, type Picture } from './pictures.js';
+import { pixels, type ImageRecord } from './image-records.js';
 
 const TASK = 'image_feature_extraction';
 const PARTS = ['anchor', 'positive', 'negative'] as const;
 
-type Golden = Pick<Picture, 'picture' | 'size'>;
-type Pictures = Partial<Record<(typeof PARTS)[number], Golden>>;
-interface PicturesExample extends Example {
+type Golden = Pick<ImageRecord, 'picture' | 'size'>;
+type ImageBatch = Partial<Record<(typeof PARTS)[number], Golden>>;
+interface ImageBatchExample extends Example {
   readonly pictures: readonly object[];
 }
 
-function example(pictures: readonly object[], rows: number): PicturesExample {
-  const total = rows * pictures.length;
-  return { pictures, rows: total, tokenCount: total };
+function example(images: readonly object[], rows: number): ImageBatchExample {
+  const total = rows * images.length;
+  return { pictures: images, rows: total, tokenCount: total };
 }
 
 beforeAll(() => setThreads(1));
@@ -37,30 +37,30 @@ for (const family of familiesOf(TASK))
   describe(family, () => {
     const config = json<HfConfig>(family, 'base', 'config.json');
     const loaded = useBase(family, config);
-    const pictured = (one: Golden): object => ({
+    const withImage = (one: Golden): object => ({
       picture: { size: one.size.slice(1), values: () => pixels(one) },
       augmentation: null,
       rows: outlineOf(config).inputRows(one.size),
     });
-    const batches = json<Pictures[][]>(family, 'picture-pairs.json').map((batch) =>
+    const batches = json<ImageBatch[][]>(family, 'picture-pairs.json').map((batch) =>
       batch.map((record) => {
         const all = PARTS.flatMap((part) => record[part] ?? []);
-        return example(all.map(pictured), outlineOf(config).inputRows(all[0]!.size));
+        return example(all.map(withImage), outlineOf(config).inputRows(all[0]!.size));
       }),
     );
-    embeddingGoldens<PicturesExample>({
+    embeddingGoldens<ImageBatchExample>({
       of: TASK,
       family,
       batches,
-      alone: ({ pictures, rows }, part) =>
-        pictures[part] ? example([pictures[part]], rows / pictures.length) : null,
+      alone: ({ pictures: images, rows }, part) =>
+        images[part] ? example([images[part]], rows / images.length) : null,
       modes: family === 'siglip' ? ['mean', 'mean', 'mean'] : ['mean', 'cls', 'mean'],
       loaded,
     });
 
     if (family === 'siglip')
       it('rejects pooling that the base does not support', () => {
-        const [examples] = batches as [PicturesExample[]];
+        const [examples] = batches as [ImageBatchExample[]];
         const task = taskFor(TASK);
         const shares = [{ run: 1, examples, options: task.options.parse({}) }];
         const ctx = { training: false, runs: new Map() };

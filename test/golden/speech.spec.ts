@@ -33,7 +33,7 @@ import {
 } from './golden-case.js';
 import { isHidden } from './heads.js';
 import { begin, readNamed } from './initial.js';
-import { learnt, SPOKEN, type Options, type Spoken } from './spoken.js';
+import { taskLoss, SPOKEN, type Options, type Spoken } from './speech-tasks.js';
 import { worst, type Trajectory } from './steps.js';
 
 const RUN = 3;
@@ -112,7 +112,7 @@ function compare(
     const wants = adapter !== null;
     near(
       'loss',
-      Float32Array.of(learnt(of, model, RUN, batch, { wants, options })),
+      Float32Array.of(taskLoss(of, model, RUN, batch, { wants, options })),
       tolerance.loss,
     );
     if (!adapter) return;
@@ -279,7 +279,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
       const [losses, norms]: [number[], number[]] = [[], []];
       for (let step = 0; step < settings.steps; step++) {
         const how = { wants: true, options: given(name).options };
-        const loss = tidy(() => learnt(of, model, RUN, batches[step % batches.length]!, how));
+        const loss = tidy(() => taskLoss(of, model, RUN, batches[step % batches.length]!, how));
         losses.push(loss);
         norms.push(optimizer.clip(settings.max_grad_norm));
         optimizer.step(rates[step]!);

@@ -19,15 +19,15 @@ import {
 } from '@graft/peft-core';
 import { headOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
+import { dataUrl } from '../tiny-images.js';
 import {
   PITCHES,
   tone,
-  writeSounds,
-  writeTinySoundBase,
+  writeClips,
+  writeTinyAudioBase,
   writeTinySpeechBase,
-  type SoundBase,
-} from '../tiny-sounds.js';
+  type AudioBase,
+} from '../tiny-audio.js';
 import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 const LOADED = { dtype: 'f32', quantization: null } as const;
@@ -43,10 +43,10 @@ beforeAll(() => {
     mask_time_length: 3,
     mask_time_min_masks: 2,
   });
-  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12);
+  trainFile = writeClips(join(dir, 'sounds.jsonl'), 12);
 });
-const load = (kind: SoundBase, changes: object = {}): Base =>
-  loadBase(writeTinySoundBase(mkdtempSync(join(dir, 'base-')), kind, changes), LOADED);
+const load = (kind: AudioBase, changes: object = {}): Base =>
+  loadBase(writeTinyAudioBase(mkdtempSync(join(dir, 'base-')), kind, changes), LOADED);
 afterAll(() => {
   base.dispose();
   rmSync(dir, { recursive: true, force: true });
@@ -166,8 +166,8 @@ describe('on the encoder of a speech recognition base', () => {
   let [labels, texts]: string[] = [];
   beforeAll(() => {
     writes = loadBase(writeTinySpeechBase(join(dir, 'whisper')), LOADED);
-    labels = writeSounds(join(dir, 'labels.jsonl'), 12, 'label', 0.8);
-    texts = writeSounds(join(dir, 'texts.jsonl'), 12, 'text', 0.8);
+    labels = writeClips(join(dir, 'labels.jsonl'), 12, 'label', 0.8);
+    texts = writeClips(join(dir, 'texts.jsonl'), 12, 'text', 0.8);
   });
   afterAll(() => writes.dispose());
   const labelling = (changes: Partial<Spec> = {}, files: object = {}): Run =>

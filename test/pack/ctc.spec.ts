@@ -18,8 +18,8 @@ import {
 } from '@graft/peft-core';
 import { inspectModelFolder } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
-import { tone, wav, writeSounds, writeTinySpellingBase } from '../tiny-sounds.js';
+import { dataUrl } from '../tiny-images.js';
+import { tone, wav, writeClips, writeTinyCtcBase } from '../tiny-audio.js';
 import { adapterOf, errorRates, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
@@ -29,11 +29,11 @@ beforeAll(() => {
   setThreads(1);
   dir = mkdtempSync(join(tmpdir(), 'graft-ctc-'));
   base = load({ apply_spec_augment: true, mask_time_length: 3, mask_time_min_masks: 2 });
-  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text');
+  trainFile = writeClips(join(dir, 'sounds.jsonl'), 12, 'text');
 });
 const open = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
 const load = (changes: object = {}): Base =>
-  open(writeTinySpellingBase(mkdtempSync(join(dir, 'base-')), changes));
+  open(writeTinyCtcBase(mkdtempSync(join(dir, 'base-')), changes));
 afterAll(() => {
   base.dispose();
   rmSync(dir, { recursive: true, force: true });
@@ -122,21 +122,21 @@ describe('a run', () => {
   });
 
   it('is rejected with the lines of examples that cannot be trained on', () => {
-    const sound = dataUrl(tone('low', 0, 0.01), 'audio/wav');
+    const clip = dataUrl(tone('low', 0, 0.01), 'audio/wav');
     const path = writeLines('broken.jsonl', [
-      { audio: sound, text: 'low' },
-      { audio: sound, text: 'hello' },
-      { audio: sound, text: 'xyz' },
-      { audio: sound, text: 'eggegg' },
+      { audio: clip, text: 'low' },
+      { audio: clip, text: 'hello' },
+      { audio: clip, text: 'xyz' },
+      { audio: clip, text: 'eggegg' },
       { audio: dataUrl(Buffer.from('none'), 'audio/wav'), text: 'low' },
     ]);
     expect(() => begin({}, { trainFile: path })).toThrow(
       /^line 3: the text contains "x", which the base does not write; line 5: the audio cannot be decoded/,
     );
     const long = writeLines('long.jsonl', [
-      { audio: sound, text: 'lowlowlowlo' },
-      { audio: sound, text: 'llllll' },
-      { audio: sound, text: 'lllllll' },
+      { audio: clip, text: 'lowlowlowlo' },
+      { audio: clip, text: 'llllll' },
+      { audio: clip, text: 'lllllll' },
     ]);
     expect(() => begin({}, { trainFile: long })).toThrow(
       'line 3: the text has 7 tokens and needs 13 frames, but the base makes 12 of the 0.0 s of audio; check that they belong together, or shorten the text',
@@ -144,13 +144,13 @@ describe('a run', () => {
   });
 
   it('is rejected if the texts have unknown characters', () => {
-    const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
-    const letters = ['<pad>', '<unk>', '|', 'L', 'O', 'W'];
-    const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+    const folder = writeTinyCtcBase(mkdtempSync(join(dir, 'base-')));
+    const tokens = ['<pad>', '<unk>', '|', 'L', 'O', 'W'];
+    const vocabulary = Object.fromEntries(tokens.map((letter, id) => [letter, id]));
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(vocabulary));
     const upper = open(folder);
-    const sound = dataUrl(tone('low', 0), 'audio/wav');
-    const path = writeLines('lower.jsonl', [{ audio: sound, text: 'low low' }]);
+    const clip = dataUrl(tone('low', 0), 'audio/wav');
+    const path = writeLines('lower.jsonl', [{ audio: clip, text: 'low low' }]);
     expect(() => begin({}, { trainFile: path }, upper)).toThrow(
       "line 1: the text has no character of the job's vocabulary, L O W; write it in those",
     );
@@ -160,7 +160,7 @@ describe('a run', () => {
 
 describe('a base', () => {
   it('includes its vocabulary, and full fine-tuning writes a complete base', () => {
-    const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
+    const folder = writeTinyCtcBase(mkdtempSync(join(dir, 'base-')));
     const files = ['config.json', 'model.safetensors', 'preprocessor_config.json'];
     const all = [...files, 'tokenizer_config.json', 'vocab.json'];
     expect(inspectModelFolder(folder)).toMatchObject({ problems: [], files: all });
@@ -173,7 +173,7 @@ describe('a base', () => {
   });
 
   it('with a CTC head can train a classifier', () => {
-    const labelled = writeSounds(join(dir, 'labels.jsonl'), 12);
+    const labelled = writeClips(join(dir, 'labels.jsonl'), 12);
     const labels = taskFor('audio_cls').options.parse({}) as Record<string, unknown>;
     const spec = { ...mediaSpec('audio_cls'), n_epochs: 12, validation_split: 0.25, task_options: labels }; // prettier-ignore
     const facts = trained(begin(spec, { trainFile: labelled }));

@@ -91,16 +91,16 @@ const closing = (facts: readonly RunFact[] = []): unknown[] =>
 it('ends at the requested step with the model of a run of that length', () => {
   const short = open({ max_steps: 5 });
   const reference = train([short]).get(short);
-  const [told, neighbour] = [open(), open({ seed: 2 })];
-  told.endAt = 5;
-  const log = train([told, neighbour]);
-  expect(stepsOf(log.get(told))).toEqual([1, 2, 3, 4, 5]);
-  expect(closing(log.get(told))).toEqual([
+  const [ended, neighbour] = [open(), open({ seed: 2 })];
+  ended.endAt = 5;
+  const log = train([ended, neighbour]);
+  expect(stepsOf(log.get(ended))).toEqual([1, 2, 3, 4, 5]);
+  expect(closing(log.get(ended))).toEqual([
     ['evaluated', 5, true],
     ['saved', 5, null],
     ['finished', 5, null],
   ]);
-  expect(model(log.get(told)).equals(model(reference))).toBe(true);
+  expect(model(log.get(ended)).equals(model(reference))).toBe(true);
   const alone = open({ seed: 2 });
   expect(model(log.get(neighbour)).equals(model(train([alone]).get(alone)))).toBe(true);
 });
@@ -110,12 +110,12 @@ it('ends at its current step if the requested one is past, even within a step', 
   const budget = 1;
   const short = open({ max_steps: 3 });
   const reference = train([short], undefined, budget).get(short);
-  const told = open();
+  const ended = open();
   let turns = 0;
-  const tell = (): void => {
-    if (told.step === 3 && ++turns === 2) told.endAt = 2;
+  const setEnd = (): void => {
+    if (ended.step === 3 && ++turns === 2) ended.endAt = 2;
   };
-  const facts = train([told], tell, budget).get(told);
+  const facts = train([ended], setEnd, budget).get(ended);
   expect(stepsOf(facts)).toEqual([1, 2, 3]);
   expect(closing(facts)).toEqual([
     ['evaluated', 3, true],
@@ -126,11 +126,11 @@ it('ends at its current step if the requested one is past, even within a step', 
 });
 
 it('is evaluated on all of the data, and not again on the sample', () => {
-  const told = open();
+  const ended = open();
   const measured = (log: Log): RunFact[] =>
-    (log.get(told) ?? []).filter((fact) => fact.type === 'evaluated');
-  const log = train([told], (log) => {
-    if (measured(log).length === 1) told.endAt = 2;
+    (log.get(ended) ?? []).filter((fact) => fact.type === 'evaluated');
+  const log = train([ended], (log) => {
+    if (measured(log).length === 1) ended.endAt = 2;
   });
   expect(measured(log)).toMatchObject([
     { step: 2, full: false },
@@ -154,11 +154,11 @@ it.each([
     open(),
   ];
   const log = train([asked, other, plain]);
-  const [found, beside] = [forgotten(log.get(asked)), forgotten(log.get(other))];
+  const [found, foundOfOther] = [forgotten(log.get(asked)), forgotten(log.get(other))];
   expect(found?.loss).toBeGreaterThan(0);
   expect(found?.loss).not.toBe(found?.base_loss);
   // The base is the same for both runs.
-  expect(beside?.base_loss).toBe(found?.base_loss);
+  expect(foundOfOther?.base_loss).toBe(found?.base_loss);
   expect(forgotten(log.get(plain))).toBeNull();
   const alone = open();
   expect(model(log.get(plain)).equals(model(train([alone]).get(alone)))).toBe(true);

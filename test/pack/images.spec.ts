@@ -17,13 +17,7 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  COLOURS,
-  colourPng,
-  dataUrl,
-  writePictures,
-  writeTinyImageBase,
-} from '../tiny-pictures.js';
+import { COLOURS, colourPng, dataUrl, writeImages, writeTinyImageBase } from '../tiny-images.js';
 import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
@@ -33,7 +27,7 @@ beforeAll(() => {
   setThreads(1);
   dir = mkdtempSync(join(tmpdir(), 'graft-pictures-'));
   base = loadBase(writeTinyImageBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
-  trainFile = writePictures(join(dir, 'pictures.jsonl'), 12);
+  trainFile = writeImages(join(dir, 'pictures.jsonl'), 12);
 });
 afterAll(() => {
   base.dispose();

@@ -21,8 +21,8 @@ import {
 } from '@graft/peft-core';
 import { inspectModelFolder } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
-import { tone, wav, writeSounds, writeTinySoundBase, writeTinySpellingBase } from '../tiny-sounds.js'; // prettier-ignore
+import { dataUrl } from '../tiny-images.js';
+import { tone, wav, writeClips, writeTinyAudioBase, writeTinyCtcBase } from '../tiny-audio.js'; // prettier-ignore
 import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
@@ -33,10 +33,10 @@ beforeAll(() => {
   setThreads(1);
   dir = mkdtempSync(join(tmpdir(), 'graft-own-letters-'));
   const load = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
-  bare = load(writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+  bare = load(writeTinyAudioBase(join(dir, 'bare'), 'wav2vec2'));
   // Heads as wide as the hidden size train in fewer steps.
-  spelling = load(writeTinySpellingBase(join(dir, 'spelling'), { initializer_range: 0.3 }));
-  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text');
+  spelling = load(writeTinyCtcBase(join(dir, 'spelling'), { initializer_range: 0.3 }));
+  trainFile = writeClips(join(dir, 'sounds.jsonl'), 12, 'text');
 });
 afterAll(() => {
   for (const base of [bare, spelling]) base.dispose();
@@ -45,7 +45,7 @@ afterAll(() => {
 
 const task = taskFor('ctc');
 const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
-const LETTERS = [' ', ...'deghilmow'];
+const VOCABULARY = [' ', ...'deghilmow'];
 
 let opened = 0;
 function begin(changes: Partial<Spec> = {}, files: object = {}, on = bare): Run {
@@ -71,7 +71,10 @@ const json = (path: string): object => JSON.parse(readFileSync(path, 'utf8')) as
 describe('a run on a base without a vocabulary', () => {
   it('builds one from its texts, writes it with the adapter, and resumes identically', () => {
     const run = begin();
-    expect(run.spec.task_options).toMatchObject({ vocabulary_from_data: true, letters: LETTERS });
+    expect(run.spec.task_options).toMatchObject({
+      vocabulary_from_data: true,
+      letters: VOCABULARY,
+    });
     const facts = trained(run);
     const { dir: written, adapter } = finished(facts);
     expect(adapter.map(({ name }) => name).sort()).toEqual([
@@ -87,13 +90,13 @@ describe('a run on a base without a vocabulary', () => {
       modules_to_save: ['lm_head'],
       auto_mapping: { base_model_class: 'Wav2Vec2ForCTC' },
     });
-    const size = LETTERS.length + 2;
+    const size = VOCABULARY.length + 2;
     expect(json(join(written, 'config.json'))).toMatchObject({
       architectures: ['Wav2Vec2ForCTC'],
       vocab_size: size,
       pad_token_id: size - 1,
     });
-    const tokens = ['|', ...LETTERS.slice(1), '[UNK]', '[PAD]'];
+    const tokens = ['|', ...VOCABULARY.slice(1), '[UNK]', '[PAD]'];
     expect(json(join(written, 'vocab.json'))).toEqual(
       Object.fromEntries(tokens.map((token, id) => [token, id])),
     );
@@ -155,8 +158,8 @@ describe('a run on a base without a vocabulary', () => {
     const files = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer_config.json', 'vocab.json']; // prettier-ignore
     expect(inspectModelFolder(written)).toMatchObject({ problems: [], files });
     const again = loadBase(written, { dtype: 'f32', quantization: null });
-    expect(again.model).toMatchObject({ vocabSize: LETTERS.length + 2, ctc: { blank: LETTERS.length + 1 } }); // prettier-ignore
-    expect(again.processor.letters.decode([0, 1, 1, LETTERS.length + 1, 0])).toBe('d');
+    expect(again.model).toMatchObject({ vocabSize: VOCABULARY.length + 2, ctc: { blank: VOCABULARY.length + 1 } }); // prettier-ignore
+    expect(again.processor.letters.decode([0, 1, 1, VOCABULARY.length + 1, 0])).toBe('d');
     again.dispose();
   });
 });
@@ -169,7 +172,10 @@ describe('a run with an initial adapter', () => {
     const initAdapterDir = start();
     const path = writeLines('more.jsonl', [said('low zoo'), said('egg', 1)]);
     const run = begin({}, { trainFile: path, initAdapterDir });
-    expect(run.spec.task_options).toMatchObject({ vocabulary_from_data: false, letters: LETTERS });
+    expect(run.spec.task_options).toMatchObject({
+      vocabulary_from_data: false,
+      letters: VOCABULARY,
+    });
     const [first] = run.data.examples as unknown as readonly { target: Int32Array }[];
     expect([...first!.target]).toEqual([6, 8, 9, 0, 10, 8, 8]);
     expect(json(join(finished(trained(run)).dir, 'vocab.json'))).toEqual(json(join(initAdapterDir, 'vocab.json'))); // prettier-ignore
@@ -180,14 +186,16 @@ describe('a run with an initial adapter', () => {
     const message = /keeps its own vocabulary \(d e g h i l m o …\); remove this option/; // prettier-ignore
     expect(refused({ letters: ['a', 'b'] })).toThrow(message);
     expect(refused({ vocabulary_from_data: true })).toThrow(message);
-    expect(begin({ task_options: options({ letters: LETTERS }) }, { initAdapterDir })).toBeTruthy();
+    expect(
+      begin({ task_options: options({ letters: VOCABULARY }) }, { initAdapterDir }),
+    ).toBeTruthy();
   });
 
   it('keeps the vocabulary of a fully fine-tuned model, although its base has another', () => {
     const whole = { peft: null, n_epochs: 1, learning_rate: 1e-3 };
     const asked = { ...whole, task_options: options({ vocabulary_from_data: true }) };
     const initAdapterDir = finished(trained(begin(asked, {}, spelling), Infinity, spelling)).dir;
-    expect(begin(whole, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: LETTERS }); // prettier-ignore
+    expect(begin(whole, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: VOCABULARY }); // prettier-ignore
     const same = finished(trained(begin(whole, {}, spelling), Infinity, spelling)).dir;
     expect(begin(whole, { initAdapterDir: same }, spelling).spec.task_options).toEqual(options());
     expect(() => begin(asked, { initAdapterDir: same }, spelling)).toThrow(
@@ -222,12 +230,12 @@ it('transcribes with its own vocabulary and with that of its base', () => {
   const changes = { n_epochs: 150, lr_schedule: 'linear' as const, peft: null, learning_rate: 0.01 }; // prettier-ignore
   const asked = options({ vocabulary_from_data: true });
   const own = begin({ ...changes, task_options: asked }, { trainFile: path }, spelling);
-  const beside = begin({ n_epochs: 40 }, {}, spelling);
+  const neighbour = begin({ n_epochs: 40 }, {}, spelling);
   const group = new RunGroup(spelling.model);
-  for (const run of [own, beside]) group.add(run);
+  for (const run of [own, neighbour]) group.add(run);
   const facts: RunFact[] = [];
   while (own.step < own.data.totalSteps - 1)
-    takeTurn(group, (run, fact) => void (run === beside && facts.push(fact)));
+    takeTurn(group, (run, fact) => void (run === neighbour && facts.push(fact)));
   expect(existsSync(join(finished(facts).dir, 'vocab.json'))).toBe(false);
   const infer = task.infer!;
   const shareOf = (
@@ -241,9 +249,9 @@ it('transcribes with its own vocabulary and with that of its base', () => {
     const encoded = infer.encode(records, processor, how);
     return { run, examples: encoded.map(({ example }) => example), options: of };
   };
-  const [known, plain] = [own.spec.task_options, options()];
+  const [trainedWith, plain] = [own.spec.task_options, options()];
   // Both in one forward pass.
-  const answers = answersTo(infer, spelling.model, [shareOf(own.id, known), shareOf(BARE_BASE, plain)]); // prettier-ignore
+  const answers = answersTo(infer, spelling.model, [shareOf(own.id, trainedWith), shareOf(BARE_BASE, plain)]); // prettier-ignore
   const spelt = words.map((text) => ({ text }));
   expect(answers.slice(0, 3)).toEqual(spelt);
   for (const { text } of answers.slice(3) as { text: string }[])
@@ -259,7 +267,7 @@ it('transcribes with its own vocabulary and with that of its base', () => {
 it('is loaded with the vocabulary in its folder if its data were not inspected before', () => {
   const { dir: written } = finished(trained(begin()));
   const asked = { task: 'ctc', task_options: options({ vocabulary_from_data: true }) };
-  const known = trainedOptions(asked, () => storedLetters(written));
-  expect(known).toMatchObject({ letters: LETTERS });
+  const trainedWith = trainedOptions(asked, () => storedLetters(written));
+  expect(trainedWith).toMatchObject({ letters: VOCABULARY });
   expect(trainedOptions({ task: 'ctc', task_options: options() }, () => ['a'])).toEqual(options());
 });

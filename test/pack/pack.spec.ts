@@ -129,8 +129,8 @@ it('reports one evaluation at the step of early stopping, on all of the data', (
   writeChats(join(dir, 'many.jsonl'), 80, 200);
   const run = open(0, { learning_rate: 1e-5, eval_steps: 2, early_stopping_patience: 1 }, 'many');
   const facts = train([run], {}).get(run) ?? [];
-  const told = facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact] : []));
-  expect(told.map(({ step, full }) => `${step} ${full}`)).toEqual(['2 false', '4 true']);
+  const evaluations = facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact] : []));
+  expect(evaluations.map(({ step, full }) => `${step} ${full}`)).toEqual(['2 false', '4 true']);
 });
 
 it('trains preference runs packed with chat runs as alone, each with its own beta', () => {
@@ -343,17 +343,20 @@ it('continues bit for bit when a forward pass of another run throws', () => {
 
 it('reports which run is next, or all runs of a joint forward pass', () => {
   const runs = [open(0), open(2)];
-  const told: string[] = [];
+  const groups: string[] = [];
   const group = new RunGroup(base.model, {
     budget: 4096,
     shareBelow: 4096,
-    onWork: (whose) => void told.push(whose.map((one) => runs.indexOf(one)).join()),
+    onWork: (whose) => void groups.push(whose.map((one) => runs.indexOf(one)).join()),
   });
   for (const run of runs) group.add(run);
   const sayings: Record<string, string | undefined> = {};
   while (group.size > 0)
-    takeTurn(group, (run, fact) => (sayings[`${runs.indexOf(run)} ${fact.type}`] ??= told.at(-1)));
-  expect(told).toContain('0,1');
+    takeTurn(
+      group,
+      (run, fact) => (sayings[`${runs.indexOf(run)} ${fact.type}`] ??= groups.at(-1)),
+    );
+  expect(groups).toContain('0,1');
   for (const kind of ['step', 'evaluated', 'saved', 'finished'])
     for (const run of ['0', '1']) expect(sayings[`${run} ${kind}`], kind).toBe(run);
 });

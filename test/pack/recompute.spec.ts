@@ -19,8 +19,8 @@ import {
 } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { labelled, preferences, writeChats, writeTinyBase } from '../tiny-base.js';
-import { writePictures, writeTinyImageBase } from '../tiny-pictures.js';
-import { writeSounds, writeTinySpeechBase, writeTinySpellingBase } from '../tiny-sounds.js';
+import { writeImages, writeTinyImageBase } from '../tiny-images.js';
+import { writeClips, writeTinySpeechBase, writeTinyCtcBase } from '../tiny-audio.js';
 import { mediaSpec } from './media-runs.js';
 
 let dir: string;
@@ -36,7 +36,7 @@ afterAll(() => {
 
 const WRITERS: Readonly<Record<string, (path: string) => string>> = {
   whisper: writeTinySpeechBase,
-  wav2vec2: writeTinySpellingBase,
+  wav2vec2: writeTinyCtcBase,
   vit: writeTinyImageBase,
 };
 function baseOf(family: string): Base {
@@ -69,8 +69,8 @@ const FILES: Readonly<Record<string, () => string>> = {
   anchors: () => lines('anchors', answers.map(({ prompt, completion }) => ({ anchor: prompt, positive: completion }))), // prettier-ignore
   pairs: () => text('pairs', preferences(6)),
   labels: () => text('labels', labelled(6)),
-  pictures: () => writePictures(join(dir, 'pictures.jsonl'), 6),
-  sayings: () => writeSounds(join(dir, 'sayings.jsonl'), 6, 'text', 0.8),
+  pictures: () => writeImages(join(dir, 'pictures.jsonl'), 6),
+  sayings: () => writeClips(join(dir, 'sayings.jsonl'), 6, 'text', 0.8),
 };
 
 const LORA = { peft_type: 'LORA', r: 4, lora_dropout: 0.1, target_modules: 'all-linear' };

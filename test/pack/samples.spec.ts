@@ -135,10 +135,10 @@ it('answers without validation data, and after an evaluation if there is one', (
 });
 
 it('does not change other runs, which train while it answers', () => {
-  const [facts = [], beside] = train([open(SAMPLED), open({ seed: 2 })]);
+  const [facts = [], neighbour] = train([open(SAMPLED), open({ seed: 2 })]);
   const [alone] = train([open({ seed: 2 })]);
-  expect(losses(beside)).toEqual(losses(alone));
-  expect(model(beside).equals(model(alone))).toBe(true);
+  expect(losses(neighbour)).toEqual(losses(alone));
+  expect(model(neighbour).equals(model(alone))).toBe(true);
   const [same] = train([open(SAMPLED)]);
   expect(sampled(facts)).toEqual(sampled(same));
 });
@@ -161,8 +161,8 @@ it('answers the same after a pause, which waits for answers in progress', () => 
 
 it('frees answers in progress when it is canceled', () => {
   const run = open(SAMPLED);
-  const [facts = []] = train([run], (told) => {
-    if (told.some((fact) => fact.type === 'evaluated')) run.stopping = 'cancel';
+  const [facts = []] = train([run], (facts) => {
+    if (facts.some((fact) => fact.type === 'evaluated')) run.stopping = 'cancel';
   });
   expect(facts.at(-1)).toMatchObject({ type: 'stopped', reason: 'cancel', step: 4 });
 });

@@ -17,8 +17,8 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
-import { PITCHES, tone, wav, writeSounds, writeTinySpeechBase } from '../tiny-sounds.js';
+import { dataUrl } from '../tiny-images.js';
+import { PITCHES, tone, wav, writeClips, writeTinySpeechBase } from '../tiny-audio.js';
 import { adapterOf, errorRates, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
@@ -28,7 +28,7 @@ beforeAll(() => {
   setThreads(1);
   dir = mkdtempSync(join(tmpdir(), 'graft-speech-'));
   base = loadBase(writeTinySpeechBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
-  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text', 0.8);
+  trainFile = writeClips(join(dir, 'sounds.jsonl'), 12, 'text', 0.8);
 });
 afterAll(() => {
   base.dispose();
@@ -68,7 +68,7 @@ describe('a run', () => {
 
   it('is rejected with the lines of clips that are too long for the base', () => {
     const path = join(dir, 'long.jsonl');
-    const sound = (seconds: number): string =>
+    const clip = (seconds: number): string =>
       dataUrl(
         wav(
           Array.from({ length: 8000 * seconds }, () => 0.1),
@@ -77,8 +77,8 @@ describe('a run', () => {
         'audio/wav',
       );
     const lines = [
-      { audio: sound(1), text: 'short' },
-      { audio: sound(2), text: 'long' },
+      { audio: clip(1), text: 'short' },
+      { audio: clip(2), text: 'long' },
     ];
     writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     expect(() => open({}, { trainFile: path })).toThrow(
@@ -116,29 +116,30 @@ it('transcribes what it was trained on', () => {
 
 describe('an evaluation', () => {
   /** Trains up to the first evaluation. */
-  function evaluated(run: Run, beside: Run | null = null) {
+  function evaluated(run: Run, neighbour: Run | null = null) {
     const group = new RunGroup(base.model);
     group.add(run);
-    if (beside) group.add(beside);
-    const told: (readonly [Run, RunFact])[] = [];
-    const isOver = (): boolean => told.some(([of, { type }]) => of === run && type === 'evaluated');
-    while (!isOver()) takeTurn(group, (of, fact) => told.push([of, fact]));
+    if (neighbour) group.add(neighbour);
+    const facts: (readonly [Run, RunFact])[] = [];
+    const isOver = (): boolean =>
+      facts.some(([of, { type }]) => of === run && type === 'evaluated');
+    while (!isOver()) takeTurn(group, (of, fact) => facts.push([of, fact]));
     return {
       group,
-      told,
-      metrics: (told.at(-1)![1] as { metrics: Record<string, number> }).metrics,
+      told: facts,
+      metrics: (facts.at(-1)![1] as { metrics: Record<string, number> }).metrics,
     };
   }
   const spec = { eval_steps: 2, learning_rate: 0.01 };
 
   it('reports the error rates of transcripts', () => {
     const run = open(spec, { validFile: trainFile });
-    const { group, told, metrics } = evaluated(run);
+    const { group, told: facts, metrics } = evaluated(run);
     const expected = errorRates(base, run, trainFile, englishText);
     expect(metrics['wer']).toBeCloseTo(expected.wer, 12);
     expect(metrics['cer']).toBeCloseTo(expected.cer, 12);
     expect(expected.cer).toBeGreaterThan(0);
-    for (const [, fact] of told)
+    for (const [, fact] of facts)
       if (fact.type === 'step') expect(Object.keys(fact.metrics)).not.toContain('wer');
     group.remove(run);
   });
@@ -170,14 +171,14 @@ describe('an evaluation', () => {
   });
 
   it('generates one token per turn, so that other runs continue', () => {
-    const [run, beside] = [open(spec, { validFile: trainFile }), open({ n_epochs: 100 })];
-    const { group, told } = evaluated(run, beside);
-    const last = told.findLastIndex(([of, { type }]) => of === run && type === 'step');
-    const meanwhile = told
+    const [run, neighbour] = [open(spec, { validFile: trainFile }), open({ n_epochs: 100 })];
+    const { group, told: facts } = evaluated(run, neighbour);
+    const last = facts.findLastIndex(([of, { type }]) => of === run && type === 'step');
+    const meanwhile = facts
       .slice(last + 1)
-      .filter(([of, { type }]) => of === beside && type === 'step');
+      .filter(([of, { type }]) => of === neighbour && type === 'step');
     expect(meanwhile.length).toBeGreaterThan(1);
-    [run, beside].forEach((one) => group.remove(one));
+    [run, neighbour].forEach((one) => group.remove(one));
   });
 
   it('frees its memory when it is aborted', () => {

@@ -8,23 +8,23 @@ import { answersTo, BARE_BASE, loadBase, taskFor, Transcript, type Base } from '
 import { decodeAudio } from '@graft/peft-core/media';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import wavefile from 'wavefile';
-import { PITCHES, tone, writeTinySpellingBase, writeTinySpeechBase, writeTinyTimedBase } from '../tiny-sounds.js'; // prettier-ignore
+import { PITCHES, tone, writeTinyCtcBase, writeTinySpeechBase, writeTinyTimedBase } from '../tiny-audio.js'; // prettier-ignore
 
 const RATE = 16_000;
 let dir: string;
 let plain: Base;
 let timed: Base;
-let letters: Base;
+let ctc: Base;
 beforeAll(() => {
   setThreads(1);
   dir = mkdtempSync(join(tmpdir(), 'graft-transcripts-'));
   const load = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
   plain = load(writeTinySpeechBase(join(dir, 'plain')));
   timed = load(writeTinyTimedBase(join(dir, 'timed')));
-  letters = load(writeTinySpellingBase(join(dir, 'letters')));
+  ctc = load(writeTinyCtcBase(join(dir, 'letters')));
 });
 afterAll(() => {
-  for (const base of [plain, timed, letters]) base.dispose();
+  for (const base of [plain, timed, ctc]) base.dispose();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -110,10 +110,10 @@ describe('a base with timestamps', () => {
     const samples = ofSeconds(0.9);
     const { transcript, texts } = written(timed, samples);
     expect(['en', 'de']).toContain(transcript.language);
-    const told = written(timed, samples, { language: transcript.language });
-    expect(told.texts).toEqual(texts);
+    const withLanguage = written(timed, samples, { language: transcript.language });
+    expect(withLanguage.texts).toEqual(texts);
     // The language is detected by a forward pass that generates nothing.
-    expect(told.transcript.tokens).toBe(transcript.tokens);
+    expect(withLanguage.transcript.tokens).toBe(transcript.tokens);
     const likely = (language: string | null): number | undefined =>
       written(timed, samples, { language, segments: true }).segments[0]?.avg_logprob;
     const other = transcript.language === 'en' ? 'de' : 'en';
@@ -175,8 +175,8 @@ describe('a base without times', () => {
 describe('a CTC base', () => {
   it('transcribes one window at a time', () => {
     const samples = ofSeconds(0.5);
-    const { texts, transcript } = written(letters, samples, {}, 'ctc');
-    expect(texts.join('')).toBe(alone(letters, samples, 'ctc').trim());
+    const { texts, transcript } = written(ctc, samples, {}, 'ctc');
+    expect(texts.join('')).toBe(alone(ctc, samples, 'ctc').trim());
     expect(transcript.tokens).toBe(0);
     expect(transcript.rows).toBeGreaterThan(10);
   });
@@ -187,6 +187,6 @@ describe('a CTC base', () => {
     [{ temperature: 0.5 }, /temperature: .*it does not sample/],
     [{ segments: true }, /response_format: .*use json or text/],
   ])('rejects %j', (asked, message) => {
-    expect(() => written(letters, ofSeconds(0.3), asked, 'ctc')).toThrow(message);
+    expect(() => written(ctc, ofSeconds(0.3), asked, 'ctc')).toThrow(message);
   });
 });

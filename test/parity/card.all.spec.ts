@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { labelled, writeChats, writeTinyBase } from '../tiny-base.js';
-import { writeSounds, writeTinySpeechBase, writeTinySpellingBase } from '../tiny-sounds.js';
+import { writeClips, writeTinySpeechBase, writeTinyCtcBase } from '../tiny-audio.js';
 import { GGUF } from './smollm2.js';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -21,8 +21,8 @@ beforeAll(() => {
   writeFileSync(join(dir, 'labelled.jsonl'), labelled(4));
   writeChats(join(dir, 'train.jsonl'), 4);
   writeTinySpeechBase(join(dir, 'speech'));
-  writeTinySpellingBase(join(dir, 'spelling'));
-  writeSounds(join(dir, 'sounds.jsonl'), 4, 'text', 0.8);
+  writeTinyCtcBase(join(dir, 'spelling'));
+  writeClips(join(dir, 'sounds.jsonl'), 4, 'text', 0.8);
   writeFileSync(join(dir, 'pairs.jsonl'), '{"anchor":"a b","positive":"b c"}\n'.repeat(4));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -18,9 +18,9 @@ import {
 } from '@graft/peft-core';
 import { afterAll, expect, it } from 'vitest';
 import { difference, largest } from '../golden/golden-case.js';
-import { logitsOf, type Labelled } from '../golden/heads.js';
+import { logitsOf, type LabelledExample } from '../golden/heads.js';
 import { RUN, worst } from '../golden/steps.js';
-import { dataUrl } from '../tiny-pictures.js';
+import { dataUrl } from '../tiny-images.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 const VENV = process.env['GRAFT_PARITY_VENV'] ?? join(ROOT, '.venv-parity');
@@ -123,8 +123,8 @@ function learn(base: Base, from: { crops: string; adapter: string }, theirs: The
 }
 
 /** Passes the argument that `values` of an image requires. */
-const readable = (examples: readonly unknown[]): Labelled[] =>
-  (examples as (Labelled & { picture: { values(of: null): unknown } })[]).map((one) => ({
+const readable = (examples: readonly unknown[]): LabelledExample[] =>
+  (examples as (LabelledExample & { picture: { values(of: null): unknown } })[]).map((one) => ({
     ...one,
     picture: { values: () => one.picture.values(null) },
   }));

@@ -16,7 +16,7 @@ import {
   optionsOf,
   task,
   type Config,
-  type Labelled,
+  type LabelledExample,
 } from '../golden/heads.js';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -48,7 +48,7 @@ const folder = mkdtempSync(join(tmpdir(), 'graft-heads-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 interface Trained {
-  readonly records: readonly Labelled[];
+  readonly records: readonly LabelledExample[];
   readonly outputs: readonly Float32Array[];
   readonly labels: unknown;
 }
@@ -61,9 +61,9 @@ function trained(of: string, family: string, name: string): Trained {
   const model = buildModel(config, weights.tensors, { dtype: 'f32', quantization: null });
   const options = optionsOf(family, name);
   const adapter = attach(model, configOf(family, name), { name: of, options, run: RUN });
-  const begun = readAdapter(join(HERE, family, name), config);
-  tidy(() => adapter.load(begun.tensors));
-  begun.dispose();
+  const stored = readAdapter(join(HERE, family, name), config);
+  tidy(() => adapter.load(stored.tensors));
+  stored.dispose();
   const optimizer = new AdamW(adapter.parameters, { weightDecay: 0.01 });
   const batches = batchesOf(of, family, options);
   for (const [step, examples] of batches.entries()) {
@@ -92,12 +92,12 @@ function trained(of: string, family: string, name: string): Trained {
   return { records, outputs, labels: headConfig['id2label'] };
 }
 
-const read = ({ tokens, types }: Labelled): object => ({
+const read = ({ tokens, types }: LabelledExample): object => ({
   tokens: [...tokens],
   types: [...(types ?? tokens.map(() => 0))],
 });
 
-const heard = (record: unknown): object => {
+const audioInputs = (record: unknown): object => {
   const { sound } = record as { readonly sound: { features(): Tensor } };
   return tidy(() => {
     const features = sound.features();
@@ -114,7 +114,7 @@ describe.skipIf(!ready)('adapters with heads, loaded by real PEFT', () => {
       const found = trained(of, family, name);
       ours.set(`${family}/${name}`, found);
       const records = found.records.map((record) =>
-        'sound' in record ? heard(record) : read(record),
+        'sound' in record ? audioInputs(record) : read(record),
       );
       const adapter = join(folder, family, name);
       return {

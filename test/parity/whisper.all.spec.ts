@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { answersTo, BARE_BASE, loadBase, taskFor, Transcript } from '@graft/peft-core';
 import { decodeAudio, resample } from '@graft/peft-core/media';
 import { expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
+import { dataUrl } from '../tiny-images.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 const FOLDER = join(ROOT, '.cache/whisper-tiny.en');
@@ -37,8 +37,8 @@ it.skipIf(!isThere)('transcribes like transformers', { timeout: 120_000 }, () =>
   const task = taskFor('speech_seq_2_seq');
   const options = task.options.parse({}) as Record<string, unknown>;
   const infer = task.infer!;
-  const sound = readFileSync(join(ROOT, 'test/golden/audio', golden.sound));
-  const record = infer.record(dataUrl(sound, 'audio/flac'));
+  const audio = readFileSync(join(ROOT, 'test/golden/audio', golden.sound));
+  const record = infer.record(dataUrl(audio, 'audio/flac'));
   const how = { maxSeqLen: 1500, vocabSize: base.model.vocabSize, taskOptions: options };
   const examples = infer.encode([record], base.processor, how).map(({ example }) => example);
   const answers = answersTo(infer, base.model, [{ run: -1, examples, options }]);
@@ -53,8 +53,8 @@ it.skipIf(!isThere)('has the timestamps of transformers', { timeout: 120_000 }, 
     base.dispose();
     skip('the tokenizer has no timestamp tokens: run test/golden/whisper_tiny.py again');
   }
-  const sound = decodeAudio(readFileSync(join(ROOT, 'test/golden/audio', golden.sound)));
-  const samples = resample(sound.samples, sound.samplingRate, 16_000);
+  const audio = decodeAudio(readFileSync(join(ROOT, 'test/golden/audio', golden.sound)));
+  const samples = resample(audio.samples, audio.samplingRate, 16_000);
   const of = { run: BARE_BASE, options: options.parse({}), samples };
   const asked = { language: null, prompt: null, temperature: 0, seed: 1, segments: true };
   const transcript = new Transcript(base, infer!, of, asked);

@@ -9,7 +9,7 @@ import { SPLIT_SEED } from '@graft/contracts';
 import { causalLm } from '@graft/peft-core';
 import { heldOut } from '../../libs/peft-core/src/datasets/held-out.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import { writePictures, writeTinyImageBase } from '../tiny-pictures.js';
+import { writeImages, writeTinyImageBase } from '../tiny-images.js';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'apps', 'worker', 'dist', 'run', 'main.js');
 
@@ -301,7 +301,7 @@ it('reports the line of an invalid record', () => {
 
 it('an image job needs only its base and its file', () => {
   writeTinyImageBase(join(dir, 'pictures-base'));
-  writePictures(join(dir, 'pictures.jsonl'), 12);
+  writeImages(join(dir, 'pictures.jsonl'), 12);
   const file = job('pictures', { model: 'dir:pictures-base', training_file: 'pictures.jsonl' });
   const done = run(file, 'pictures-out');
   expect(done.stderr).toContain('12 examples');

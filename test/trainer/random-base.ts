@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { counterNormal, mapSafetensors, mul, tidy, to, type Tensor } from '@graft/kernels';
 import { writeSafetensors } from '@graft/peft-core';
 import { writeTinyBase } from '../tiny-base.js';
-import { writeTinySoundBase } from '../tiny-sounds.js';
+import { writeTinyAudioBase } from '../tiny-audio.js';
 
 export interface Sizes {
   readonly hidden: number;
@@ -82,8 +82,8 @@ export function writeRandomBase(
 }
 
 /** Writes a tiny wav2vec 2.0 whose first convolution has as many channels as the real one. Returns the folder. */
-export function writeWideSoundBase(dir: string, channels = 512): string {
-  writeTinySoundBase(dir, 'wav2vec2', { conv_dim: [channels, 8, 10] });
+export function writeWideAudioBase(dir: string, channels = 512): string {
+  writeTinyAudioBase(dir, 'wav2vec2', { conv_dim: [channels, 8, 10] });
   const file = join(dir, 'model.safetensors');
   tidy(() => {
     const tensors = new Map(mapSafetensors(file).tensors);

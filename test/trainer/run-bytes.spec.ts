@@ -8,9 +8,9 @@ import type { Spec } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { testSpec } from '../test-spec.js';
 import { isAllTier } from '../tier.js';
-import { dataUrl } from '../tiny-pictures.js';
-import { tone } from '../tiny-sounds.js';
-import { writeRandomBase, writeWideSoundBase } from './random-base.js';
+import { dataUrl } from '../tiny-images.js';
+import { tone } from '../tiny-audio.js';
+import { writeRandomBase, writeWideAudioBase } from './random-base.js';
 
 const PROGRAM = join(import.meta.dirname, 'measure-run.mjs');
 /** Maximum ratio of estimate to measurement. The estimate is never lower than the measurement. */
@@ -59,8 +59,8 @@ beforeAll(() => {
   file('long.jsonl', 2, 2000);
   file('longest.jsonl', 1, 8000);
   file('many.jsonl', 10_000, 200);
-  writeWideSoundBase(join(dir, 'heard', 'base'));
-  const sounds = (name: string, seconds: number, said: (place: number) => object): void =>
+  writeWideAudioBase(join(dir, 'heard', 'base'));
+  const writeTones = (name: string, seconds: number, said: (place: number) => object): void =>
     writeFileSync(
       join(dir, name),
       [0, 1]
@@ -69,12 +69,12 @@ beforeAll(() => {
         .join(''),
     );
   const labelled = (place: number) => ({ label: 'ab'[place] });
-  sounds('heard/small.jsonl', 0.1, labelled);
-  sounds('heard/long.jsonl', 6, labelled);
-  writeWideSoundBase(join(dir, 'spelt', 'base'));
+  writeTones('heard/small.jsonl', 0.1, labelled);
+  writeTones('heard/long.jsonl', 6, labelled);
+  writeWideAudioBase(join(dir, 'spelt', 'base'));
   const many = String.fromCodePoint(...Array.from({ length: 3000 }, (_, i) => 0x4e00 + i));
-  sounds('spelt/small.jsonl', 0.1, () => ({ text: 'low' }));
-  sounds('spelt/long.jsonl', 6, () => ({ text: many }));
+  writeTones('spelt/small.jsonl', 0.1, () => ({ text: 'low' }));
+  writeTones('spelt/long.jsonl', 6, () => ({ text: many }));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

@@ -195,10 +195,10 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   const kept = { adapter: { key: 'a', dir: join(dir, 'nothing') } };
   process.send(chat('again', kept));
   process.send(chat('beside', kept));
-  const kin = await Promise.all(
+  const answers = await Promise.all(
     ['again', 'beside'].map((name) => next('answer', ({ id, last }) => id === name && last)),
   );
-  expect(kin.map(({ errorMessage }) => errorMessage)).toEqual([null, null]);
+  expect(answers.map(({ errorMessage }) => errorMessage)).toEqual([null, null]);
   expect(text(facts, 'again')).toBe(text(facts, 'tuned'));
   expect(text(facts, 'beside')).toBe(text(facts, 'tuned'));
 });

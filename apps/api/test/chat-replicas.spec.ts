@@ -5,7 +5,7 @@ import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
+import { writeTinySpeechBase } from '../../../test/tiny-audio.js';
 import { bearer, ScriptedWorker } from './scripted-worker.js';
 
 // Two API processes of one installation: the worker is connected to A, the client to B.

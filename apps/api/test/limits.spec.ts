@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
+import { writeTinySpeechBase } from '../../../test/tiny-audio.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 

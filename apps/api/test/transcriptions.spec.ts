@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ModelResponse } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
+import { tone, writeClips, writeTinyAudioBase, writeTinySpeechBase, writeTinyCtcBase } from '../../../test/tiny-audio.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import type { JobObject, TranscribeAnswer, TranscriptSegment } from '@graft/contracts';
 import { ScriptedWorker, started, step, type Question } from './scripted-worker.js';
@@ -174,8 +174,8 @@ describe('a request', () => {
 describe('models', () => {
   it('that can transcribe include bases with a generating head, without training', async () => {
     const folders = {
-      letters: writeTinySpellingBase(join(dir, 'letters')),
-      ast: writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer'),
+      letters: writeTinyCtcBase(join(dir, 'letters')),
+      ast: writeTinyAudioBase(join(dir, 'ast'), 'audio-spectrogram-transformer'),
     };
     for (const [id, folder] of Object.entries(folders)) await importBase(api, id, folder);
     const usesOf = async (id: string): Promise<unknown> =>
@@ -196,7 +196,7 @@ describe('models', () => {
 
   /** Creates a CTC job without a known vocabulary; also returns a function that creates similar jobs. */
   async function createOfLetters(model: string) {
-    const clips = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
+    const clips = readFileSync(writeClips(join(dir, 'sounds.jsonl'), 4, 'text'));
     const { id: training_file } = await api.client.files.create({
       file: new File([clips], 'sounds.jsonl'),
       purpose: 'fine-tune',
@@ -214,7 +214,7 @@ describe('models', () => {
   }
 
   it('whose vocabulary was determined during training use the vocabulary of their files', async () => {
-    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+    await importBase(api, 'bare', writeTinyAudioBase(join(dir, 'bare'), 'wav2vec2'));
     const { id, create } = await createOfLetters('bare');
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 1), step(1));

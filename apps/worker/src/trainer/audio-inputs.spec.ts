@@ -1,7 +1,7 @@
 import { decodeAudio, MAX_SOUND_VALUES } from '@graft/peft-core/media';
 import { expect, it } from 'vitest';
-import { dataUrl } from '../../../../test/tiny-pictures.js';
-import { tone } from '../../../../test/tiny-sounds.js';
+import { dataUrl } from '../../../../test/tiny-images.js';
+import { tone } from '../../../../test/tiny-audio.js';
 import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { AudioInputs } from './audio-inputs.js';
 import type { Decode } from './audio-decoder.js';

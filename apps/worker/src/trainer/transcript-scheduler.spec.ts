@@ -7,8 +7,8 @@ import { answersTo, BARE_BASE, loadBase, setThreads, taskFor } from '@graft/peft
 import type { Base } from '@graft/peft-core';
 import { decodeAudio, resample } from '@graft/peft-core/media';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { dataUrl } from '../../../../test/tiny-pictures.js';
-import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
+import { dataUrl } from '../../../../test/tiny-images.js';
+import { tone, writeTinySpeechBase } from '../../../../test/tiny-audio.js';
 import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
 import type { AskCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';

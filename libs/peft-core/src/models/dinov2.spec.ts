@@ -12,7 +12,7 @@ import { openRun } from '../train/open-run.js';
 import { takeTurn } from '../train/loop.js';
 import { RunGroup } from '../train/run-group.js';
 import { outlineOf } from './registry.js';
-import { COLOURS, colourPng, dataUrl } from '../../../../test/tiny-pictures.js';
+import { COLOURS, colourPng, dataUrl } from '../../../../test/tiny-images.js';
 
 const GOLDEN = new URL('../../../../test/golden/', import.meta.url).pathname;
 const root = mkdtempSync(join(tmpdir(), 'graft-dinov2-'));

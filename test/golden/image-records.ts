@@ -1,7 +1,7 @@
 // Golden images: pixels are generated from one number, as in stems/image_cls.py.
 import { tensor, type Tensor } from '@graft/kernels';
 
-export interface Picture {
+export interface ImageRecord {
   readonly picture: number;
   /** [C, H, W] */
   readonly size: readonly number[];
@@ -10,7 +10,7 @@ export interface Picture {
 }
 
 /** Pixels [C, H, W], from -1 to 1 in steps of 1/16. */
-export function pixels({ picture, size }: Pick<Picture, 'picture' | 'size'>): Tensor {
+export function pixels({ picture, size }: Pick<ImageRecord, 'picture' | 'size'>): Tensor {
   const count = size.reduce((product, n) => product * n, 1);
   const values = Float32Array.from(
     { length: count },

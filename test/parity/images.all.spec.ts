@@ -16,13 +16,7 @@ import {
 } from '@graft/peft-core';
 import { resolveSpec } from '@graft/peft-core/catalog';
 import { afterAll, expect, it } from 'vitest';
-import {
-  COLOURS,
-  colourPng,
-  dataUrl,
-  writePictures,
-  writeTinyImageBase,
-} from '../tiny-pictures.js';
+import { COLOURS, colourPng, dataUrl, writeImages, writeTinyImageBase } from '../tiny-images.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 const VENV = process.env['GRAFT_PARITY_VENV'] ?? join(ROOT, '.venv-parity');
@@ -37,7 +31,7 @@ it.skipIf(!ready)(
     setThreads(1);
     const folder = writeTinyImageBase(join(dir, 'base'));
     const base = loadBase(folder, { dtype: 'f32', quantization: null });
-    const trainFile = writePictures(join(dir, 'pictures.jsonl'), 12);
+    const trainFile = writeImages(join(dir, 'pictures.jsonl'), 12);
     const peft = { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'] };
     const spec = resolveSpec(
       {
@@ -86,7 +80,7 @@ it.skipIf(!ready)(
 
     const python = spawnSync(
       join(VENV, 'bin/python'),
-      [join(ROOT, 'test/parity/picture_labels.py')],
+      [join(ROOT, 'test/parity/image_labels.py')],
       {
         input: JSON.stringify({ base: folder, adapter, pictures: all }),
         env: {

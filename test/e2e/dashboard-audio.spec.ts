@@ -16,8 +16,8 @@ import {
   step,
   type Question,
 } from '../../apps/api/test/scripted-worker.js';
-import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase } from '../tiny-sounds.js';
-import { BROWSER_ARGS, buildDashboard, findBrowser, picture, Tabs } from './browser.js';
+import { tone, writeClips, writeTinyAudioBase, writeTinySpeechBase } from '../tiny-audio.js';
+import { BROWSER_ARGS, buildDashboard, findBrowser, screenshot, Tabs } from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
@@ -44,7 +44,7 @@ const fail = ({ id }: Question, errorCode: string, errorMessage: string): void =
   worker.reply(id, null, { errorCode, errorMessage });
 
 /** Decodes the audio of a request. */
-const soundOf = async (question: Question) => decodeAudio(await worker.mediaOf(question));
+const audioOf = async (question: Question) => decodeAudio(await worker.mediaOf(question));
 
 async function faults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
@@ -74,13 +74,13 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') await tabs.pictures('failed-sounds');
+    if (task.result?.state === 'fail') await tabs.screenshots('failed-sounds');
     await tabs.close();
   });
 
   it('is classified, next to a player', async () => {
-    await importBase(api, 'ast', writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer')); // prettier-ignore
-    const data = readFileSync(writeSounds(join(dir, 'tones.jsonl'), 12, 'label', 0.15));
+    await importBase(api, 'ast', writeTinyAudioBase(join(dir, 'ast'), 'audio-spectrogram-transformer')); // prettier-ignore
+    const data = readFileSync(writeClips(join(dir, 'tones.jsonl'), 12, 'label', 0.15));
     const { id: training_file } = await api.client.files.create({
       file: new File([data], 'tones.jsonl'),
       purpose: 'fine-tune',
@@ -93,7 +93,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await page.getByRole('link', { name: 'Classify with it' }).click();
     await page.getByLabel('Choose audio files').setInputFiles([file]);
     const question = await worker.asked();
-    expect(await soundOf(question)).toEqual(decodeAudio(file.buffer));
+    expect(await audioOf(question)).toEqual(decodeAudio(file.buffer));
     label(question, { label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } });
     const answers = page.getByRole('list', { name: 'Answers' });
     await answers.getByText('0.750').waitFor();
@@ -118,13 +118,13 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     expect(await faults(page)).toEqual([]);
     await page.setViewportSize({ width: 320, height: 800 });
     expect(await faults(page)).toEqual([]);
-    await picture(page, 'sound-labels');
+    await screenshot(page, 'sound-labels');
     expect(tabs.problems()).toEqual([]);
   });
 
   it('determines the vocabulary: the form and the job show it', async () => {
-    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
-    const data = readFileSync(writeSounds(join(dir, 'spelt.jsonl'), 12, 'text', 0.15));
+    await importBase(api, 'bare', writeTinyAudioBase(join(dir, 'bare'), 'wav2vec2'));
+    const data = readFileSync(writeClips(join(dir, 'spelt.jsonl'), 12, 'text', 0.15));
     const { id: training_file } = await api.client.files.create({
       file: new File([data], 'spelt.jsonl'),
       purpose: 'fine-tune',
@@ -161,7 +161,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     expect(await stop.getAttribute('aria-pressed')).toBe('true');
     await page.keyboard.press('Enter');
     const question = await worker.asked();
-    const { samples, samplingRate } = await soundOf(question);
+    const { samples, samplingRate } = await audioOf(question);
     expect(samplingRate).toBe(16_000);
     expect(samples.length).toBeGreaterThanOrEqual(16_000);
     // The fake microphone beeps.
@@ -174,7 +174,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await answers.getByText('Beep beep.', { exact: true }).waitFor();
     await answers.getByLabel('recording-1.wav', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Record' }).waitFor();
-    await picture(page, 'transcript');
+    await screenshot(page, 'transcript');
     expect(await faults(page)).toEqual([]);
     expect(tabs.problems()).toEqual([]);
   });

@@ -12,9 +12,9 @@ import {
   type Sequence,
   type Task,
 } from '@graft/peft-core';
-import { pixels, type Picture } from './pictures.js';
+import { pixels, type ImageRecord } from './image-records.js';
 
-export type Spoken = Pick<Picture, 'picture' | 'size'> & { readonly target: readonly number[] };
+export type Spoken = Pick<ImageRecord, 'picture' | 'size'> & { readonly target: readonly number[] };
 export type Options = Readonly<Record<string, unknown>>;
 
 /** Compared outputs: last hidden states by stack, logits, and the loss as Transformers defines it. */
@@ -45,14 +45,14 @@ function rowsOf(run: number, lengths: readonly number[], inputs: PackedRows['inp
   return { inputs, positions: Int32Array.from(places), sequences };
 }
 
-const heardRows = (model: Model, run: number, batch: readonly Spoken[]): PackedRows =>
+const encoderRows = (model: Model, run: number, batch: readonly Spoken[]): PackedRows =>
   rowsOf(
     run,
     batch.map(({ size }) => model.inputRows(size)),
     { features: batch.map(pixels) },
   );
 
-const wantedOf = (target: readonly number[]): Tensor =>
+const targetTensor = (target: readonly number[]): Tensor =>
   tensor(BigInt64Array.from(target, BigInt), [target.length]);
 
 /** CTC options. In a run's own vocabulary, the last token is the blank. */
@@ -60,7 +60,7 @@ const ctcOf = (model: Model, { letters }: Options) =>
   letters ? { blank: (letters as string[]).length + 1, zeroInfinity: false } : model.ctc!;
 
 /** Vocabulary of the run, or that of the golden bases, which have no text files. */
-function lettersOf(model: Model, options: Options): Processor['letters'] {
+function vocabularyOf(model: Model, options: Options): Processor['letters'] {
   if (options['letters']) return tokenizerOf(options as never, new Processor({}));
   const letters = ['<pad>', '|', ...'abcdefghi'];
   const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
@@ -81,7 +81,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
         targets.map(({ length }) => length),
         Int32Array.from(read),
       );
-      const found = model.forward({ encoder: heardRows(model, run, batch), decoder }, ctx);
+      const found = model.forward({ encoder: encoderRows(model, run, batch), decoder }, ctx);
       const rows = runRows(decoder.sequences);
       const logits = to(model.head('lm', found.decoder.hidden, { ...ctx, rows }), 'f32');
       return {
@@ -90,7 +90,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
           ['decoder', found.decoder.hidden],
         ]),
         logits,
-        loss: crossEntropy(logits, wantedOf(targets.flat())),
+        loss: crossEntropy(logits, targetTensor(targets.flat())),
       };
     },
     more: (rows, length) => ({ rows: rows + length }),
@@ -99,7 +99,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
     made(model, run, batch, options) {
       const { ctc_loss_reduction: reduction } = options;
       const ctx = context(run);
-      const packed = heardRows(model, run, batch);
+      const packed = encoderRows(model, run, batch);
       const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
       const within = { ...ctx, rows: runRows(packed.sequences) };
       const own = model.modules.heads.get(run);
@@ -107,7 +107,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
       const losses = packed.sequences.map(({ start, length }, i) => {
         const { target } = batch[i]!;
         const logP = logSoftmax(narrow(logits, 0, start, length), -1, 'f32');
-        const loss = ctcLoss(logP, wantedOf(target), ctcOf(model, options)).item();
+        const loss = ctcLoss(logP, targetTensor(target), ctcOf(model, options)).item();
         return reduction === 'sum' ? loss : loss / target.length / batch.length;
       });
       return {
@@ -119,13 +119,13 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
     more: (rows, _, model, options) => ({
       rows,
       ...{ unit: options['ctc_loss_reduction'] === 'sum' ? 0 : 1 },
-      ...{ letters: lettersOf(model, options), text: '' },
+      ...{ letters: vocabularyOf(model, options), text: '' },
     }),
   },
 };
 
 /** Loss of a batch, computed by the task, with gradients if requested. */
-export function learnt(
+export function taskLoss(
   name: string,
   model: Model,
   run: number,

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { colourPng, dataUrl, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
+import { colourPng, dataUrl, writeImages, writeTinyImageBase } from '../tiny-images.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-picture-report-'));
 const base = writeTinyImageBase(join(folder, 'base'));
@@ -20,16 +20,16 @@ const options = {
 };
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const write = (pictures: readonly Buffer[]) => {
-  const path = join(folder, `${pictures.length}.jsonl`);
+const write = (images: readonly Buffer[]) => {
+  const path = join(folder, `${images.length}.jsonl`);
   const line = (bytes: Buffer, i: number): string =>
     JSON.stringify({ image: dataUrl(bytes), label: i % 2 });
-  writeFileSync(path, pictures.map(line).join('\n'));
-  return { path, records: pictures.length };
+  writeFileSync(path, images.map(line).join('\n'));
+  return { path, records: images.length };
 };
 
 it('counts images and their sizes without libtorch', () => {
-  const path = writePictures(join(folder, 'colours.jsonl'), 12);
+  const path = writeImages(join(folder, 'colours.jsonl'), 12);
   const entry = import.meta.resolve('@graft/peft-core/data');
   const script = `
     const { readBaseProcessor, reportData, taskFor } = await import(${JSON.stringify(entry)});

@@ -4,17 +4,17 @@ import { join } from 'node:path';
 import type { FileObject, MetricsObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { graft as cli, type Done } from '../cli/graft.js';
-import { dataUrl } from '../tiny-pictures.js';
+import { dataUrl } from '../tiny-images.js';
 import {
   PITCHES,
   tone,
   wav,
-  writeSounds,
-  writeTinySoundBase,
+  writeClips,
+  writeTinyAudioBase,
   writeTinySpeechBase,
-  writeTinySpellingBase,
+  writeTinyCtcBase,
   type Pitch,
-} from '../tiny-sounds.js';
+} from '../tiny-audio.js';
 import { Installation } from './installation.js';
 import { runSnippets } from './run-snippets.js';
 
@@ -29,7 +29,7 @@ const run = (...args: string[]): Promise<Done> =>
 beforeAll(async () => {
   graft = await Installation.start({});
   graft.startWorker('a');
-  await graft.importBase('tiny-ast', writeTinySoundBase(join(graft.dir, 'tiny-ast'), AST));
+  await graft.importBase('tiny-ast', writeTinyAudioBase(join(graft.dir, 'tiny-ast'), AST));
 });
 afterAll(() => graft?.stop());
 
@@ -124,7 +124,7 @@ it('an audio model trains on labels from an archive, and classifies unseen clips
 it('a speech model trains on transcripts, and returns transcripts, streamed or not', async () => {
   onTestFailed(() => console.error(graft.tails()));
   await graft.importBase('tiny-whisper', writeTinySpeechBase(join(graft.dir, 'tiny-whisper')));
-  const path = writeSounds(join(graft.dir, 'said.jsonl'), 12, 'text', 0.8);
+  const path = writeClips(join(graft.dir, 'said.jsonl'), 12, 'text', 0.8);
   const file = await graft.openai.files.create({
     file: createReadStream(path),
     purpose: 'fine-tune',
@@ -212,10 +212,10 @@ const samplesOf = (file: Buffer): number[] =>
 
 it('a CTC model trains on transcripts, is evaluated by error rates, and rejects invalid texts by line', async () => {
   onTestFailed(() => console.error(graft.tails()));
-  await graft.importBase('tiny-ctc', writeTinySpellingBase(join(graft.dir, 'tiny-ctc')));
+  await graft.importBase('tiny-ctc', writeTinyCtcBase(join(graft.dir, 'tiny-ctc')));
   const upload = (path: string) =>
     graft.openai.files.create({ file: createReadStream(path), purpose: 'fine-tune' });
-  const sounds = await upload(writeSounds(join(graft.dir, 'spelt.jsonl'), 12, 'text'));
+  const sounds = await upload(writeClips(join(graft.dir, 'spelt.jsonl'), 12, 'text'));
   const asked = {
     model: 'tiny-ctc',
     training_file: sounds.id,
@@ -264,7 +264,7 @@ it('a CTC model trains on transcripts, is evaluated by error rates, and rejects 
 it('a CTC model without a vocabulary gets the characters of the texts, which its adapters keep', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const { transcriptions } = graft.openai.audio;
-  await graft.importBase('tiny-bare', writeTinySoundBase(join(graft.dir, 'tiny-bare'), 'wav2vec2'));
+  await graft.importBase('tiny-bare', writeTinyAudioBase(join(graft.dir, 'tiny-bare'), 'wav2vec2'));
   const file = () => new File([new Uint8Array(tone('low', 0))], 'sound.wav');
   await expect(transcriptions.create({ model: 'tiny-bare', file: file() })).rejects.toThrow(
     /has no CTC head .*train it for task ctc, which creates one from your texts/,

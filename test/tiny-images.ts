@@ -65,7 +65,7 @@ export const dataUrl = (bytes: Buffer, type = 'image/png'): string =>
   `data:${type};base64,${bytes.toString('base64')}`;
 
 /** Writes JSONL with `count` images, cycling through the colors. */
-export function writePictures(path: string, count: number): string {
+export function writeImages(path: string, count: number): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const label = COLOURS[i % COLOURS.length] as Colour;
     return JSON.stringify({ image: dataUrl(colourPng(label, i)), label });

@@ -3,7 +3,7 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeTinyBase } from './tiny-base.js';
-import { dataUrl } from './tiny-pictures.js';
+import { dataUrl } from './tiny-images.js';
 
 const GOLDEN = join(import.meta.dirname, 'golden');
 
@@ -25,10 +25,10 @@ const PREPROCESSORS = {
     chunk_length: 1,
   },
 } as const;
-export type SoundBase = keyof typeof PREPROCESSORS;
+export type AudioBase = keyof typeof PREPROCESSORS;
 
 /** Writes a golden audio base and returns its folder. @param changes to config.json */
-export function writeTinySoundBase(dir: string, base: SoundBase, changes: object = {}): string {
+export function writeTinyAudioBase(dir: string, base: AudioBase, changes: object = {}): string {
   mkdirSync(dir, { recursive: true });
   const from = join(GOLDEN, base, 'base');
   copyFileSync(join(from, 'model.safetensors'), join(dir, 'model.safetensors'));
@@ -45,14 +45,14 @@ const HERTZ: Readonly<Record<Pitch, number>> = { low: 300, middle: 1200, high: 3
 /** Writes a speech recognition base (golden Whisper) with a tokenizer of one token per character. */
 export function writeTinySpeechBase(dir: string): string {
   writeTinyBase(dir, 'whisper');
-  return writeTinySoundBase(dir, 'whisper', { decoder_start_token_id: 1, eos_token_id: 2 });
+  return writeTinyAudioBase(dir, 'whisper', { decoder_start_token_id: 1, eos_token_id: 2 });
 }
 
 /** Writes a CTC base whose vocabulary contains the letters of the pitches. */
-export function writeTinySpellingBase(dir: string, changes: object = {}): string {
-  writeTinySoundBase(dir, 'wav2vec2-ctc', changes);
-  const letters = ['<pad>', '|', ...new Set(PITCHES.join(''))];
-  const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+export function writeTinyCtcBase(dir: string, changes: object = {}): string {
+  writeTinyAudioBase(dir, 'wav2vec2-ctc', changes);
+  const tokens = ['<pad>', '|', ...new Set(PITCHES.join(''))];
+  const vocabulary = Object.fromEntries(tokens.map((letter, id) => [letter, id]));
   writeFileSync(join(dir, 'vocab.json'), JSON.stringify(vocabulary));
   const config = { tokenizer_class: 'Wav2Vec2CTCTokenizer' };
   writeFileSync(join(dir, 'tokenizer_config.json'), JSON.stringify(config));
@@ -120,7 +120,7 @@ export function tone(pitch: Pitch, place: number, seconds = 0.05): Buffer {
 /**
  * Writes JSONL with `count` clips, cycling through the pitches. @param key of the pitch's name in a record
  */
-export function writeSounds(path: string, count: number, key = 'label', seconds = 0.05): string {
+export function writeClips(path: string, count: number, key = 'label', seconds = 0.05): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const label = PITCHES[i % PITCHES.length] as Pitch;
     return JSON.stringify({ audio: dataUrl(tone(label, i, seconds), 'audio/wav'), [key]: label });

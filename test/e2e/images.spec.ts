@@ -10,9 +10,9 @@ import {
   colourPng,
   dataUrl,
   png,
-  writePictures,
+  writeImages,
   writeTinyImageBase,
-} from '../tiny-pictures.js';
+} from '../tiny-images.js';
 import { Installation } from './installation.js';
 
 let graft: Installation;
@@ -32,7 +32,7 @@ async function upload(text: string): Promise<{ readonly id: string; readonly sta
 it('an image model trains on labels, and classifies unseen images', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const file = await graft.openai.files.create({
-    file: createReadStream(writePictures(join(graft.dir, 'pictures.jsonl'), 24)),
+    file: createReadStream(writeImages(join(graft.dir, 'pictures.jsonl'), 24)),
     purpose: 'fine-tune',
   });
   expect(file).toMatchObject({
@@ -144,14 +144,14 @@ interface Classified {
 
 it('an image model returns embeddings, and trains on similar images', async () => {
   onTestFailed(() => console.error(graft.tails()));
-  const pictured = (colour: (typeof COLOURS)[number], place: number): string =>
+  const withImage = (colour: (typeof COLOURS)[number], place: number): string =>
     dataUrl(colourPng(colour, place));
   const records = Array.from({ length: 24 }, (_, i) => {
     const [colour, other] = [COLOURS[i % 3]!, COLOURS[(i + 1) % 3]!];
     return {
-      anchor: pictured(colour, i),
-      positive: pictured(colour, i + 30),
-      negative: pictured(other, i + 60),
+      anchor: withImage(colour, i),
+      positive: withImage(colour, i + 30),
+      negative: withImage(other, i + 60),
     };
   });
   const file = await graft.openai.files.create({
@@ -162,7 +162,7 @@ it('an image model returns embeddings, and trains on similar images', async () =
     status: 'processed',
     graft: { formats: { 'picture triplet': 24 }, checked_as: 'image_feature_extraction' },
   });
-  const unseen = [90, 91].flatMap((place) => COLOURS.map((colour) => pictured(colour, place)));
+  const unseen = [90, 91].flatMap((place) => COLOURS.map((colour) => withImage(colour, place)));
   const vectors = async (model: string): Promise<number[][]> => {
     const body = { model, input: unseen, encoding_format: 'float' };
     const { data, usage } = await graft.openai.post<Embedded>('/embeddings', { body });

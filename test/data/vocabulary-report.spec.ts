@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { taskFor } from '@graft/peft-core';
 import { readBaseProcessor, reportData } from '@graft/peft-core/data';
 import { afterAll, expect, it } from 'vitest';
-import { dataUrl } from '../tiny-pictures.js';
-import { tone, writeTinySoundBase, writeTinySpellingBase } from '../tiny-sounds.js';
+import { dataUrl } from '../tiny-images.js';
+import { tone, writeTinyAudioBase, writeTinyCtcBase } from '../tiny-audio.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-letters-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const processorOf = (dir: string) =>
   readBaseProcessor(readdirSync(dir).map((name) => ({ name, path: join(dir, name) }))).processor;
-const bare = processorOf(writeTinySoundBase(join(folder, 'bare'), 'wav2vec2'));
-const spelling = processorOf(writeTinySpellingBase(join(folder, 'spelling')));
+const bare = processorOf(writeTinyAudioBase(join(folder, 'bare'), 'wav2vec2'));
+const spelling = processorOf(writeTinyCtcBase(join(folder, 'spelling')));
 
 let files = 0;
 function write(texts: readonly string[]) {
@@ -62,7 +62,7 @@ it('lists texts with characters that are missing from the job or its base model'
   expect(named.training.warnings).toEqual([
     '1 character of the training file is not in the vocabulary of this job and is trained on as the unknown token. Number of examples with it: "f" (1).',
   ]);
-  const dir = writeTinySpellingBase(join(folder, 'unknown'));
+  const dir = writeTinyCtcBase(join(folder, 'unknown'));
   const vocabulary = { '<pad>': 0, '<unk>': 1, '|': 2, e: 3, g: 4, l: 5, o: 6, w: 7 };
   writeFileSync(join(dir, 'vocab.json'), JSON.stringify(vocabulary));
   const spelt = report(['low <', 'egg'], {}, { processor: processorOf(dir) });
