@@ -1,6 +1,6 @@
 // MLflow's REST API, version 2.0: https://mlflow.org/docs/latest/rest-api.html
-// A run is found by a tag with the job's ID. A metric that is sent again with the same step, time and value is
-// stored once.
+// A run is found by a tag with the job's ID. A metric that is sent again with the same step, time and value
+// is stored once.
 import { z } from 'zod';
 import {
   answerOf,
