@@ -24,7 +24,7 @@ const { values: options } = parseArgs({
     browser: { type: 'string', default: '/usr/bin/chromium' },
   },
 });
-if (!options.base) throw new Error('--base FOLDER is needed: SmolLM2-135M-Instruct');
+if (!options.base) throw new Error('--base FOLDER is missing: the folder of SmolLM2-135M-Instruct');
 const WIDTH = 1440;
 const MOST_BYTES = 120_000;
 

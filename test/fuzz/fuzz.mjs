@@ -97,23 +97,25 @@ function tainted(value) {
     if (!Object.hasOwn(inner, 'polluted') && inner.polluted !== undefined) return true;
     return Object.values(inner).some(walk);
   };
-  return walk(value) ? 'the result inherits from what was sent' : null;
+  return walk(value) ? 'the result inherits from the input' : null;
 }
 
 /** Returns null for a DomainError with a client's code that names the place. */
 export function domainRefusal(error) {
   if (!(error instanceof DomainError)) return `threw ${error?.stack ?? String(error)}`;
   const { message, param, status } = error;
-  if (status >= 500) return `refused with ${status}: ${message}`;
-  if (message === '') return 'refused without a message';
-  if (!message.isWellFormed()) return `refused with half a character: ${message}`;
-  if (message.length > LONGEST_MESSAGE) return `refused with ${message.length} characters`;
+  if (status >= 500) return `rejected with ${status}: ${message}`;
+  if (message === '') return 'rejected without a message';
+  if (!message.isWellFormed())
+    return `rejected with an unpaired surrogate in the message: ${message}`;
+  if (message.length > LONGEST_MESSAGE)
+    return `rejected with a message of ${message.length} characters`;
   if (
     /\bundefined\b.*\breading\b|is not a function|is not iterable|\[object Object\]/.test(message)
   )
-    return `refused with a message of the machine: ${message}`;
+    return `rejected with a message of the JavaScript engine: ${message}`;
   if (param !== null && (param === '' || param.length > 300))
-    return `refused with param "${param}"`;
+    return `rejected with param "${param}"`;
   return null;
 }
 
@@ -124,7 +126,7 @@ export const plainRefusal =
     const { constructor, message = '' } = error ?? {};
     if (constructor !== Error && !kinds.includes(constructor)) return domainRefusal(error);
     if (message === '' || message.length > LONGEST_MESSAGE)
-      return `refused with ${message.length} characters`;
+      return `rejected with a message of ${message.length} characters`;
     return null;
   };
 

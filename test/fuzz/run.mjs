@@ -48,7 +48,7 @@ new Worker(watch, {
   workerData: [progress, targets.map(({ name }) => name)],
 }).unref();
 
-console.log('| parser | iterations | accepted | refused | findings |\n|---|---|---|---|---|');
+console.log('| parser | iterations | accepted | rejected | findings |\n|---|---|---|---|---|');
 for (const [index, target] of targets.entries()) {
   const { share = 1 } = target;
   const counts = await fuzz(target, {

@@ -32,11 +32,7 @@ const LONGEST_MS = 300_000;
 const LIMIT = { timeout: LONGEST_MS + 10_000 };
 /** Default maximum of V8's new space (16 MB), which is counted but not measured here. */
 const NEW_OBJECTS = 16 << 20;
-const DECOMPOSED = [
-  'LoRA of the smallest singular parts',
-  'LoRA of what explains most',
-  'TinyLoRA everywhere',
-];
+const DECOMPOSED = ['LoRA with MiCA', 'LoRA with EVA', 'TinyLoRA everywhere'];
 
 let dir: string;
 beforeAll(() => {
@@ -116,9 +112,9 @@ const CASES: readonly Case[] = [
   ['long examples', 'long', {}],
   ['recomputed layers', 'long', { gradient_checkpointing: true }],
   ['an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1 }],
-  ['the whole model', 'short', { peft: null }],
+  ['full fine-tuning', 'short', { peft: null }],
   ['a prefix', 'long', { peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 64 } }],
-  ['LoRA on packed weights', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with LoftQ', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
   ['X-LoRA everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
 ];
 /** Other parts, other methods and combinations. Some use f32, for the same reason as the experts below. */
@@ -127,13 +123,13 @@ const MORE_CASES: readonly Case[] = [
   ['much data', 'many', {}],
   ['virtual tokens', 'long', { peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 } }],
   ['a side network', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
-  ['LoRA of the smallest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'mica', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with MiCA', 'short', { peft: lora({ r: 8, init_lora_weights: 'mica', target_modules: 'all-linear' }) }], // prettier-ignore
   ['VeRA everywhere', 'long', { peft: { peft_type: 'VERA', target_modules: 'all-linear' } }],
   ['BOFT everywhere', 'long', { peft: { peft_type: 'BOFT', target_modules: 'all-linear' } }],
   ['AdaLoRA', 'short', { peft: { peft_type: 'ADALORA', init_r: 256, target_r: 8, total_step: 2, target_modules: 'all-linear' } }], // prettier-ignore
   ['one long example', 'long', { batch_size: 1 }],
-  ['LoRA of what explains most', 'short', { peft: lora({ r: 8, init_lora_weights: 'eva', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA along the gradient of long examples', 'long', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with EVA', 'short', { peft: lora({ r: 8, init_lora_weights: 'eva', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with LoRA-GA on long examples', 'long', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
   ['VeLoRA', 'long', { peft: lora({ r: 8, velora_config: { num_groups: 32, init_type: 'random' }, target_modules: 'all-linear' }) }], // prettier-ignore
   ['Polytropon everywhere', 'long', { peft: { peft_type: 'POLY', target_modules: 'all-linear' } }],
   ['OFT with large blocks', 'short', { peft: { peft_type: 'OFT', oft_block_size: 256, target_modules: 'all-linear' } }], // prettier-ignore
@@ -148,23 +144,23 @@ const MORE_CASES: readonly Case[] = [
   ['long examples in f32', 'long', { base_dtype: 'f32' }],
   ['long examples with dropout everywhere', 'long', { peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
   ['recomputed layers in f32', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
-  ['the whole model with recomputed layers', 'long', { peft: null, gradient_checkpointing: true }], // prettier-ignore
+  ['full fine-tuning with recomputed layers', 'long', { peft: null, gradient_checkpointing: true }], // prettier-ignore
   ['recomputed layers and a side network', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
   ['recomputed layers and an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1, gradient_checkpointing: true }], // prettier-ignore
   ['recomputed layers, except for gradients of LoRA-GA', 'long', { gradient_checkpointing: true, peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
   ['recomputed layers and X-LoRA', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
-  ['the whole model and long examples', 'long', { peft: null }],
+  ['full fine-tuning and long examples', 'long', { peft: null }],
   ['a trained prompt (CPT)', 'long', { peft: { peft_type: 'CPT', cpt_token_ids: Array.from({ length: 200 }, (_, i) => i % 90), cpt_tokens_type_mask: Array.from({ length: 200 }, (_, i) => 1 + (i % 4)) } }], // prettier-ignore
-  ['prompts in attention', 'long', { peft: { peft_type: 'ADAPTION_PROMPT', adapter_len: 64, adapter_layers: 4 } }], // prettier-ignore
-  ['LoRA of the largest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'pissa', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA of QR decompositions', 'short', { peft: lora({ r: 8, init_lora_weights: 'olora', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA of what the data use', 'short', { peft: lora({ r: 8, init_lora_weights: 'corda', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA along the gradient', 'short', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['adaption prompts', 'long', { peft: { peft_type: 'ADAPTION_PROMPT', adapter_len: 64, adapter_layers: 4 } }], // prettier-ignore
+  ['LoRA with PiSSA', 'short', { peft: lora({ r: 8, init_lora_weights: 'pissa', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with OLoRA', 'short', { peft: lora({ r: 8, init_lora_weights: 'olora', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with CorDA', 'short', { peft: lora({ r: 8, init_lora_weights: 'corda', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA with LoRA-GA', 'short', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
   ['KaSA', 'short', { peft: lora({ r: 8, kasa_config: {}, target_modules: 'all-linear' }) }],
   ['aLoRA', 'long', { peft: lora({ r: 8, alora_invocation_tokens: [5], target_modules: 'all-linear' }) }], // prettier-ignore
   ['BD-LoRA', 'long', { peft: lora({ r: 8, use_bdlora: { target_modules_bd_a: ['_proj'], nblocks: 8 }, target_modules: 'all-linear' }) }], // prettier-ignore
   ['BOFT with large blocks', 'short', { peft: { peft_type: 'BOFT', boft_block_size: 256, target_modules: 'all-linear' } }], // prettier-ignore
-  ['MiSS, with weights of its own', 'short', { peft: { peft_type: 'MISS', r: 64, init_weights: 'bat', target_modules: 'all-linear' } }], // prettier-ignore
+  ['MiSS with BAT', 'short', { peft: { peft_type: 'MISS', r: 64, init_weights: 'bat', target_modules: 'all-linear' } }], // prettier-ignore
   ['LoKr everywhere', 'long', { peft: { peft_type: 'LOKR', target_modules: 'all-linear' } }],
   ['OFT everywhere', 'long', { peft: { peft_type: 'OFT', target_modules: 'all-linear' } }],
   ['HRA everywhere', 'long', { peft: { peft_type: 'HRA', target_modules: 'all-linear' } }],
@@ -195,7 +191,7 @@ const inTier = <T>(all: readonly T[], one: number): readonly T[] =>
   isAllTier ? all : all.slice(one, one + 1);
 
 it.concurrent.each(isAllTier ? [...CASES, ...MORE_CASES] : CASES)(
-  'counts no less than a run takes, and no more than three times as much: %s',
+  'estimates at least the memory that a run uses, and at most three times as much: %s',
   LIMIT,
   async (name, data, changes) => {
     const most = DECOMPOSED.includes(name) ? MOST_OF_DECOMPOSED : MOST;
@@ -214,7 +210,7 @@ const OF_EXPERTS: readonly Case[] = [
   ['long examples in f32', 'long', { base_dtype: 'f32', peft: lora({ r: 8, target_modules: 'all-linear' }) }], // prettier-ignore
 ];
 it.concurrent.each(inTier(OF_EXPERTS, 1))(
-  'counts as well for experts: %s',
+  'estimates the memory of experts: %s',
   LIMIT,
   async (_, data, changes) => {
     expectCounted(await measured(join(dir, 'routed'), data, changes));
@@ -222,7 +218,7 @@ it.concurrent.each(inTier(OF_EXPERTS, 1))(
 );
 
 it.concurrent.each(inTier(['bf16', 'f32'] as const, 0))(
-  'counts as well for scores that are capped, none of which are kept, in %s',
+  'estimates the memory of capped scores, which are not stored, in %s',
   LIMIT,
   async (base_dtype) => {
     expectCounted(await measured(join(dir, 'capped'), 'long', { base_dtype, batch_size: 1 }));
@@ -235,7 +231,7 @@ const DTYPES = [
 ] as const;
 
 it.concurrent.each(inTier(DTYPES, 0))(
-  'includes convolutions over audio, in %s',
+  'estimates the memory of convolutions over audio, in %s',
   LIMIT,
   async (base_dtype, batch_size) => {
     const task_options = { problem_type: 'single_label_classification', labels: ['a', 'b'] };
@@ -247,7 +243,7 @@ it.concurrent.each(inTier(DTYPES, 0))(
 );
 
 it.concurrent.each(inTier(DTYPES, 1))(
-  'counts as well the letters of a language of many, in %s',
+  'estimates the memory of a large vocabulary of characters, in %s',
   LIMIT,
   async (base_dtype, batch_size) => {
     const task_options = { vocabulary_from_data: true, letters: null, ctc_loss_reduction: 'mean' };

@@ -70,7 +70,7 @@ function named({ report, details }) {
   );
   if (nowhere !== undefined) throw new TypeError(`a problem without a place: ${nowhere}`);
   if (!JSON.stringify(report).isWellFormed() || !(details ?? '').isWellFormed())
-    throw new TypeError('a report with half a character');
+    throw new TypeError('a report with an unpaired surrogate');
   return problems.length > 0;
 }
 
