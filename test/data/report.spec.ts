@@ -141,7 +141,7 @@ describe('a small file', () => {
     const refused = expect.objectContaining({
       code: 'invalid_training_file',
       param: 'training_file',
-      message: `lines 2, 4: an aLoRA would learn nothing there, as its invocation tokens (alora_invocation_tokens ${JSON.stringify(invocation)}) do not come before anything that is learnt; put them into each example, or leave alora_invocation_tokens out`,
+      message: `lines 2, 4: an aLoRA would learn nothing there, because its invocation tokens (alora_invocation_tokens ${JSON.stringify(invocation)}) do not precede any target; add them to each example, or remove alora_invocation_tokens`,
     }) as DomainError;
     const file = write([good[0], { prompt: 'a?', completion: 'b' }, good[1], { text: 'c' }]);
     expect(() => reportData(file, null, processor, options)).toThrow(refused);

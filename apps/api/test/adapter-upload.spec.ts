@@ -92,7 +92,7 @@ it.each([
     [config, ['adapter_model.pt', pickle]],
     /adapter_model\.pt may be a pickle/,
   ],
-  ['a pickle named *.safetensors', [config, [WEIGHTS, pickle]], /is no safetensors file, whatever/],
+  ['a pickle named *.safetensors', [config, [WEIGHTS, pickle]], /is not a safetensors file/],
   ['a config without weights', [config], /adapter_model\.safetensors is missing/],
   ['an unknown file', [config, ['weights.gguf', pickle]], /expected adapter_config\.json and/],
   ['a config without peft_type', [[CONFIG, Buffer.from('{}')], weights], /has no peft_type/],

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { AskedThread } from './asked-thread.js';
 
-it('what its package says while it is loaded is thrown by every call, at once', () => {
+it('throws an error of loading its package on every call, immediately', () => {
   const thread = new AskedThread<string>({
     name: 'the thread under test',
     package: 'sharp',

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { dataUrlProblem, mediaBytes } from './data-url.js';
 
-it('a data URL of the kind has its bytes', () => {
+it('returns the bytes of a data URL of the kind', () => {
   expect(mediaBytes('image', 'data:image/png;base64,aGVsbG8=', 'image').toString()).toBe('hello');
   expect(mediaBytes('audio', 'data:audio/wav;rate=8;base64,aGk=', 'audio').toString()).toBe('hi');
 });
@@ -15,12 +15,12 @@ it.each([
   ['data:image/png;base64,', /is empty/],
   ['data:image/png;base64,aGk', /not valid base64/],
   ['data:image/png;base64,a k=', /not valid base64/],
-])('%j is refused in words', (value, reason) => {
+])('rejects %j with a message', (value, reason) => {
   expect(dataUrlProblem('image', value, 'image')).toMatch(reason);
   expect(() => mediaBytes('image', value, 'image')).toThrow(reason);
 });
 
-it('a start of any length is refused, not stumbled over', () => {
+it('rejects a long prefix of any length without overflow', () => {
   const long = `data:image/png${';a=a'.repeat(4e6)};base64,aGk=`;
   expect(dataUrlProblem('image', long, 'image')).toMatch(/must be an image as a data URL/);
 });

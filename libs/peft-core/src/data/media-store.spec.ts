@@ -11,7 +11,7 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const TRAINING = { line: 1, param: 'training_file' };
 
-it('gives back what was put in it, by content, from a file without a name', () => {
+it('returns stored bytes, by content, from an unlinked file', () => {
   const store = new MediaStore(join(dir, 'run'));
   const kept = [3, 70_000, 0].map((length, i) => new Uint8Array(length).fill(i + 1));
   const stored = kept.map((bytes, i) => store.add(`key ${i}`, bytes, TRAINING));
@@ -26,7 +26,7 @@ it('gives back what was put in it, by content, from a file without a name', () =
   expect(() => stored[0]!.read()).toThrow('read after it');
 });
 
-it('two of a folder do not meet', () => {
+it('keeps two stores in a folder separate', () => {
   const [a, b] = [new MediaStore(dir), new MediaStore(dir)];
   const one = a.add('key', Uint8Array.of(1), TRAINING);
   expect(b.find('key')).toBeUndefined();
@@ -36,7 +36,7 @@ it('two of a folder do not meet', () => {
   a.close();
 });
 
-it('is not kept from beginning by what a killed run has left', () => {
+it('starts despite the file of a killed run', () => {
   writeFileSync(join(dir, 'media'), 'of another');
   const store = new MediaStore(dir);
   expect([...store.add('key', Uint8Array.of(1), TRAINING).read()]).toEqual([1]);
@@ -44,12 +44,12 @@ it('is not kept from beginning by what a killed run has left', () => {
   store.close();
 });
 
-describe('what is made later', () => {
+describe('media that are processed later', () => {
   const twice: Make = (media) =>
     media.map((bytes) => (bytes[0] === 9 ? 'is nine' : Uint8Array.of(...bytes, ...bytes)));
   const at = (line: number, param = 'training_file') => ({ line, param });
 
-  it('is made in pieces, and read where it was asked for', () => {
+  it('are processed in batches, and read by their entries', () => {
     const store = new MediaStore(dir);
     const later = Array.from({ length: 40 }, (_, i) =>
       store.addLater(`${i}`, Uint8Array.of(100 + i), at(i + 1), twice),
@@ -62,7 +62,7 @@ describe('what is made later', () => {
     store.close();
   });
 
-  it('is refused by the lines of what cannot be made', () => {
+  it('are rejected with the lines of unusable ones', () => {
     const store = new MediaStore(dir);
     for (const [line, value] of [1, 9, 3].entries())
       store.addLater(`${line}`, Uint8Array.of(value), at(line + 1), twice);
@@ -88,7 +88,7 @@ describe.skipIf(!canMount)('a disk', () => {
   const refused = (code: string, message: RegExp) =>
     expect.objectContaining({ code, param: 'training_file', message: expect.stringMatching(message) as string }); // prettier-ignore
 
-  it('that is nearly full is refused at once, and what is there stays as it was', () => {
+  it('that is nearly full is rejected immediately, and stored media stay', () => {
     disk.fill(512 << 10);
     const free = disk.free;
     const store = begin();
@@ -99,7 +99,7 @@ describe.skipIf(!canMount)('a disk', () => {
     expect(disk.free).toBe(free);
   });
 
-  it('is never filled: what will be made is counted before it is', () => {
+  it('is never filled: pending results are counted', () => {
     disk.fill(20 * MB);
     const store = begin();
     const later = (key: string) => store.addLater(key, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore
@@ -123,7 +123,7 @@ describe.skipIf(!canMount)('a disk', () => {
     expect(disk.free).toBeGreaterThan(19 * MB);
   });
 
-  it('that others fill meanwhile is looked at again', () => {
+  it('that other processes fill is checked again', () => {
     const store = begin();
     store.add('a', new Uint8Array(MB), TRAINING);
     disk.fill(3 * MB);
@@ -139,7 +139,7 @@ describe.skipIf(!canMount)('a disk', () => {
     [1, 2],
     [2, 1],
   ])(
-    'without room names the file whose media take most: %i of the training file, %i of the other',
+    'that is full names the file whose media take most: %i of the training file, %i of the other',
     (training, validation) => {
       const store = begin();
       const taken = { training_file: training, validation_file: validation };
@@ -156,7 +156,7 @@ describe.skipIf(!canMount)('a disk', () => {
     },
   );
 
-  it('that is too small for it in any case is refused for good', () => {
+  it('that is always too small is rejected permanently', () => {
     const store = begin();
     expect(() => {
       for (let i = 0; i < 8; i++) store.addLater(`${i}`, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore

@@ -24,7 +24,7 @@ describe('permutation', () => {
     expect(new Set(orders).size).toBe(9);
   });
 
-  it('is even: each example comes at each place about equally often', () => {
+  it('is uniform: each example is at each position about equally often', () => {
     const n = 8;
     const epochs = 8_000;
     const counts = Array.from({ length: n * n }, () => 0);
@@ -40,7 +40,7 @@ describe('permutation', () => {
 });
 
 describe('packBatch', () => {
-  it('joins examples run by run, positions from 0', () => {
+  it('concatenates examples by run, with positions from 0', () => {
     const example = (
       ...ids: number[]
     ): { tokens: Int32Array; labels: Int32Array; first: number } => ({

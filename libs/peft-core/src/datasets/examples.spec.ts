@@ -109,7 +109,7 @@ const assistant = (content: unknown, weight?: number): unknown => ({
 });
 
 describe('Tokenizer', () => {
-  it('answers as the official package does', async () => {
+  it('encodes and decodes like the official package', async () => {
     const official = Official.fromString(tokenizerJson);
     for (const text of [
       '',
@@ -129,7 +129,7 @@ describe('Tokenizer', () => {
     expect(tokenizer.decode(tokenizer.encode('<|im|>hi</s>'))).toBe('hi');
   });
 
-  it('says where tokens begin, in UTF-16, and which are not of the text', () => {
+  it('returns where tokens start, in UTF-16, and which are special', () => {
     const text = ' hi 😀hi é\n\n<|im|>hi';
     const [encoded] = tokenizer.encodeBatch([text], { special: true, starts: true });
     const starts = [...(encoded?.starts ?? [])];
@@ -148,7 +148,7 @@ describe('Tokenizer', () => {
     ]);
   });
 
-  it('knows its ends, from all three configs', () => {
+  it('reads its end-of-text tokens from all three configs', () => {
     expect(tokenizer.eosIds).toEqual([1]);
     const more = Tokenizer.load({
       tokenizerJson,
@@ -167,7 +167,7 @@ describe('Tokenizer', () => {
     expect(() => more.encode('x')).toThrow(/disposed/);
   });
 
-  it('refuses what is no tokenizer, by name', () => {
+  it('rejects invalid tokenizers, naming the file', () => {
     expect(() => Tokenizer.load({ tokenizerJson: '{' })).toThrow(
       /tokenizer.json is not valid JSON/,
     );
@@ -189,7 +189,7 @@ describe('Tokenizer', () => {
 });
 
 describe('the examples of causal_lm', () => {
-  it('learns what the assistant says, with its end', () => {
+  it('supervises assistant turns with their end', () => {
     const example = encode({
       messages: [user('hi'), assistant('hi hi'), user('x'), assistant('y')],
     });
@@ -201,7 +201,7 @@ describe('the examples of causal_lm', () => {
     expect(example.labels.at(-1)).toBe(UNSUPERVISED);
   });
 
-  it('leaves turns of weight 0 out', () => {
+  it('does not supervise turns of weight 0', () => {
     expect(
       learnt(encode({ messages: [user('a'), assistant('no', 0), user('b'), assistant('yes', 1)] })),
     ).toEqual(['yes</s>\n']);
@@ -221,27 +221,27 @@ describe('the examples of causal_lm', () => {
     expect(learnt(example)).toEqual(['😀</s></s>\n']);
   });
 
-  it('does not learn a token that begins in the prompt', () => {
+  it('does not supervise a token that starts in the prompt', () => {
     // The line break of the generation prompt and that of the answer merge into one token.
     const example = encode({ messages: [user('a'), assistant('\n')] });
     expect(decode(example.tokens)).toContain('assistant\n\n</s>');
     expect(learnt(example)).toEqual(['</s>\n']);
   });
 
-  it('learns completions and their end, after the prompt', () => {
+  it('supervises completions and their end, after the prompt', () => {
     const example = encode({ prompt: 'hi', completion: ' hi' });
     expect(decode(example.tokens)).toBe('<s>hi hi</s>');
     expect(learnt(example)).toEqual([' hi</s>']);
     expect(learnt(encode({ prompt: '', completion: 'hi' }))).toEqual(['hi</s>']);
   });
 
-  it('learns plain text and its end', () => {
+  it('supervises plain text and its end', () => {
     const example = encode({ text: 'hi 😀' });
     expect(decode(example.tokens)).toBe('<s>hi 😀</s>');
     expect(learnt(example)).toEqual(['hi 😀</s>']);
   });
 
-  it('has a target before the first token when the text is learnt from its beginning', () => {
+  it('has a target before the first token if text is supervised from its start', () => {
     const plain = Tokenizer.load({
       tokenizerJson: tokenizerJson.replace(
         /"post_processor":\{.*?\]\}\}\}\]\}/,
@@ -255,14 +255,14 @@ describe('the examples of causal_lm', () => {
     plain.dispose();
   });
 
-  it('cuts at maxSeqLen tokens, after which nothing is wanted', () => {
+  it('truncates to maxSeqLen tokens, without a target after them', () => {
     const whole = encode({ text: 'hi there' });
     const cut = encode({ text: 'hi there' }, 4);
     expect([...cut.tokens]).toEqual([...whole.tokens.subarray(0, 4)]);
     expect([...cut.labels]).toEqual([...whole.labels.subarray(0, 3), UNSUPERVISED]);
   });
 
-  it("passes on the template's refusal", () => {
+  it("rejects messages with the template's own error", () => {
     const picky = Tokenizer.load({
       tokenizerJson,
       tokenizerConfig: {},
@@ -291,7 +291,7 @@ describe('loadExamples', () => {
   ): TokenExample[] =>
     loadExamples(write(lines), causalLm, processor, { maxSeqLen, taskOptions: {}, onProgress });
 
-  it('loads many records as one by one, telling how far it is', () => {
+  it('loads many records with the same result as single ones, reporting progress', () => {
     const records = Array.from({ length: 600 }, (_, i) =>
       i % 3 === 0
         ? { text: `hi ${i}` }
@@ -308,17 +308,17 @@ describe('loadExamples', () => {
     expect(told[2]).toBe(1);
   });
 
-  it('names the line it cannot use', () => {
+  it('names an unusable line', () => {
     expect(() => load([{ text: 'a' }, '{"text":5}'])).toThrow('line 2: "text" must be a string');
     expect(() => load([{ text: 'a' }, '', '{"text":5}'])).toThrow('line 3: "text" must be');
     expect(load([])).toEqual([]);
   });
 
-  it('passes over blank lines, as the check of an upload does', () => {
+  it('skips blank lines, like the check of an upload', () => {
     expect(load([{ text: 'a' }, '', ' \r', { text: 'b' }, ''])).toHaveLength(2);
   });
 
-  it('refuses by line what has nothing left to learn, though others have', () => {
+  it('rejects lines without targets left, even if others have some', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const lost = (lines: readonly unknown[]): { message: string; param: string | null } => {
       try {
@@ -340,7 +340,7 @@ describe('loadExamples', () => {
     expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(/^lines 1–25: /);
   });
 
-  it('names the file that it reads, and tells what was cut', () => {
+  it('names the file that it reads, and reports truncated lines', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const validation = { maxSeqLen: 8, taskOptions: {}, param: 'validation_file' };
     expect(() => loadExamples(write([chat]), causalLm, processor, validation)).toThrow(

@@ -20,7 +20,7 @@ function held(lines: readonly string[], share: number, seed = 42, tasks: number 
 
 const texts = (count: number) => Array.from({ length: count }, (_, i) => `{"text":"number ${i}"}`);
 
-it('holds out the share, the same each time by the seed, and blank lines do not count', () => {
+it('holds out the share, reproducibly by the seed, not counting blank lines', () => {
   const first = held(texts(50), 0.2);
   expect(first).toHaveLength(10);
   expect(held(texts(50), 0.2)).toEqual(first);
@@ -30,7 +30,7 @@ it('holds out the share, the same each time by the seed, and blank lines do not 
   expect(held(texts(50), 0.4)).toEqual(expect.arrayContaining(first));
 });
 
-it('keeps records of which training gets the same on one side', () => {
+it('keeps records with the same training example together', () => {
   const pairs = texts(20).flatMap((line) => [line, line.replace(':', ' : ')]);
   for (let seed = 0; seed < 20; seed++) {
     const places = held(pairs, 0.25, seed);
@@ -45,7 +45,7 @@ it('keeps records of which training gets the same on one side', () => {
   expect(() => held(tasks, 0.5)).toThrow(/at least two records that differ/);
 });
 
-it('takes what fits, else the fewest that are the same, and leaves something to train on', () => {
+it('holds out groups that fit, otherwise the smallest one, and leaves training data', () => {
   const [a, b, c] = texts(3) as [string, string, string];
   const uneven = [a, a, a, a, a, a, b, b, b, c, c];
   for (let seed = 0; seed < 20; seed++) {
@@ -55,7 +55,7 @@ it('takes what fits, else the fewest that are the same, and leaves something to 
   }
 });
 
-it('says why nothing can be held out', () => {
+it('reports why nothing can be held out', () => {
   const refusal = (lines: readonly string[]) => () => held(lines, 0.5);
   expect(refusal(['{"text":"a"}'])).toThrow(
     expect.objectContaining({
@@ -115,7 +115,7 @@ describe('stratified by label', () => {
     }
   });
 
-  it('is the same each time, by the seed, and a larger share contains a smaller one', () => {
+  it('is reproducible by the seed, and a larger share contains a smaller one', () => {
     const lines = labelled({ a: 37, b: 11, c: 5 });
     const first = places(lines, 0.1);
     expect(first).toHaveLength(5);
@@ -125,7 +125,7 @@ describe('stratified by label', () => {
       expect(places(lines, share)).toEqual(expect.arrayContaining(first));
   });
 
-  it('trains on a record of each label, and on the only one of a label', () => {
+  it('keeps a training record of each label, even if it is the only one', () => {
     const lines = labelled({ a: 40, b: 9, alone: 1 });
     for (let seed = 0; seed < 20; seed++) {
       expect(places(lines, 0.1, seed)).not.toContain(49);
@@ -142,7 +142,7 @@ describe('stratified by label', () => {
     }
   });
 
-  it('goes by good and bad answers, too', () => {
+  it('uses good and bad answers as labels, too', () => {
     const lines = Array.from({ length: 40 }, (_, i) =>
       JSON.stringify({ prompt: `p${i}`, completion: 'c', label: i % 4 === 0 }),
     );
@@ -153,7 +153,7 @@ describe('stratified by label', () => {
     ['lists', (i: number) => ['a', 'b'].slice(0, 1 + (i % 2))],
     ['measures', (i: number) => i / 4],
     ['measures of a table', (i: number) => String(i / 4)],
-  ])('does not go by %s', (_, label) => {
+  ])('ignores %s', (_, label) => {
     const lines = Array.from({ length: 40 }, (__, i) =>
       JSON.stringify({ text: `t${i}`, label: label(i) }),
     );
@@ -163,7 +163,7 @@ describe('stratified by label', () => {
     expect(new Set(places(lines, 0.2))).toEqual(plain);
   });
 
-  it('draws whatever the label where no label has two records that differ', () => {
+  it('ignores labels if none has two different records', () => {
     const lines = labelled({ a: 1, b: 1, c: 1 }).flatMap((line) => [line, line]);
     const path = join(folder, 'alone.jsonl');
     writeFileSync(path, lines.join('\n'));
@@ -174,7 +174,7 @@ describe('stratified by label', () => {
   });
 });
 
-it('goes by what a Spec says: one of an older build knows no labels', () => {
+it('uses the Spec: one of an older build has no stratification', () => {
   const spec = { validation_split: 0.1, seed: 7 } as Parameters<typeof splitOf>[0];
   expect(splitOf(spec)).toEqual({ share: 0.1, seed: 7 });
   expect(splitOf({ ...spec, stratify_by_column: null })).toEqual({ share: 0.1, seed: 7 });
@@ -187,7 +187,7 @@ it('goes by what a Spec says: one of an older build knows no labels', () => {
   expect(splitOf({ ...spec, validation_split: null })).toBeNull();
 });
 
-it('holds out by the first rule what it always has', () => {
+it('holds out the same records as the first version', () => {
   const lines = Array.from({ length: 20 }, (_, i) =>
     JSON.stringify({ text: `t${i}`, label: i % 2 ? 'a' : 'b' }),
   );

@@ -21,6 +21,6 @@ export function notInvoked(
   tokens: readonly number[],
   param: string,
 ): DomainError {
-  const message = `${linesInWords(lines)}: an aLoRA would learn nothing there, as its invocation tokens (alora_invocation_tokens ${JSON.stringify(tokens)}) do not come before anything that is learnt; put them into each example, or leave alora_invocation_tokens out`;
+  const message = `${linesInWords(lines)}: an aLoRA would learn nothing there, because its invocation tokens (alora_invocation_tokens ${JSON.stringify(tokens)}) do not precede any target; add them to each example, or remove alora_invocation_tokens`;
   return new DomainError('invalid_training_file', message, param);
 }

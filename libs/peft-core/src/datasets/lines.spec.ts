@@ -26,14 +26,14 @@ describe('readLines', () => {
     expect(lines('')).toEqual([]);
   });
 
-  it('keeps a byte order mark and carriage returns for the parser to judge', () => {
+  it('leaves a byte order mark and carriage returns to the parser', () => {
     expect(lines('\ufeffa\r\nb')).toEqual([
       { number: 1, line: '\ufeffa\r' },
       { number: 2, line: 'b' },
     ]);
   });
 
-  it('says how far in the file each line ends', () => {
+  it('returns the share of the file at the end of each line', () => {
     const path = join(folder, 'shares.jsonl');
     writeFileSync(path, `abc\nd\n${'e'.repeat(2_000_000).replace(/(.{500000})/g, '$1\n')}f`);
     const shares = [...readLines(path)].map(({ share }) => share);
@@ -48,7 +48,7 @@ describe('readLines', () => {
     expect(lines(text.join('\n')).map(({ line }) => line)).toEqual(text);
   });
 
-  it('refuses bytes that are not UTF-8, naming the line', () => {
+  it('rejects bytes that are not UTF-8, naming the line', () => {
     const broken = [[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x98]];
     for (const bytes of broken) {
       expect(() => lines(Uint8Array.from([0x61, 0x0a, ...bytes, 0x0a]))).toThrow(
@@ -57,7 +57,7 @@ describe('readLines', () => {
     }
   });
 
-  it('takes the longest line and refuses one byte more', () => {
+  it('accepts the longest line and rejects one byte more', () => {
     expect(lines('x'.repeat(MAX_MEDIA_LINE_BYTES))).toHaveLength(1);
     for (const end of ['', '\n']) {
       expect(() => lines(`a\n${'x'.repeat(MAX_MEDIA_LINE_BYTES + 1)}${end}`)).toThrow(

@@ -232,11 +232,11 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
 ];
 
 describe('checkedRecord', () => {
-  it.each(GOOD)('takes %s', (_, line) => {
+  it.each(GOOD)('accepts %s', (_, line) => {
     expect(check(line)).toBeNull();
   });
 
-  it.each(BAD)('refuses %s', (_, line, reason) => {
+  it.each(BAD)('rejects %s', (_, line, reason) => {
     expect(check(line)).toMatch(reason);
   });
 
@@ -244,12 +244,12 @@ describe('checkedRecord', () => {
     expect(check(`\ufeff${json({ text: 'x' })}`, 1)).toBeNull();
   });
 
-  it('gives reasons of bounded length that do not repeat what V8 quotes', () => {
+  it('returns reasons of bounded length without the text that V8 quotes', () => {
     for (const [, line] of BAD) expect(check(line)?.length).toBeLessThan(260);
     expect(check('{"text": secret-value}')).not.toMatch(/secret/);
   });
 
-  it('answers 5,000 damaged lines, and passes only what JSON.parse reads the same', () => {
+  it('checks 5,000 damaged lines, and accepts only those that JSON.parse reads the same', () => {
     let seed = 1;
     const random = (n: number): number => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
     const lines = GOOD.filter(([, line]) => line.length < 1000).map(([, line]) => line);
@@ -263,12 +263,12 @@ describe('checkedRecord', () => {
     }
   });
 
-  it('leaves prototypes alone', () => {
+  it('does not change prototypes', () => {
     check('{"text":"x","__proto__":{"x":1}}');
     expect(({} as { x?: unknown }).x).toBeUndefined();
   });
 
-  it('reads a megabyte of anything without going over it again and again', () => {
+  it('reads a megabyte of any text in linear time', () => {
     for (const text of [
       '{"a":'.repeat(200_000),
       '"\\'.repeat(500_000),
@@ -280,7 +280,7 @@ describe('checkedRecord', () => {
     }
   });
 
-  it('refuses a task it does not know', () => {
+  it('rejects an unknown task', () => {
     expect(() => taskFor('sing')).toThrow(/unknown task "sing"; supported: causal_lm/);
   });
 });
@@ -292,7 +292,7 @@ describe('parseRecord', () => {
   });
 });
 
-it('pictures and sounds do not count to what a line may have, up to 16 MiB', () => {
+it('does not count images and audio toward the line limit, up to 16 MiB', () => {
   const line = (text: number, media: number): string =>
     json({ text: 'x'.repeat(text), image: `data:image/png;base64,${'A'.repeat(media)}` });
   expect(readLine(line(100, 3 << 20), 1)).toHaveProperty('image');
@@ -302,7 +302,7 @@ it('pictures and sounds do not count to what a line may have, up to 16 MiB', () 
   expect(readLine(text, 1)).toMatch(/longer than 1048576 bytes/);
 });
 
-it('a text that looks like a picture has no room of one', () => {
+it('counts text that only looks like an image', () => {
   const url = `data:image/png;base64,${'AAAA'.repeat(MAX_LINE_BYTES / 4)}`;
   expect(check(json({ text: url }))).toBe('the line is longer than 1048576 bytes');
   const picture = json({ image: url, label: 'cat' });

@@ -70,7 +70,7 @@ describe('shapeOf', () => {
     expect(convert({ instruction: 'a', output: ['b'] })).toBe('"output" must be text');
   });
 
-  it('reads tables by the names of their columns, and says what it guessed', () => {
+  it('reads tables by their column names, and reports what it guessed', () => {
     expect(convert({ prompt: 'a', completion: 'b', id: 7, empty: '' })).toEqual({
       record: { prompt: 'a', completion: 'b' },
       ignored: ['id'],
@@ -102,7 +102,7 @@ describe('shapeOf', () => {
     expect(shapeOf(['frage', 'antwort'])).toBeNull();
   });
 
-  it('takes the columns that are named, and no others', () => {
+  it('uses only the mapped columns', () => {
     const columns = { prompt: 'frage', completion: 'antwort' };
     expect(convert({ frage: 'a', antwort: 'b', text: 'c' }, columns)).toEqual({
       record: { prompt: 'a', completion: 'b' },
@@ -124,7 +124,7 @@ describe('shapeOf', () => {
     });
   });
 
-  it('reads each cell as its field is', () => {
+  it('converts each cell to the kind of its field', () => {
     expect(convert({ tokens: '["Ann","came"]', tags: '["B-PER","O"]' })).toEqual({
       record: { tokens: ['Ann', 'came'], tags: ['B-PER', 'O'] },
       ignored: [],
@@ -175,9 +175,9 @@ describe('shapeOf', () => {
     });
   });
 
-  it('refuses one column for two fields', () => {
+  it('rejects one column for two fields', () => {
     expect(() => shapeOf(['a'], { text: 'a', label: 'a' })).toThrow(
-      'column "a" is named for text already; name another one',
+      'column "a" is already used for text; choose another one',
     );
   });
 });

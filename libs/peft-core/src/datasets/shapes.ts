@@ -86,7 +86,7 @@ function checkDistinct(columns: Columns): void {
     if (other !== undefined)
       throw new DomainError(
         'invalid_value',
-        `column ${shown(column)} is named for ${other} already; name another one`,
+        `column ${shown(column)} is already used for ${other}; choose another one`,
         `columns.${field}`,
       );
     fields.set(column, field);

@@ -38,7 +38,7 @@ it('leaves nothing behind when writing fails', () => {
   expect(readdirSync(parent)).toEqual(['c-1']);
 });
 
-it('refuses a folder with a changed, shortened or missing file', () => {
+it('rejects a folder with a changed, truncated or missing file', () => {
   const dir = join(parent, 'c-1');
   commitFolder(dir, fill('abc'), {});
   for (const break_ of [
@@ -51,7 +51,7 @@ it('refuses a folder with a changed, shortened or missing file', () => {
   }
 });
 
-it('refuses a manifest that points outside', () => {
+it('rejects a manifest that lists a path outside the folder', () => {
   const dir = join(parent, 'c-1');
   commitFolder(dir, fill('abc'), {});
   writeFileSync(
@@ -61,7 +61,7 @@ it('refuses a manifest that points outside', () => {
   expect(() => readCommitted(dir)).toThrow('../x');
 });
 
-it('finds the newest by number and sweeps what a kill left', () => {
+it('lists the newest first and removes temporary folders of killed processes', () => {
   for (const step of [2, 10, 9]) commitFolder(join(parent, `checkpoint-${step}`), fill('x'), {});
   commitFolder(join(parent, 'checkpoint-11.tmp-42'), fill('half'), null);
   sweepTemporary(parent);

@@ -43,7 +43,7 @@ describe('writeSafetensors', () => {
     file.close();
   });
 
-  it('lays tensors out by dtype, widest first, then by name in byte order', () => {
+  it('sorts tensors by dtype, widest first, then by name in byte order', () => {
     tidy(() => {
       const dtypes: Dtype[] = [
         'bool',
@@ -127,7 +127,7 @@ describe('writeSafetensors', () => {
     });
   });
 
-  it('leaves the old file and nothing else when it fails', () => {
+  it('keeps only the old file if it fails', () => {
     tidy(() => {
       const before = saved(new Map([['a', tensor([1], [1], 'f32')]]));
       const gone = tensor([1], [1], 'f32');

@@ -45,12 +45,12 @@ describe.each(goldens.map((golden) => [golden.name, golden] as const))('%s', (_,
   });
 });
 
-describe('a vocabulary of texts', () => {
+describe('a vocabulary created from texts', () => {
   const golden = goldens.find(({ name }) => name === 'from_data')!;
   const texts = golden.encoded.map(({ text }) => text).join('');
   const letters = lettersOf(texts);
 
-  it("is that of transformers' script, and its files say the letters again", () => {
+  it("equals that of transformers' script, and can be read from its files", () => {
     const made = vocabularyOf(letters);
     expect(made.vocabulary).toEqual(golden.files['vocab.json']);
     expect(golden.files['tokenizer_config.json']).toMatchObject(made.tokenizerConfig);
@@ -59,14 +59,14 @@ describe('a vocabulary of texts', () => {
     expect(lettersIn({ vocabulary: goldens[0]!.files['vocab.json']!, tokenizerConfig: {} })).toBe(null); // prettier-ignore
   });
 
-  it('is in the order of code points whatever the order of the texts, with a space where they have none', () => {
+  it('is in the order of code points, whatever the order of the texts, and always has a space', () => {
     expect(lettersOf('漢\u{1F600}b\uFFFDa|')).toEqual([' ', 'a', 'b', '漢', '\uFFFD', '\u{1F600}']);
     const spelt = vocabularyOf(['b', 'a']);
     expect(spelt.vocabulary).toEqual({ b: 0, a: 1, '|': 2, '[UNK]': 3, '[PAD]': 4 });
     expect(lettersIn(spelt)).toEqual(['b', 'a', ' ']);
   });
 
-  it('knows its characters, and takes tokens that it lacks for what they are made of', () => {
+  it('knows its characters, and encodes missing tokens as their characters', () => {
     const tokenizer = new CtcTokenizer(vocabularyOf([' ', '<', 's']), { blank: 4, vocabSize: 5 });
     expect(tokenizer.encode('<s> >')).toEqual([1, 2, 3, 0, 3]);
     expect(['<', ' ', '>'].map((one) => tokenizer.knows(one))).toEqual([true, true, false]);
@@ -82,7 +82,7 @@ const changed = (changes: object): Pick<Golden, 'files'> => ({
   },
 });
 
-it('refuses what its base does not write', () => {
+it('rejects text that the base cannot output', () => {
   expect(() => open(upper, 9).encode('TEH')).toThrow(
     'the text contains "H", which the base does not write',
   );
@@ -93,7 +93,7 @@ it('refuses what its base does not write', () => {
   );
 });
 
-it('takes spaces of any number, and of those around tokens none', () => {
+it('accepts any number of spaces, and removes those around tokens', () => {
   const spaces = ' '.repeat(1_000_000);
   const ids = open(upper).encode(`T${spaces}H${spaces}<unk>${spaces}<s> <s>`);
   const [t, h] = open(upper).encode('TH');
@@ -118,6 +118,6 @@ it.each([
     0,
     /vocab.json: eng/,
   ],
-])('refuses %s', (_, golden, blank, message) => {
+])('rejects %s', (_, golden, blank, message) => {
   expect(() => open(golden, 100, blank)).toThrow(message);
 });

@@ -23,13 +23,13 @@ function decibels(got: Float32Array, wanted: Float32Array): number {
   return 10 * Math.log10(energy(got.map((x, at) => x - (wanted[at] ?? 0))) / energy(wanted));
 }
 
-describe('a sound', () => {
-  it.each(sounds)('%s is decoded to the very samples of soundfile', (name) => {
+describe('an audio clip', () => {
+  it.each(sounds)('%s is decoded to the same samples as by soundfile', (name) => {
     const { samples } = decodeAudio(bytesOf(name));
     expect(thinned(samples)).toEqual(expected(`decoded.${name}`));
   });
 
-  it.each(sounds)('%s says before it is decoded what it comes to', (name) => {
+  it.each(sounds)('%s has its length in the header', (name) => {
     const { length, samplingRate, channels } = audioFormat(bytesOf(name));
     const sound = decodeAudio(bytesOf(name));
     expect([length, samplingRate]).toEqual([sound.samples.length, sound.samplingRate]);
@@ -47,7 +47,7 @@ describe('a sound', () => {
     },
   );
 
-  it.each(sounds)('%s is brought to 16 kHz as soxr does', (name) => {
+  it.each(sounds)('%s is resampled to 16 kHz like soxr', (name) => {
     const { samples, samplingRate } = decodeAudio(bytesOf(name));
     const wanted = expected(`at16k.${name}`);
     const got = thinned(resample(samples, samplingRate, 16_000));
@@ -64,18 +64,21 @@ describe('a sound', () => {
     [16_000, 8000, -120],
     [44_100, 16_000, -50],
     [22_050, 16_000, -50],
-  ])('of white noise goes from %d to %d Hz with a difference below %d dB', (from, to, most) => {
-    const wanted = expected(`resampled.${from}.${to}`);
-    const got = resample(expected(`noise.${from}`), from, to).subarray(0, wanted.length);
-    expect(decibels(got, wanted)).toBeLessThan(most);
-  });
+  ])(
+    'of white noise is resampled from %d to %d Hz with a difference below %d dB',
+    (from, to, most) => {
+      const wanted = expected(`resampled.${from}.${to}`);
+      const got = resample(expected(`noise.${from}`), from, to).subarray(0, wanted.length);
+      expect(decibels(got, wanted)).toBeLessThan(most);
+    },
+  );
 });
 
 it.each([
   [22_127, 16_000],
   [7919, 16_000],
   [191_999, 16_000],
-])('of rates with thousands of phases, %d and %d Hz, too, tones stay what they are', (from, to) => {
+])('keeps tones at rates with thousands of phases, %d and %d Hz', (from, to) => {
   const tone = (rate: number, seconds: number): Float32Array =>
     new Float32Array(rate * seconds).map((_, at) =>
       [0.05, 0.21, 0.4].reduce(
@@ -89,7 +92,7 @@ it.each([
   expect(decibels(got.subarray(...inside), tone(to, 2).subarray(...inside))).toBeLessThan(-130);
 });
 
-it('what a WAV has beside its sound is passed over, however much it says it is', () => {
+it('skips other chunks of a WAV file, whatever size they state', () => {
   const wav = bytesOf('mono-24.wav');
   const chunk = (id: string, ...words: readonly number[]): Buffer =>
     Buffer.concat([
@@ -107,7 +110,7 @@ it('what a WAV has beside its sound is passed over, however much it says it is',
   expect(decodeAudio(told)).toEqual(decodeAudio(wav));
 });
 
-describe('bytes that are no sound', () => {
+describe('bytes that are not audio', () => {
   const wav = bytesOf('mono-24.wav');
   const flac = bytesOf('mono-16.flac');
   const changed = (bytes: Buffer, at: number, value: number): Buffer => {
@@ -130,7 +133,7 @@ describe('bytes that are no sound', () => {
     ['a FLAC cut short', flac.subarray(0, 9000), 'FLAC: the file is truncated'],
     ['a FLAC with a flipped byte', changed(flac, 12_000, (flac[12_000] ?? 0) ^ 0x55), 'FLAC'],
     ['a FLAC that says it is hours long', changed(flac, 21, 0x7f), 'is too long'],
-  ])('%s: refused, with the reason', (_what, bytes, message) => {
+  ])('%s: rejected with the reason', (_what, bytes, message) => {
     expect(() => decodeAudio(bytes)).toThrow(
       expect.objectContaining({
         code: 'invalid_training_file',
@@ -139,7 +142,7 @@ describe('bytes that are no sound', () => {
     );
   });
 
-  it('are refused, or decoded, wherever a byte is changed', () => {
+  it('are rejected or decoded, whichever byte is changed', () => {
     for (const bytes of [wav, bytesOf('stereo-16.flac')])
       for (let at = 0; at < bytes.length; at += at < 64 ? 1 : 997)
         for (const value of [0, 0xff, (at * 31) & 0xff]) {

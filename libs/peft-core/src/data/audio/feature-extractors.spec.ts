@@ -27,13 +27,13 @@ const TOLERANCES: Record<string, number> = {
   'ast-cut': 1e-4,
 };
 
-describe('the features of a sound', () => {
+describe('audio features', () => {
   let samples: Float32Array;
   beforeAll(() => {
     ({ samples } = decodeAudio(readFileSync(join(FOLDER, 'mono-16.flac'))));
   });
 
-  it.each(Object.keys(configs))("%s are transformers'", (name) => {
+  it.each(Object.keys(configs))('%s equal those of transformers', (name) => {
     const extractor = readFeatureExtractor(configs[name]);
     const features = extractor.extract(samples);
     expect(features.shape).toEqual(shapes[name]);
@@ -52,7 +52,7 @@ describe('the features of a sound', () => {
 
 describe('preprocessor_config.json', () => {
   const whisper = configs.whisper as object;
-  it('is of sounds where it names a feature extractor', () => {
+  it('is for audio if it names a feature extractor', () => {
     expect(isFeatureExtractor(whisper)).toBe(true);
     expect(isFeatureExtractor({ image_processor_type: 'ViTImageProcessor' })).toBe(false);
   });
@@ -61,7 +61,7 @@ describe('preprocessor_config.json', () => {
     [{ ...whisper, dither: 0.1 }, 'dither: noise in the features'],
     [{ ...whisper, n_fft: 401 }, 'n_fft: '],
     [{ ...whisper, mel_norm: 'slaney' }, 'mel_norm'],
-  ])('%j is refused by name', (config, message) => {
+  ])('rejects %j, naming the key', (config, message) => {
     expect(() => readFeatureExtractor(config)).toThrow(message);
   });
 });

@@ -24,7 +24,7 @@ function sound(samples: number, level: number): Uint8Array {
   return wav.toBuffer();
 }
 
-it('stops decoding where a question has more than may keep others waiting', () => {
+it('stops decoding when the audio of a request exceeds the limit', () => {
   const files = [sound(300, 1), sound(300, 2), sound(300, 1)];
   expect(readSounds(files, audio, null, 1200)).toMatchObject([
     { values: 600 },
@@ -36,7 +36,7 @@ it('stops decoding where a question has more than may keep others waiting', () =
   expect(readSounds(more, audio, null)).toHaveLength(5);
 });
 
-it('a run keeps sounds undecoded until the store makes them, and then hears the same', () => {
+it('stores audio undecoded until the store decodes it to the same features', () => {
   const names = ['mono-16.flac', 'stereo-16.wav', 'mono-mulaw.wav', 'loud-24.flac'];
   const files = names.map((name) => readFileSync(join(GOLDEN, name)));
   const store = new MediaStore(dir);
@@ -52,7 +52,7 @@ it('a run keeps sounds undecoded until the store makes them, and then hears the 
   store.close();
 });
 
-it('what only decoding finds is refused by its line, what the header says at once', () => {
+it('rejects header errors immediately and decoding errors by their line', () => {
   const flac = readFileSync(join(GOLDEN, 'mono-16.flac'));
   const broken = Buffer.from(flac);
   broken[broken.length - 1]! ^= 1; // in the last frame's checksum
@@ -70,7 +70,7 @@ it('what only decoding finds is refused by its line, what the header says at onc
   store.close();
 });
 
-it('a piece of what is decoded is half a million values, however small their files are', () => {
+it('decodes batches of half a million values, however small the files are', () => {
   const store = new MediaStore(dir);
   const files = Array.from({ length: 8 }, (_, i) => sound(131_072, i));
   const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));

@@ -10,17 +10,16 @@ function sound(length: number, ...gaps: readonly (readonly [number, number])[]):
   return samples;
 }
 
-it('a sound that is heard at once is one window', () =>
-  expect(quietEnd(sound(MOST), 0, MOST)).toBe(MOST));
+it('keeps short audio in one window', () => expect(quietEnd(sound(MOST), 0, MOST)).toBe(MOST));
 
-it('is cut in the quietest place of the last sixth, of equal ones the last', () => {
+it('splits at the quietest part of the last sixth, the last of equal ones', () => {
   const samples = sound(9000, [1000, 1400], [2600, 2620], [2800, 2820]);
   expect(quietEnd(samples, 0, MOST)).toBe(2810);
   expect(quietEnd(sound(9000, [1000, 1400], [2600, 2620]), 0, MOST)).toBe(2610);
   expect(quietEnd(samples, 2810, MOST)).toBeGreaterThan(2810 + (5 / 6) * MOST);
 });
 
-it('leaves no scrap behind the last cut', () => {
+it('leaves no short rest after the last split', () => {
   for (let length = MOST + 1; length < MOST + 200; length += 7) {
     const end = quietEnd(sound(length, [length - 20, length]), 0, MOST);
     expect(end).toBeGreaterThanOrEqual((5 / 6) * MOST);
@@ -28,7 +27,7 @@ it('leaves no scrap behind the last cut', () => {
   }
 });
 
-it('a window is a file of the very same samples', () => {
+it('encodes a window as a file with the same samples', () => {
   const samples = Float32Array.from([0, 0.1, -1, 1 / 3, 1]);
   const read = decodeAudio(wavFile(samples.subarray(1), 16_000));
   expect(read).toEqual({ samples: samples.slice(1), samplingRate: 16_000, values: 4 });

@@ -48,13 +48,13 @@ const read = (changed?: Record<string, unknown>) =>
   };
 
 describe("SentencePiece's tokens", () => {
-  it('are refused where one is longer than pieces of words are: it would be cut at every letter', () => {
+  it('are rejected if one is too long to be split at every position', () => {
     const tokens = TOKENS.with(12, 'a'.repeat(1001));
     expect(() => read({ tokens })).toThrow('tokenizer.ggml.tokens[12] is too long');
     expect(() => read({ tokens, token_type: KINDS.with(12, USER_DEFINED) })).not.toThrow();
   });
 
-  it('are joined by their scores, and only normal ones are', () => {
+  it('are merged by their scores, and only normal ones', () => {
     expect(read().model.merges).toEqual([
       ['b', 'c'], // -1
       ['a', 'b'], // -2
@@ -65,7 +65,7 @@ describe("SentencePiece's tokens", () => {
     ]);
   });
 
-  it('begin with a space unless the file says that they do not', () => {
+  it('start with a space by default', () => {
     const begins = (changed?: Record<string, unknown>): [string, string | undefined] => {
       const { normalizer, decoder } = read(changed);
       return [normalizer.type, decoder.decoders.at(-1)?.type];
@@ -74,7 +74,7 @@ describe("SentencePiece's tokens", () => {
     expect(begins({ add_space_prefix: false })).toEqual(['Replace', 'Fuse']);
   });
 
-  it('fall back to bytes, and are cut out of the text where they are not normal', () => {
+  it('fall back to bytes, and are matched before splitting if they are not normal', () => {
     const { model, added_tokens: added } = read();
     expect(model).toMatchObject({ unk_token: '<unk>', byte_fallback: true });
     expect(added.map(({ content, special }) => [content, special])).toEqual([

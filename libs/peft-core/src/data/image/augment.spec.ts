@@ -7,8 +7,8 @@ const ALL = { random_flip: true, random_crop: 0.4, color_jitter: 0.3 };
 const SIZE = [20, 30] as const;
 const keys = Array.from({ length: 400 }, (_, i) => ({ seed: 5, epoch: i % 7, place: i }));
 
-describe('what is drawn', () => {
-  it('is nothing unless asked for, and the same for the same key', () => {
+describe('drawn augmentations', () => {
+  it('are null by default, and equal for equal keys', () => {
     expect(drawn(NONE, keys[0]!, SIZE)).toBeNull();
     for (const key of keys) expect(drawn(ALL, key, SIZE)).toEqual(drawn(ALL, { ...key }, SIZE));
     const [a, b, c] = [{}, { epoch: 1 }, { place: 1 }].map((change) =>
@@ -18,7 +18,7 @@ describe('what is drawn', () => {
     expect(a).not.toEqual(c);
   });
 
-  it('keeps to its ranges, and half are turned', () => {
+  it('stay in their ranges, and half are flipped', () => {
     const all = keys.map((key) => drawn(ALL, key, SIZE) as Augmentation);
     const flips = all.filter(({ flips }) => flips).length;
     expect(Math.abs(flips - 200)).toBeLessThan(40);
@@ -37,13 +37,13 @@ describe('what is drawn', () => {
     expect(Math.max(...shares)).toBeGreaterThan(0.8);
   });
 
-  it('does not change with what else is asked for', () => {
+  it('do not depend on other options', () => {
     const alone = drawn({ ...ALL, random_crop: null }, keys[3]!, SIZE);
     expect(alone).toMatchObject({ ...drawn(ALL, keys[3]!, SIZE), crop: null });
   });
 });
 
-describe('a picture', () => {
+describe('an image', () => {
   const image = Uint8Array.from({ length: 3 * 4 * 6 }, (_, i) => (i * 37) % 256);
   const made = (changes: Partial<Augmentation>): Float32Array =>
     tidy(() => {
@@ -51,14 +51,14 @@ describe('a picture', () => {
       return augmented(tensor(image, [3, 4, 6]), all, 'bilinear').toArray() as Float32Array;
     });
 
-  it('is left as it is by a window of all of it, factors of 1, and turning twice', () => {
+  it('is unchanged by a full window, factors of 1, and flipping twice', () => {
     expect([...made({ crop: [0, 0, 4, 6] })]).toEqual([...image]);
     made({ jitter: [1, 1, 1] }).forEach((value, i) => expect(value).toBeCloseTo(image[i]!, 3));
     const row = (of: ArrayLike<number>): number[] => Array.from(of).slice(0, 6);
     expect(row(made({ flips: true }))).toEqual(row(image).reverse());
   });
 
-  it('has the colours of the formula', () => {
+  it('has the colors of the formula', () => {
     // 0.5 x, then 0.8 x + 0.2 mean(g), then 1.5 x - 0.5 g
     const grey = (x: number[], i: number): number =>
       0.2989 * x[i]! + 0.587 * x[i + 24]! + 0.114 * x[i + 48]!;

@@ -37,29 +37,32 @@ describe.each(Object.entries(golden.pictures))('%s', (name, { size, sha256, ...c
     expect(createHash('sha256').update(data).digest('hex')).toBe(sha256);
   });
 
-  it.each(Object.keys(golden.processors))('is made the same by the processor "%s"', (of) => {
-    const processor = new ImageProcessor(golden.processors[of] as never, () => 5);
-    const pixels = processor.resized(decoded(bytesOf(name)));
-    const wanted = cases[of] as (typeof cases)[string];
-    expect([...pixels]).toEqual(wanted.pixels);
-    const values = tidy(() => processor.values(pixels).toArray() as Float32Array);
-    // f32 arithmetic in the same order: equal bits
-    expect([...values].filter((_, i) => i % 97 === 0)).toEqual(wanted.values);
-  });
+  it.each(Object.keys(golden.processors))(
+    'is processed to the same values by the processor "%s"',
+    (of) => {
+      const processor = new ImageProcessor(golden.processors[of] as never, () => 5);
+      const pixels = processor.resized(decoded(bytesOf(name)));
+      const wanted = cases[of] as (typeof cases)[string];
+      expect([...pixels]).toEqual(wanted.pixels);
+      const values = tidy(() => processor.values(pixels).toArray() as Float32Array);
+      // f32 arithmetic in the same order: equal bits
+      expect([...values].filter((_, i) => i % 97 === 0)).toEqual(wanted.values);
+    },
+  );
 });
 
 const refusals: readonly (readonly [string, Uint8Array, RegExp])[] = [
-  ['what is no picture', Buffer.from('hello'), /not JPEG, PNG, GIF, WebP or TIFF/],
+  ['bytes that are not an image', Buffer.from('hello'), /not JPEG, PNG, GIF, WebP or TIFF/],
   ['an SVG', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), /is not JPEG/],
-  ['one cut in its header', bytesOf('grey.png').subarray(0, 20), /cannot be decoded/],
-  ['one cut in its pixels', bytesOf('alpha.png').subarray(0, 1500), /cannot be decoded/],
+  ['an image truncated in its header', bytesOf('grey.png').subarray(0, 20), /cannot be decoded/],
+  ['an image truncated in its pixels', bytesOf('alpha.png').subarray(0, 1500), /cannot be decoded/],
 ];
 
-it.each(refusals)('%s is refused in words', (_, bytes, reason) => {
+it.each(refusals)('rejects %s with a message', (_, bytes, reason) => {
   expect(() => decoded(bytes)).toThrow(reason);
 });
 
-it('one that cannot be decoded does not keep the others', () => {
+it('decodes the other images if one cannot be decoded', () => {
   const found: string[] = [];
   const pictures = [Buffer.from('no'), bytesOf('grey.png'), bytesOf('small.webp')];
   decodePictures(pictures, (place, one) => {
@@ -69,7 +72,7 @@ it('one that cannot be decoded does not keep the others', () => {
 });
 
 describe('preprocessor_config.json', () => {
-  it('is read with the defaults of its class, and as older versions wrote it', () => {
+  it('is read with the defaults of its class, also in older formats', () => {
     const old = { feature_extractor_type: 'ViTFeatureExtractor', size: 32, do_resize: true };
     expect(imageOptions(old)).toMatchObject({
       resize: { size: [32, 32], resampling: 'bilinear' },
@@ -91,7 +94,7 @@ describe('preprocessor_config.json', () => {
     [{ image_processor_type: 'ViTImageProcessor', patch_size: 3 }, /the key "patch_size"/],
     [{ image_processor_type: 'ViTImageProcessor', resample: 1 }, /resample/],
     [{ image_processor_type: 'BitImageProcessor', do_center_crop: false }, /several sizes/],
-  ])('%j is refused by name', (config, reason) => {
+  ])('rejects %j, naming the key', (config, reason) => {
     expect(() => imageOptions(config)).toThrow(reason);
   });
 });

@@ -57,7 +57,7 @@ const user = (content: string): ChatMessage => ({ role: 'user', content });
 const assistant = (content: string): ChatMessage => ({ role: 'assistant', content });
 
 describe('chatSpans', () => {
-  it('finds turns that lose an empty thought once others follow', () => {
+  it('locates turns that lose an empty thought when others follow', () => {
     const thoughtful: Renderer = {
       render: (messages, { addGenerationPrompt }) =>
         messages
@@ -78,7 +78,7 @@ describe('chatSpans', () => {
     ]);
   });
 
-  it('refuses templates that rewrite what was said, naming the turn', () => {
+  it('rejects templates that rewrite turns, naming the turn', () => {
     const forgetful: Renderer = {
       render: (messages) =>
         messages

@@ -14,27 +14,27 @@ function stream(text: string, stops: readonly string[] = []) {
   return { parts: [...parts, out.end()], stopped: out.stopped };
 }
 
-it('never gives out half a character', () => {
+it('never returns part of a character', () => {
   const { parts } = stream('naïve 日本 👩‍🚀!');
   expect(parts.join('')).toBe('naïve 日本 👩‍🚀!');
   expect(parts.filter((part) => part.includes('\ufffd'))).toEqual([]);
 });
 
-it('gives out what is left of broken bytes at the end', () => {
+it('returns the rest of invalid bytes at the end', () => {
   const out = new TextStream(decoder, []);
   expect(out.push(0x61) + out.push(0xf0) + out.end()).toBe('a\ufffd');
 });
 
-it('stops before a stop string and holds back its beginning', () => {
+it('stops before a stop string and does not return its beginning', () => {
   const { parts, stopped } = stream('one\n\nQ: two', ['\n\nQ']);
   expect(parts.join('')).toBe('one');
   expect(stopped).toBe(true);
 });
 
-it('gives back what only looked like a stop string', () => {
+it('returns text that only began like a stop string', () => {
   expect(stream('a ###b ##', ['####']).parts.join('')).toBe('a ###b ##');
 });
 
-it('takes the earliest of several stop strings', () => {
+it('stops at the first of several stop strings', () => {
   expect(stream('abcdef', ['ef', 'cd', 'zz']).parts.join('')).toBe('ab');
 });

@@ -5,7 +5,7 @@ import { Tokenizer } from './tokenizer.js';
 
 const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString();
 
-it('reads bytes that are written as letters', () => {
+it('decodes byte-level characters', () => {
   const writing = tokenWriting({
     decoder: { type: 'ByteLevel' },
     added_tokens: [{ id: 4, content: '<é>', special: true }],
@@ -16,7 +16,7 @@ it('reads bytes that are written as letters', () => {
   expect(writing.joins).toBe(true);
 });
 
-it('reads SentencePiece’s spaces and single bytes', () => {
+it('decodes SentencePiece’s spaces and single bytes', () => {
   const decoders = [
     { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
     { type: 'ByteFallback' },
@@ -29,13 +29,13 @@ it('reads SentencePiece’s spaces and single bytes', () => {
   expect(none).toHaveLength(0);
 });
 
-it('says where decoding puts something between tokens', () => {
+it('reports whether decoding adds text between tokens', () => {
   expect(tokenWriting({ decoder: null }).joins).toBe(false);
   expect(tokenWriting({ decoder: { type: 'WordPiece' } }).joins).toBe(false);
   expect(tokenWriting({ decoder: { type: 'Fuse' } }).joins).toBe(true);
 });
 
-it('of a real tokenizer’s tokens, joined, are the text', () => {
+it('concatenates the bytes of a real tokenizer’s tokens to the text', () => {
   const tokenizer = Tokenizer.load(join(import.meta.dirname, '../../../../../examples/tiny-base'));
   const said = 'A line,\n and "another": {1} é ✓ 😀';
   const bytes = tokenizer.encode(said).map((id) => tokenizer.bytesOf(id));

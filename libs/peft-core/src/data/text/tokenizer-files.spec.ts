@@ -50,14 +50,14 @@ it.each([
     ),
     undefined,
   ],
-])('counts the tokens of %s as the tokenizers package does', (_, tokenizerJson, count) => {
+])('counts the tokens of %s like the tokenizers package', (_, tokenizerJson, count) => {
   const tokenizer = Tokenizer.load({ tokenizerJson });
   expect(tokenCount(tokenizerJson)).toBe(tokenizer.vocabSize);
   if (count !== undefined) expect(tokenizer.vocabSize).toBe(count);
   tokenizer.dispose();
 });
 
-it('has none of a file without any, and says where it is no JSON', () => {
+it('counts 0 tokens in an empty file, and reports invalid JSON', () => {
   for (const text of ['{}', '{"model":null,"added_tokens":{}}', '{"model":{"vocab":[null]},"added_tokens":[null]}']) expect(tokenCount(text)).toBe(0); // prettier-ignore
   expect(() => tokenCount('{')).toThrow('tokenizer.json is not valid JSON');
 });

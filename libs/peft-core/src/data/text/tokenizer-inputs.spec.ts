@@ -7,7 +7,7 @@ const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', '
 const cut = (input: string | readonly [string, string], maxLength: number) =>
   tokenizer.encodeCut([input], maxLength)[0]!;
 
-it('texts and pairs stand side by side, with types, and where each token is in its text', () => {
+it('encodes texts and pairs with types and the position of each token', () => {
   const [one, pair] = tokenizer.encodeInputs(['Hello friendly', ['a', 'b c']]);
   expect([...one!.ids]).toEqual([2, 5, 8, 7, 3]);
   expect([...one!.from]).toEqual([0, 0, 6, 12, 0]);
@@ -17,7 +17,7 @@ it('texts and pairs stand side by side, with types, and where each token is in i
   expect([...pair!.texts]).toEqual([-1, 0, -1, 1, 1, -1]);
 });
 
-it('the longer of two texts is cut first, then both, at their ends', () => {
+it('truncates the longer of two texts first, then both, at their ends', () => {
   const long = cut(['hello a b c', 'world a b c a b c'], 8);
   expect([...long.ids]).toEqual([2, 5, 9, 3, 6, 9, 10, 3]);
   expect([...long.types]).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
@@ -28,7 +28,7 @@ it('the longer of two texts is cut first, then both, at their ends', () => {
   expect(cut('a', 9)).toMatchObject({ longest: 3 });
 });
 
-it.each([3, 2, 1, 0])('nothing is longer than %i tokens, whatever stands around texts', (most) => {
+it.each([3, 2, 1, 0])('truncates to %i tokens, including special tokens', (most) => {
   const { ids, texts } = cut(['hello a', 'b'], most);
   expect(ids).toHaveLength(most);
   expect([...texts].every((text) => text < 0)).toBe(true);

@@ -22,8 +22,8 @@ const ADAPTERS = readdirSync(GOLDEN)
       .map((name) => [family, name] as const),
   );
 
-describe("adapters of PEFT's", () => {
-  it.each(ADAPTERS)('%s/%s has the shapes that its config says', (family, name) => {
+describe('adapters that PEFT wrote', () => {
+  it.each(ADAPTERS)('%s/%s has the shapes that its config determines', (family, name) => {
     const folder = join(GOLDEN, family, name);
     const files = { config: join(folder, CONFIG), weights: join(folder, WEIGHTS) };
     try {
@@ -37,7 +37,7 @@ describe("adapters of PEFT's", () => {
   });
 });
 
-it('an adapter whose ranks are not those of its config is refused, with the tensor and both shapes', () => {
+it('rejects an adapter whose ranks differ from its config, with the tensor and both shapes', () => {
   const folder = mkdtempSync(join(tmpdir(), 'graft-inspect-adapter-'));
   try {
     const from = join(GOLDEN, 'llama/lora');

@@ -32,7 +32,7 @@ export function inspectAdapter(
   const peft = adapterConfig(readFileSync(files.config, 'utf8'), 'adapter_config.json');
   const task = peft['task_type'] ?? null;
   if (!TASK_TYPES.has(task)) {
-    const message = `task_type ${String(task)}: adapters with a head or for vectors are not taken up, since nothing in their files says what they were trained for`;
+    const message = `task_type ${String(task)}: adapters with a head or for embeddings cannot be imported, because their files do not state what they were trained for`;
     throw new DomainError('unsupported', message, 'peft.task_type');
   }
   const { method, options } = parsePeft(peft);
@@ -65,9 +65,7 @@ function headerOf(path: string): ReturnType<typeof safetensorsHeader>['entries']
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     const why = error.message.replace(/^safetensorsHeader\(.*?\): /, '');
-    throw invalid(
-      `adapter_model.safetensors is no safetensors file, whatever its name says: ${why}`,
-    );
+    throw invalid(`adapter_model.safetensors is not a safetensors file: ${why}`);
   }
 }
 

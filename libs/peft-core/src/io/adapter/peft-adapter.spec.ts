@@ -83,9 +83,9 @@ function wrappedIn(dir: string): string[] {
 }
 
 describe('adapters that PEFT saved', () => {
-  it('there are some', () => expect(cases.length).toBeGreaterThanOrEqual(45));
+  it('exist', () => expect(cases.length).toBeGreaterThanOrEqual(45));
 
-  it.each(cases)('%s is read, and written back to the same bytes and an equal config', (name) => {
+  it.each(cases)('%s is read, and written with the same bytes and an equal config', (name) => {
     const source = join(GOLDEN, name);
     const { peft, tensors, dispose } = readAdapter(source);
     for (const inside of tensors.keys())
@@ -111,7 +111,7 @@ describe('adapters that PEFT saved', () => {
     dispose();
   });
 
-  it("writes the config with Python's bytes but for the order of sets", () => {
+  it('writes the config with the same bytes as Python, except for the order of sets', () => {
     const source = join(GOLDEN, 'gpt2/lora');
     const { peft, tensors, dispose } = readAdapter(source);
     writeAdapter(folder, holding(tensors, peft), {
@@ -125,7 +125,7 @@ describe('adapters that PEFT saved', () => {
     dispose();
   });
 
-  it('names the base, PEFT and the tags in the card', () => {
+  it('writes the base, PEFT and the tags into the card', () => {
     const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
     writeAdapter(folder, holding(tensors, peft), {
       base,
@@ -170,7 +170,7 @@ describe('the card of an adapter', () => {
     );
   });
 
-  it('names the variant of the method, and keeps the tag of PEFT', () => {
+  it("names the variant of the method, and keeps PEFT's tag", () => {
     const text = adapterCard({ peft_type: 'LORA', use_dora: true }, 'org/base', causalLm.peft, {
       ggufFile: null,
       hasLabels: false,
@@ -179,7 +179,7 @@ describe('the card of an adapter', () => {
     expect(text).toContain('- "lora"');
   });
 
-  it('loads the base as it was packed for the training, and says so', () => {
+  it('loads the base quantized as in training, and states it', () => {
     const text = card('org/base', null, 'nf4');
     expect(text).toContain('trained by Graft, on the base in nf4, as it is loaded here.');
     expect(codeIn(text)).toBe(
@@ -195,7 +195,7 @@ describe('the card of an adapter', () => {
     expect(card('org/base', 'base.gguf', 'gguf_blocks')).toBe(card('org/base', 'base.gguf', null));
   });
 
-  it('of an adapter is written by how its base was held, unless its files hold it so', () => {
+  it("states the quantization of the base, unless the base's files are quantized", () => {
     const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
     const written = (config: HfConfig): string => {
       const held = { ...base, config, model: { quantization: 'nf4' } };
@@ -248,7 +248,7 @@ describe('readAdapter', () => {
     );
   }
 
-  it('needs only the mandatory keys, drops new ones that say nothing, and takes duplicates out of modules_to_save', () => {
+  it('needs only the mandatory keys, drops empty new ones, and removes duplicates from modules_to_save', () => {
     adapter({
       ...minimal,
       future_option: true,
@@ -263,7 +263,7 @@ describe('readAdapter', () => {
     dispose();
   });
 
-  it('turns half precision into f32', () => {
+  it('converts half precision to f32', () => {
     writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(minimal));
     tidy(() =>
       writeSafetensors(
@@ -277,7 +277,7 @@ describe('readAdapter', () => {
     dispose();
   });
 
-  it('tells base_layer biases of targeted modules from other biases, both ways', () => {
+  it('distinguishes base_layer biases of targeted modules from other biases, reading and writing', () => {
     const path = 'base_model.model.model.layers.0.self_attn';
     const names = [
       `${path}.k_proj.bias`,
@@ -402,7 +402,7 @@ describe('a fully fine-tuned model', () => {
   });
 });
 
-it('what is written names no code, though the base does', () => {
+it('is written without references to code, even if the base has some', () => {
   const code = { auto_map: { AutoModel: 'someone/else--modeling.Model' } };
   const named = {
     config: { model_type: 'falcon', ...code },

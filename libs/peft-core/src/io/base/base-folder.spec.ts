@@ -77,7 +77,7 @@ function logits(dtype: 'f32' | 'bf16' = 'f32'): number[] {
 }
 
 describe('loadBase', () => {
-  it('gives the same model from one file and from several', () => {
+  it('loads the same model from one file and from several', () => {
     model('llama');
     const expected = logits();
     expect(expected.every(Number.isFinite)).toBe(true);
@@ -119,7 +119,7 @@ describe('loadBase', () => {
     expect(logits().every(Number.isFinite)).toBe(true);
   });
 
-  it('loads in bf16 what is stored in f32', () => {
+  it('loads f32 files in bf16', () => {
     model('llama');
     const [full, half] = [logits('f32'), logits('bf16')];
     const scale = Math.max(...full.map(Math.abs));
@@ -128,21 +128,24 @@ describe('loadBase', () => {
     expect(worst / scale).toBeLessThan(0.1);
   });
 
-  it.each(['llama-nf4', 'llama-nf4-plain'])('reads packed files as they are: %s', (family) => {
-    model(family);
-    const base = loadBase(folder, { dtype: 'bf16', quantization: null });
-    expect([base.model.dtype, base.model.quantization]).toEqual(['bf16', 'nf4']);
-    const inspected = inspectModelFolder(folder);
-    expect(inspected.problems).toEqual([]);
-    expect(inspected.parameters).toBe(base.model.parameterCount);
-    base.dispose();
-    const [full, half] = [logits('f32'), logits('bf16')];
-    const scale = Math.max(...full.map(Math.abs));
-    const worst = Math.max(...full.map((value, i) => Math.abs(value - half[i]!)));
-    expect(worst / scale).toBeLessThan(0.1);
-  });
+  it.each(['llama-nf4', 'llama-nf4-plain'])(
+    'loads quantized files without dequantizing them: %s',
+    (family) => {
+      model(family);
+      const base = loadBase(folder, { dtype: 'bf16', quantization: null });
+      expect([base.model.dtype, base.model.quantization]).toEqual(['bf16', 'nf4']);
+      const inspected = inspectModelFolder(folder);
+      expect(inspected.problems).toEqual([]);
+      expect(inspected.parameters).toBe(base.model.parameterCount);
+      base.dispose();
+      const [full, half] = [logits('f32'), logits('bf16')];
+      const scale = Math.max(...full.map(Math.abs));
+      const worst = Math.max(...full.map((value, i) => Math.abs(value - half[i]!)));
+      expect(worst / scale).toBeLessThan(0.1);
+    },
+  );
 
-  it('refuses files that are packed in a way nothing here reads', () => {
+  it('rejects files with an unsupported quantization', () => {
     model('llama-nf4');
     const path = join(folder, 'config.json');
     const text = readFileSync(path, 'utf8');
@@ -152,14 +155,14 @@ describe('loadBase', () => {
     expect(inspectModelFolder(folder).problems.join()).toContain(message);
   });
 
-  it('leaves nothing behind', () => {
+  it('frees all memory', () => {
     model('llama');
     logits();
     const names = readFileSync('/proc/self/maps', 'utf8');
     expect(names).not.toContain(folder);
   });
 
-  it('frees what it packed where the tokenizer does not fit', () => {
+  it('frees quantized matrices if the tokenizer does not fit', () => {
     model('llama', 97);
     const before = memory().tensors;
     expect(() => loadBase(folder, { dtype: 'f32', quantization: 'nf4' })).toThrow('97 tokens');

@@ -41,7 +41,7 @@ const read = () =>
       .map((name) => ({ name, path: join(folder, name) })),
   );
 
-it('a base of pictures has an image processor, and no tokenizer', () => {
+it('loads an image processor and no tokenizer for an image model', () => {
   expect(inspectModelFolder(folder)).toMatchObject({
     problems: [],
     files: ['config.json', 'model.safetensors', 'preprocessor_config.json'],
@@ -53,7 +53,7 @@ it('a base of pictures has an image processor, and no tokenizer', () => {
   base.dispose();
 });
 
-it('keeps its preprocessor_config.json in a model that is written', () => {
+it('keeps preprocessor_config.json in a written model', () => {
   const base = load();
   const dir = mkdtempSync(join(folder, 'written-'));
   const files = writeModel(dir, new Map([['x', tensor([1], [1])]]), base);
@@ -79,7 +79,7 @@ it.each(['image_processor', 'feature_extractor'])(
   },
 );
 
-it('goes by processor_config.json where preprocessor_config.json says otherwise', () => {
+it('prefers processor_config.json to preprocessor_config.json', () => {
   write('preprocessor_config.json', { ...PREPROCESSOR, size: 16 });
   write('processor_config.json', { image_processor: PREPROCESSOR });
   const base = load();
@@ -97,7 +97,7 @@ it.each<[string, object, RegExp]>([
   expect(inspectModelFolder(folder).problems.join()).toMatch(reason);
 });
 
-it('one without a processor is refused, whatever tokenizer it has', () => {
+it('rejects an image model without a processor, even if it has a tokenizer', () => {
   rmSync(join(folder, 'preprocessor_config.json'));
   write('processor_config.json', { processor_class: 'ViTProcessor' });
   write('tokenizer.json', {});

@@ -86,7 +86,7 @@ describe('inspectModelFolder', () => {
     if (parameters !== undefined) expect(found.parameters).toBe(parameters);
   });
 
-  it('takes weights in several files joined by an index', () => {
+  it('accepts weights in several files with an index', () => {
     model();
     const { entries, parts } = llama();
     const half = Math.ceil(entries.length / 2);
@@ -104,12 +104,12 @@ describe('inspectModelFolder', () => {
       'model.safetensors.index.json',
       JSON.stringify({ weight_map: { ...index, q: 'a.safetensors' } }),
     );
-    expect(problems()).toBe('model.safetensors.index.json lists "q" in a.safetensors, but it is not there'); // prettier-ignore
+    expect(problems()).toBe('model.safetensors.index.json lists "q" in a.safetensors, which does not contain it'); // prettier-ignore
     put('b.safetensors', parts([first[0] as Entry, ...second]));
     expect(problems()).toContain(`"${first[0]?.name}" is in two files`);
   });
 
-  it('names the first tensor that the model lacks or that has another shape, and counts the others', () => {
+  it('names the first tensor that is missing or has another shape, and counts the others', () => {
     model();
     const { entries, parts } = llama();
     const lacking = (pattern: RegExp): string => {
@@ -130,7 +130,7 @@ describe('inspectModelFolder', () => {
     );
   });
 
-  it('counts no more than 1,000 others, however many config.json asks for', () => {
+  it('counts at most 1,000 others, however many config.json requires', () => {
     model('mixtral');
     configured({ num_hidden_layers: 1000, num_local_experts: 1024 });
     const begun = process.cpuUsage();
@@ -142,7 +142,7 @@ describe('inspectModelFolder', () => {
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
-  it('reads an index in time that grows with its length', () => {
+  it('reads an index in linear time', () => {
     model();
     const names = Array.from({ length: 80_000 }, (_, i) => [`layers.${i}`, 'model.safetensors']);
     put(
@@ -156,7 +156,7 @@ describe('inspectModelFolder', () => {
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
-  it('says of files without a head, or with names of another kind, that they are so', () => {
+  it('reports files without a head, and files with names of another kind', () => {
     model();
     const { entries, parts } = llama();
     put('model.safetensors', parts(entries.filter(({ name }) => name !== 'lm_head.weight')));
@@ -174,7 +174,7 @@ describe('inspectModelFolder', () => {
     expect(problems()).toMatch(/ more tensors are missing or of another shape$/);
   });
 
-  it('says what files may call a tensor, and what the model calls it', () => {
+  it('reports the name of a tensor in files and in the model', () => {
     model('gpt_neox');
     const { entries, parts } = golden('gpt_neox');
     put(
@@ -238,7 +238,7 @@ describe('inspectModelFolder', () => {
       /only safetensors files/,
     ],
     [
-      'an index that names what is not there',
+      'an index that lists a missing file',
       () => (model(), put('model.safetensors.index.json', '{"weight_map":{"x":"a.safetensors"}}')),
       /a.safetensors, listed in .*, is missing/,
     ],
@@ -342,7 +342,7 @@ describe('configProblems', () => {
     },
   );
 
-  it('takes keys it does not know, and null for those it knows', () => {
+  it('accepts unknown keys, and null for known ones', () => {
     expect(configProblems(withKey('something_new', { a: [1] }))).toEqual([]);
     expect(configProblems(withKey('sliding_window', null))).toEqual([]);
     expect(configProblems(withKey('eos_token_id', [1, 2]))).toEqual([]);

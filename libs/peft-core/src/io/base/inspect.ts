@@ -137,7 +137,7 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
     const names = new Set(entries.map((entry) => entry.name));
     const missing = listed.find((tensor) => !names.has(tensor));
     if (missing !== undefined)
-      problems.push(`${INDEX} lists "${missing}" in ${name}, but it is not there`);
+      problems.push(`${INDEX} lists "${missing}" in ${name}, which does not contain it`);
     for (const entry of entries) {
       if (tensors.has(entry.name)) problems.push(`the tensor "${entry.name}" is in two files`);
       tensors.set(entry.name, entry);

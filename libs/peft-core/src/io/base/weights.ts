@@ -48,7 +48,7 @@ export function openCheckpoint(folder: string, inPlace: Dtype | null): Weights {
       files.push(file);
       const missing = listed.find((tensor) => !file.has(tensor));
       if (missing !== undefined)
-        throw invalid(`${INDEX} lists "${missing}" in ${name}, but it is not there`);
+        throw invalid(`${INDEX} lists "${missing}" in ${name}, which does not contain it`);
       for (const tensor of file.names) {
         if (found.has(tensor)) throw invalid(`the tensor "${tensor}" is in two files`);
         found.set(tensor, { file, name: tensor });

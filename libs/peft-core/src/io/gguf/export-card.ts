@@ -17,7 +17,7 @@ export function ggufCard(baseName: string, file: string, adapter: string | null)
     ...(adapter === null
       ? [`${baseName.replaceAll('\n', ' ')}, fine-tuned with Graft, as one file.`]
       : [
-          `A LoRA for ${baseName.replaceAll('\n', ' ')}, trained with Graft. It stands beside the base as a GGUF file (here ${file}), which \`graft export\` makes of the base.`,
+          `A LoRA for ${baseName.replaceAll('\n', ' ')}, trained with Graft. It is loaded in addition to the base's GGUF file (here ${file}), which \`graft export\` writes.`,
         ]),
     '',
     'llama.cpp:',
@@ -27,7 +27,7 @@ export function ggufCard(baseName: string, file: string, adapter: string | null)
     `llama-server -m ${file}${lora} --jinja`,
     '```',
     '',
-    'Ollama, by the Modelfile beside it, whose template is that of the training:',
+    'Ollama, with the Modelfile in this folder, whose template is the one used in training:',
     '',
     '```sh',
     'ollama create my-model -f Modelfile',

@@ -64,7 +64,7 @@ export function ggufWords(modelType: string, options: ModelOptions): GgufWords {
     place(name, rows) {
       const { path, block, kind } = parsed(name);
       const found = places.get(path);
-      if (!found) return refuse(`llama.cpp's ${architecture} has no place for ${name}`);
+      if (!found) return refuse(`llama.cpp's ${architecture} has no tensor for ${name}`);
       const { module } = found;
       return {
         name: `${found.name.replace('{n}', block)}.${kind}`,
@@ -94,7 +94,10 @@ function orderOf(
 ): RowOrder | null {
   if (!kind) return null;
   const count = ofKeys ? kvHeads : heads;
-  return rowOrder(rows, kind, count) ?? refuse(`${name} has ${rows} rows, not of ${count} heads`);
+  return (
+    rowOrder(rows, kind, count) ??
+    refuse(`${name} has ${rows} rows, not divisible by ${count} heads`)
+  );
 }
 
 function sizes(

@@ -78,7 +78,7 @@ export function ggufVocabulary(
 function refuse(what: string): never {
   throw new DomainError(
     'unsupported',
-    `the base's tokenizer cannot be put in a GGUF file: ${what}`,
+    `the base's tokenizer cannot be converted to GGUF: ${what}`,
     'format',
   );
 }
@@ -88,7 +88,7 @@ function read(tokenizerJson: string): Parts {
   const model = (json['model'] ?? {}) as Json;
   // older files do not name a type
   if (model['type'] !== 'BPE' && model['merges'] === undefined)
-    refuse(`its model is ${String(model['type'])}; BPE is what llama.cpp has`);
+    refuse(`its model is ${String(model['type'])}; llama.cpp supports BPE`);
   const merges = (model['merges'] as readonly (string | [string, string])[]).map(
     (merge): [string, string] => {
       if (typeof merge !== 'string') return merge;
@@ -137,7 +137,7 @@ function byteLevel({ json, model, merges }: Parts): [string, GgufField][] {
   const pre = splittingOf(json['pre_tokenizer'], model['ignore_merges'] === true);
   if (pre === null)
     refuse(
-      `llama.cpp has no name for how it cuts text (pre_tokenizer ${short(json['pre_tokenizer'])})`,
+      `llama.cpp does not support its way of splitting text (pre_tokenizer ${short(json['pre_tokenizer'])})`,
     );
   return [
     ['model', { string: 'gpt2' }],
@@ -169,7 +169,7 @@ function pieces(
     if (id === undefined || id === last) continue;
     if (done.has(id))
       refuse(
-        `the merges of ${JSON.stringify(left + right)} do not stand together, so no score is theirs`,
+        `the merges of ${JSON.stringify(left + right)} are not contiguous, so they cannot be converted to a score`,
       );
     done.add(id);
     last = id;
@@ -203,7 +203,7 @@ function hasPrefix({ normalizer, pre_tokenizer: pre }: Json, beginsSpecial: bool
       case 'Split':
         continue;
       default:
-        refuse(`llama.cpp does not know its ${String(step['type'])}`);
+        refuse(`llama.cpp does not support its ${String(step['type'])}`);
     }
   }
   return false;

@@ -39,16 +39,19 @@ function written(quantization: GgufQuantization): string {
   return join(folder, 'adapter', `model-${quantization}.gguf`);
 }
 
-it.each(['Q8_0', 'Q4_K_M'] as const)('%s: each tensor is what llama-quantize makes', (name) => {
-  const path = written(name);
-  const bytes = readFileSync(path);
-  const found = readGgufHeader(path).tensors.map(({ name, type, offset, bytes: size }) => {
-    const data = bytes.subarray(offset, offset + size);
-    const sha256 = createHash('sha256').update(data).digest('hex').slice(0, 16);
-    return [name, [type.name, sha256]];
-  });
-  expect(Object.fromEntries(found)).toEqual(golden[name]);
-});
+it.each(['Q8_0', 'Q4_K_M'] as const)(
+  '%s: each tensor equals the output of llama-quantize',
+  (name) => {
+    const path = written(name);
+    const bytes = readFileSync(path);
+    const found = readGgufHeader(path).tensors.map(({ name, type, offset, bytes: size }) => {
+      const data = bytes.subarray(offset, offset + size);
+      const sha256 = createHash('sha256').update(data).digest('hex').slice(0, 16);
+      return [name, [type.name, sha256]];
+    });
+    expect(Object.fromEntries(found)).toEqual(golden[name]);
+  },
+);
 
 it.each(GGUF_QUANTIZATIONS)(
   'what is written as %s is read again, and writes the same text',
@@ -81,7 +84,7 @@ it.each(GGUF_QUANTIZATIONS)(
   },
 );
 
-it('tells how far it is, and leaves nothing where it is stopped', () => {
+it('yields its progress, and leaves no file if it is stopped', () => {
   const dir = mkdtempSync(join(folder, 'stopped-'));
   const going = work('Q4_K_M', dir);
   const shares = [going.next(), going.next(), going.next()].map(({ value }) => value as number);

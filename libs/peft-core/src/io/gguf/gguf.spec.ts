@@ -133,7 +133,7 @@ const embedding: Item = {
 };
 
 describe('readGguf', () => {
-  it.each(Object.keys(golden.types))('decodes %s as the official package does', (name) => {
+  it.each(Object.keys(golden.types))('decodes %s like the official package', (name) => {
     const { code, shape, raw, f32, bf16 } = golden.types[name] as (typeof golden.types)[string];
     const path = written(
       gguf(metadata, [
@@ -153,7 +153,7 @@ describe('readGguf', () => {
     }
   });
 
-  it('puts query and key rows of llama back in order, weights and biases, and leaves the rest and qwen2 alone', () => {
+  it('restores the order of query and key rows of llama, in weights and biases, and no others', () => {
     const { hf, gguf: stored } = golden.permuted;
     const names = ['attn_q.weight', 'attn_k.weight', 'attn_v.weight', 'attn_output.weight'];
     const items = names.map((name): Item => ({
@@ -213,7 +213,7 @@ describe('readGguf', () => {
     close();
   });
 
-  it("recognises llama3's RoPE factors and refuses others", () => {
+  it("recognizes llama3's RoPE factors and rejects others", () => {
     const { theta, factor, factors } = golden.llama3_factors;
     const meta = { ...metadata, 'llama.rope.freq_base': { f32: theta } };
     const read = (values: readonly number[]): unknown => {
@@ -252,7 +252,7 @@ describe('readGguf', () => {
     loaded.dispose();
   });
 
-  it('makes a tokenizer that the official package loads', () => {
+  it('converts the tokenizer to one that the official package loads', () => {
     const template = "{{ bos_token }}{{ messages[0]['content'] }}";
     const path = written(
       gguf({ ...metadata, 'tokenizer.chat_template': { string: template } }, [embedding]),
@@ -325,7 +325,7 @@ describe('readGguf', () => {
     ).toThrow(reason);
   });
 
-  it('refuses tensors it does not know, and a file without an embedding', () => {
+  it('rejects unknown tensors, and a file without an embedding', () => {
     const odd: Item = { ...embedding, name: 'blk.0.ffn_gate_exps.weight' };
     expect(() => readGguf(written(gguf(metadata, [embedding, odd])), { dtype: 'bf16' })).toThrow(
       /ffn_gate_exps/,
@@ -336,7 +336,7 @@ describe('readGguf', () => {
   });
 });
 
-describe('checkedHeader, with hostile files', () => {
+describe('checkedHeader, with malicious files', () => {
   const tensor = (change: Partial<Item>): Buffer => gguf({}, [{ ...embedding, ...change }]);
   const key = (raw: Buffer): Buffer => gguf({ 'a.b': { raw } }, [embedding]);
   const good = gguf(metadata, [embedding]);
@@ -418,7 +418,7 @@ describe('checkedHeader, with hostile files', () => {
     expect(() => checkedHeader(path)).toThrow(reason);
   });
 
-  it('refuses equal keys', () => {
+  it('rejects duplicate keys', () => {
     const twice = Buffer.concat([
       Buffer.from('GGUF'),
       u32(3),
@@ -433,7 +433,7 @@ describe('checkedHeader, with hostile files', () => {
     expect(() => readGgufHeader(written(twice))).toThrow(/duplicate metadata key "k"/);
   });
 
-  it('answers quickly to 500 files with random damage, and only with its own errors', () => {
+  it('rejects 500 randomly damaged files quickly, and only with its own errors', () => {
     let seed = 1;
     const random = (n: number): number => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
     for (let i = 0; i < 500; i++) {

@@ -58,7 +58,7 @@ export function ollamaModelfile(
   else
     onLog?.(
       'warn',
-      "The Modelfile has no TEMPLATE: this model's chat template is more than a frame around each turn, and Ollama's is not the same language",
+      "The Modelfile has no TEMPLATE: this model's chat template does more than frame each turn, which Ollama's template language does not support",
     );
   for (const id of tokenizer.eosIds) {
     const text = tokenizer.decode([id], { skipSpecial: false });
