@@ -1,33 +1,35 @@
-"""The baseline: transformers + peft as people run them on a CPU, on the sequences that Graft trains on.
+"""Baseline: Transformers and PEFT as commonly used on a CPU, on the sequences that Graft trains on.
 
     python3 test/bench/hf_baseline.py --base DIR --data sequences.jsonl --method lora-qv --steps 24
     python3 test/bench/hf_baseline.py --base DIR --method lora-qv --write-init DIR
     python3 test/bench/hf_baseline.py --base DIR --write-t5 DIR
 
---base: a Hugging Face folder (bf16 safetensors; B0 reads it as f32). --task: a task of test/golden/stems/, whose loss
-is learnt. --data: one record of that task a line; for causal_lm {tokens, labels}, labels unshifted with -100 where
-unsupervised; for seq_2_seq_lm {source, target}; for dpo {prompt, chosen, rejected}; for seq_cls {tokens, types, label};
-all of them token ids but the label, a number. --options: the task's, as JSON. Each variant runs in a process of its own and prints one JSON line:
-{variant, method, real_tokens_per_second, overall_tokens_per_second, peak_rss_mb, losses, ...}. The first is the
-median over steps after two of warm-up, the second all their tokens over all their time; real tokens are input
-tokens that are not padding (virtual ones do not count, nor the second pass over a pair for DPO's reference).
-peak_rss_mb is VmHWM, loading included. --write-t5 writes a base of t5-small's shape with random weights and the
-tokenizer of --base, since no package has a real one: how fast it trains does not depend on what it knows.
+--base: a Hugging Face folder (bf16 safetensors; B0 loads it as f32). --task: a task of test/golden/stems/, whose loss
+is used. --data: one record of that task per line. For causal_lm {tokens, labels}, with labels unshifted and -100 where
+unsupervised; for seq_2_seq_lm {source, target}; for dpo {prompt, chosen, rejected}; for seq_cls {tokens, types, label}.
+All are token ids except the label, which is a number. --options: the task's options as JSON.
+
+Each variant runs in a separate process and prints one JSON line: {variant, method, real_tokens_per_second,
+overall_tokens_per_second, peak_rss_mb, losses, ...}. The first rate is the median over the steps after two of warm-up,
+the second is all their tokens divided by all their time. Real tokens are input tokens without padding; virtual tokens
+and the second pass over a pair for DPO's reference do not count. peak_rss_mb is VmHWM and includes loading. --write-t5
+writes a base with t5-small's shape, random weights and the tokenizer of --base, because no package has a real one.
+Training speed does not depend on the weights.
 
 B0           f32, padded, batches in file order
 B1           B0 with the set sorted by length, under tcmalloc: for small models, f32 may be Hugging Face's best
 B2           base in bf16 with f32 adapters (PEFT's default), padded, file order
-B3           B2 with the set sorted by length, as group_by_length does; the batches then run in a fixed random
-             order, so that a run shorter than the set is still a fair sample of it
+B3           B2 with the set sorted by length, as group_by_length does; the batches run in a fixed random order, so
+             that a run shorter than the set is still a fair sample of it
 B3+tcmalloc  B3 under LD_PRELOAD of tcmalloc, Hugging Face's advice for CPUs
 B4           B2 with each batch packed in one row: position ids and a block-causal mask; LoRA with causal_lm only,
-             since PEFT's prompt methods take neither, nor does T5
-B5           B3 with gradient checkpointing, Hugging Face's leanest
+             since neither PEFT's prompt methods nor T5 support it
+B5           B3 with gradient checkpointing, Hugging Face's option with the least memory
 +tcmalloc    any of them under tcmalloc
 
---cpu: seconds are those of one thread's processor time, for a busy machine.
+--cpu: seconds are CPU time of one thread, for a busy machine.
 
-The loop is the plain one: forward with labels, backward, clip, AdamW. Trainer would add to it.
+The loop is minimal: forward pass with labels, backward pass, clip, AdamW. Trainer would add overhead.
 """
 
 import argparse
@@ -51,7 +53,7 @@ enter()
 
 from tcmalloc import tcmalloc
 
-# PEFT would load bitsandbytes because the goldens' environment has it: 40 MB that this baseline has no use for.
+# PEFT would load bitsandbytes because it is in the goldens' environment: 40 MB that this baseline does not need.
 sys.modules["bitsandbytes"] = None
 
 VARIANTS = ["B0", "B1+tcmalloc", "B2", "B3", "B3+tcmalloc", "B4", "B5"]
@@ -59,7 +61,7 @@ METHODS = ["lora-qv", "lora-all-linear", "prompt", "prefix"]
 WARM_UP = 2
 
 
-# Dropout of the base in training, which a comparison of losses cannot have.
+# Dropout of the base in training, which is disabled because losses are compared.
 UNDROPPED = {"seq_cls": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
 
 
@@ -67,7 +69,7 @@ def task_of(options: argparse.Namespace):
     import stem
 
     task = stem.load(options.task).TASKS[options.task]
-    # the goldens run each text alone; people run padded batches
+    # the goldens run each text alone; the baseline runs padded batches
     padded = {"loss": labelled_loss, "slots": lambda batch: len(batch) * max(map(task.tokens, batch))}
     return dataclasses.replace(task, **padded) if options.task == "seq_cls" else task
 
@@ -86,7 +88,7 @@ def peft_config(options: argparse.Namespace):
 
     task = {"task_type": task_of(options).peft_type}
     return {
-        # PEFT's default: q and v, of every attention that there is.
+        # PEFT's default: q and v of every attention.
         "lora-qv": lambda: LoraConfig(**task, r=8, lora_alpha=16),
         "lora-all-linear": lambda: LoraConfig(**task, r=16, lora_alpha=32, target_modules="all-linear"),
         "prompt": lambda: PromptTuningConfig(**task, num_virtual_tokens=200),
@@ -104,7 +106,7 @@ def load(options: argparse.Namespace):
     task = task_of(options)
     dtype = torch.float32 if (options.child or "").startswith(("B0", "B1")) else torch.bfloat16
     base = load_base(options.base, dtype, task.auto, **task.fields(options.options), **UNDROPPED.get(options.task, {}))
-    # No cache is wanted in training; prefix tuning brings its own and needs it on. A decoder has a config of its own.
+    # Training needs no cache; prefix tuning provides its own, which must be enabled. A decoder has its own config.
     for module in base.modules():
         if hasattr(module, "config"):
             module.config.use_cache = options.method == "prefix"
@@ -126,13 +128,13 @@ def batches_of(sequences: list[dict], options: argparse.Namespace) -> list[list[
 
 
 def packed(batch: list[dict]) -> dict:
-    """One row of all sequences: token t sees u of its own sequence with u <= t."""
+    """Packs all sequences into one row: token t attends to u of its own sequence with u <= t."""
     import torch
 
     lengths = [len(sequence["tokens"]) for sequence in batch]
     owner = torch.repeat_interleave(torch.arange(len(batch)), torch.tensor(lengths))
     mask = (owner[:, None] == owner[None]).tril()
-    # The first label would be predicted from the sequence before it.
+    # The first label would be predicted from the previous sequence.
     labels = [label for sequence in batch for label in [-100, *sequence["labels"][1:]]]
     return {
         "input_ids": torch.tensor([[token for sequence in batch for token in sequence["tokens"]]]),
@@ -154,7 +156,7 @@ def run_variant(options: argparse.Namespace) -> dict:
     torch.set_num_threads(options.threads)
     torch.set_num_interop_threads(1)
     load_average = os.getloadavg()[0]
-    # The loader only warns of a library that it cannot preload.
+    # The loader only warns if it cannot preload a library.
     if options.child.endswith("tcmalloc") and "tcmalloc" not in pathlib.Path("/proc/self/maps").read_text():
         sys.exit("tcmalloc was not loaded")
     task = task_of(options)
@@ -199,7 +201,7 @@ def run_variant(options: argparse.Namespace) -> dict:
 
 
 def write_t5(options: argparse.Namespace) -> None:
-    """t5-small's shape, but for a vocabulary that is the tokenizer's; bf16 as other bases are."""
+    """Writes a base with t5-small's shape and the vocabulary of the tokenizer, in bf16 like the other bases."""
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM, T5Config
 

@@ -1,15 +1,14 @@
-"""The baseline of media.mjs: transformers + peft as people run them on a CPU, on the records that Graft trains on.
+"""Baseline of media.mjs: Transformers and PEFT as commonly used on a CPU, on the records that Graft trains on.
 
     python3 test/bench/hf_media.py --task image_cls --base DIR --data records.jsonl --method lora-qv --steps 12
     python3 test/bench/hf_media.py --task image_cls --base DIR --method lora-qv --write-init DIR
     python3 test/bench/hf_media.py --write-vit DIR
 
---data: {image, label} with PNG, or {audio, text} with WAV of 16 bits and 16 kHz, as data URLs; they are read by
-transformers' own processors before the first step, which no variant's time has in it. Each variant runs in a process of
-its own and prints one JSON line: {variant, media_per_second, peak_rss_mb, losses, ...}. media_per_second is of pictures,
-or of sounds, over all time after two steps of warm-up; with --cpu of the process's own time on its processors.
---write-vit writes a base of ViT-S/16's shape at 224 pixels with random weights: how fast it trains does not depend on
-what it knows.
+--data: {image, label} with PNG, or {audio, text} with WAV of 16 bits and 16 kHz, as data URLs. Transformers' processors
+read them before the first step; no variant's time includes that. Each variant runs in a separate process and prints one
+JSON line: {variant, media_per_second, peak_rss_mb, losses, ...}. media_per_second is the number of images or audio
+clips divided by the time after two steps of warm-up; with --cpu by the process's CPU time. --write-vit writes a base
+with ViT-S/16's shape at 224 pixels and random weights. Training speed does not depend on the weights.
 
 B0           f32, batches in file order
 B2           base in bf16 with f32 adapters (PEFT's default)
@@ -36,7 +35,7 @@ enter()
 
 from tcmalloc import tcmalloc
 
-# PEFT would load bitsandbytes because the goldens' environment has it: 40 MB that this baseline has no use for.
+# PEFT would load bitsandbytes because it is in the goldens' environment: 40 MB that this baseline does not need.
 sys.modules["bitsandbytes"] = None
 
 VARIANTS = ["B0", "B0+tcmalloc", "B2", "B2+tcmalloc"]
@@ -106,7 +105,7 @@ def sounds(records: list[dict], options: argparse.Namespace) -> list[dict]:
             samples = torch.frombuffer(bytearray(file.readframes(file.getnframes())), dtype=torch.int16).float() / 32768
         return extractor(samples.numpy(), sampling_rate=16000, return_tensors="pt")["input_features"][0]
 
-    # the start token is transformers' own to put in front
+    # Transformers adds the start token
     text = lambda record: torch.tensor(tokenizer(record["text"])["input_ids"][1:])
     return [{"input_features": heard(record["audio"]), "labels": text(record)} for record in records]
 
@@ -131,7 +130,7 @@ def run_variant(options: argparse.Namespace) -> dict:
 
     torch.set_num_threads(options.threads)
     torch.set_num_interop_threads(1)
-    # The loader only warns of a library that it cannot preload.
+    # The loader only warns if it cannot preload a library.
     if options.child.endswith("tcmalloc") and "tcmalloc" not in pathlib.Path("/proc/self/maps").read_text():
         sys.exit("tcmalloc was not loaded")
     records = [json.loads(line) for line in options.data.read_text().splitlines()]

@@ -1,11 +1,12 @@
-"""The Python side of test/bench/methods.mjs: methods of real peft, in one process.
+"""Python side of test/bench/methods.mjs: methods of the real PEFT, in one process.
 
     python3 test/bench/hf_methods.py --shorten DIR OUT LAYERS
     python3 test/bench/hf_methods.py --serve DIR sequences.jsonl THREADS wall|cpu
 
---shorten writes the first layers of a Hugging Face folder, with its tokenizer, to another. --serve answers each line of
-its input with one: {peft, steps, dtype, init, write}, peft the adapter's fields or null for the whole model. With `write`
-peft's initial adapter goes to the folder `init`; else it is trained from there: {losses, seconds, trainable}.
+--shorten copies the first layers of a Hugging Face folder, with its tokenizer. --serve reads requests from stdin, one
+per line, and prints one line for each. A request is {peft, steps, dtype, init, write}, where peft are the adapter's
+fields, or null for full fine-tuning. With `write`, PEFT's initial adapter is written to the folder `init`. Otherwise it
+is loaded from there and trained: {losses, seconds, trainable}.
 """
 
 import gc
@@ -23,7 +24,7 @@ from environment import enter
 
 enter()
 
-# peft would take bitsandbytes for quantised linears, of which there are none
+# PEFT would load bitsandbytes for quantized linear layers, of which there are none
 sys.modules["bitsandbytes"] = None
 
 BATCH = 8
@@ -52,7 +53,7 @@ def make(base: pathlib.Path, request: dict):
     if request["peft"] is None:
         return model
     fields = {**request["peft"]}
-    # prefixes come as a cache, and need it on
+    # prefixes are passed as a cache, which must be enabled
     model.config.use_cache = fields["peft_type"] in ("PREFIX_TUNING", "CARTRIDGE")
     if (mixes := fields["peft_type"] == "XLORA"):
         fields["hidden_size"] = model.config.hidden_size
@@ -74,12 +75,12 @@ def make(base: pathlib.Path, request: dict):
 
 
 def classifier(model) -> dict:
-    """X-LoRA's, all of it: PEFT leaves out tensors that have the name of an adapter in theirs."""
+    """All tensors of X-LoRA's classifier. PEFT omits tensors whose names contain an adapter's name."""
     return {key: tensor.contiguous() for key, tensor in model.state_dict().items() if "internal_xlora" in key}
 
 
 def write_lora(base: pathlib.Path, folder: str) -> None:
-    """One for X-LoRA to mix, as if it had been trained."""
+    """Writes a LoRA for X-LoRA to mix, with nonzero weights."""
     import torch
     from families import load_base
     from peft import LoraConfig, get_peft_model
@@ -93,12 +94,12 @@ def write_lora(base: pathlib.Path, folder: str) -> None:
     model.save_pretrained(folder)
 
 
-# Their losses have more in them than the model's own, by which Graft shows what they learn.
+# Methods whose loss has additional terms. Graft reports the model's own loss.
 WITH_PENALTY = ("ADALORA", "SHADOW")
 
 
 def own_losses(model) -> list:
-    """The model's own losses, from now on."""
+    """Records the model's own losses from now on."""
     base = model.get_base_model()
     of, losses = base.loss_function, []
 

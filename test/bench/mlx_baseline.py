@@ -1,13 +1,13 @@
-"""Apple's MLX beside Graft on a CPU: LoRA as mlx-lm trains it, on the sequences that Graft trains on.
+"""Apple's MLX on a CPU, compared with Graft: LoRA as mlx-lm trains it, on the sequences that Graft trains on.
 
     python3 test/bench/mlx_baseline.py --base DIR --data sequences.jsonl --method lora-qv --init DIR --steps 24
 
-The packages are pinned and in an environment of their own, `.venv-mlx`, which this makes. mlx-cpu brings the reference
-BLAS, whose products reach 5 GF/s on a core that multiplies 90 with OpenBLAS, so Debian's OpenBLAS stands before it
-(`LD_PRELOAD`; downloaded by apt-get and unpacked under .cache/openblas). Its products of bf16 are its own and slow
-(5 GF/s), so the base is in f32. Options are those of hf_baseline.py, and so are the order of batches (its B3: sorted by
-length, in a fixed random order), optimiser, clipping and the line of JSON that is printed. The model, the LoRA layers
-and the compiled step are mlx-lm's (`tuner/trainer.py`); of its loss, the mask is by our labels.
+The script creates an environment with pinned packages, `.venv-mlx`. mlx-cpu contains the reference BLAS, whose matrix
+products reach 5 GF/s on a core that reaches 90 with OpenBLAS. So Debian's OpenBLAS is preloaded (`LD_PRELOAD`;
+downloaded by apt-get and unpacked in .cache/openblas). MLX's own bf16 products are slow (5 GF/s), so the base is in
+f32. Options are those of hf_baseline.py. So are the order of batches (its B3: sorted by length, in a fixed random
+order), the optimizer, clipping and the printed JSON line. The model, the LoRA layers and the compiled step are mlx-lm's
+(`tuner/trainer.py`), except that the loss is masked by our labels.
 """
 
 import argparse
@@ -28,7 +28,7 @@ METHODS = {"lora-qv": (8, 2.0, ["self_attn.q_proj", "self_attn.v_proj"]), "lora-
 
 
 def openblas() -> str:
-    """Debian's OpenBLAS, unpacked under .cache, and the folders in which its loader finds Fortran's runtime."""
+    """Path of Debian's OpenBLAS, unpacked in .cache, and the folders of the Fortran runtime for its loader."""
     cache = ROOT / ".cache" / "openblas"
     if not list(cache.rglob("libopenblas.so.0")):
         cache.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def openblas() -> str:
 
 
 def enter(threads: int) -> None:
-    """Returns only inside the environment and under OpenBLAS."""
+    """Returns if the script runs in the environment with OpenBLAS. Otherwise restarts it there."""
     interpreter = FOLDER / "bin" / "python"
     marker = FOLDER / "pins"
     if pathlib.Path(sys.prefix).resolve() == FOLDER.resolve() and "openblas" in os.environ.get("LD_PRELOAD", ""):
@@ -62,7 +62,7 @@ def load(options: argparse.Namespace):
     from mlx_lm.utils import load_model
 
     config = json.loads((options.base / "config.json").read_text())
-    # transformers 5 writes it there, where mlx-lm does not look
+    # transformers 5 writes it to rope_parameters, which mlx-lm does not read
     rope = config.get("rope_parameters") or {}
     model, _ = load_model(options.base, model_config={"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {})
     model.update(tree_map(lambda p: p.astype(mx.float32), model.parameters()))

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def tcmalloc() -> pathlib.Path:
-    """The library of the system, or of its package unpacked under .cache."""
+    """Path of the system's library, or of its package unpacked in .cache."""
     name = "libtcmalloc_minimal.so.4"
     cache = ROOT / ".cache" / "tcmalloc"
     for folder in (pathlib.Path("/usr/lib"), cache):

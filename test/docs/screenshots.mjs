@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Creates the images of README.md and docs: screenshots of a real installation with real runs on the
 // example's mails. They are WebP files in docs/images, 1440 pixels wide, at most 120 kB each:
-//   npx vite build apps/dashboard && node `test/docs/screenshots.mjs` --base FOLDER [--home DIR] [--only job,chat]
+//   npx vite build apps/dashboard && node test/docs/screenshots.mjs --base FOLDER [--home DIR] [--only job,chat]
 //     [--out docs/images] [--browser /usr/bin/chromium]
 // FOLDER contains SmolLM2-135M-Instruct from Hugging Face. The trained models stay in --home, so that new
 // screenshots do not train again. Without --home, a temporary folder is used and deleted. Takes a few minutes

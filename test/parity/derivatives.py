@@ -1,9 +1,9 @@
-"""Tiny random bases of derivatives of LLaMA and RoBERTa, with what real transformers makes of tokens.
+"""Writes tiny random bases of models derived from LLaMA and RoBERTa, with Transformers' outputs.
 
     python3 test/parity/derivatives.py --out DIR
 
-DIR/<name>/ has config.json, model.safetensors and rows.out (`tokens` [T], and `rows`: logits [T, V], of encoders hidden states
-[T, D]) for each case.
+For each case, DIR/<name>/ has config.json, model.safetensors and rows.out. The latter contains `tokens` [T] and `rows`:
+logits [T, V], or for encoders hidden states [T, D].
 """
 
 import argparse
@@ -38,7 +38,7 @@ CASES = {
     "iquestcoder": dict(model_type="iquestcoder", head_dim=12, attention_bias=True, mlp_bias=True),
     "cwm": dict(model_type="cwm", head_dim=8, sliding_window=5, num_hidden_layers=5, rope_parameters=LLAMA3),
     "camembert": dict(model_type="camembert", pad_token_id=1, type_vocab_size=1, hidden_act="gelu"),
-    # Every other layer sees everything.
+    # Every other layer has full attention.
     "cwm-typed": dict(
         model_type="cwm",
         head_dim=8,

@@ -1,9 +1,10 @@
-"""DINOv2 as transformers and PEFT have it, on photographs. Reads {"bases", "photographs", "crops", "adapter", "steps", "rate"} on
-stdin; `bases` are folders of the same weights with other processors.
+"""DINOv2 in Transformers and PEFT, on photographs.
 
-Writes eight pieces of the photographs into `crops`, and into `adapter` a LoRA with a head for two labels as it begins. Prints
-by base the vectors of the photographs, of length 1 (of the class, and the mean of all rows), and the losses of so many steps
-of AdamW over the pieces, four in turn, with the logits of all of them behind those.
+Reads {"bases", "photographs", "crops", "adapter", "steps", "rate"} from stdin. `bases` are folders with the same
+weights and different processors. Writes eight crops of the photographs to `crops`, and an initial LoRA with a head for
+two labels to `adapter`. For each base, prints the normalized embeddings of the photographs (of the class token, and
+the mean of all rows), the losses of `steps` AdamW steps over the crops, four per step, and then the logits of all
+crops.
 """
 
 import json
@@ -33,7 +34,7 @@ def vectors(folder: str) -> dict[str, list]:
 
 
 def pieces() -> list[pathlib.Path]:
-    """Of each photograph four; one of each in turn."""
+    """Four crops of each photograph, alternating between photographs."""
     paths = []
     for place in range(4):
         for label, path in enumerate(asked["photographs"]):

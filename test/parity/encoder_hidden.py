@@ -1,8 +1,8 @@
-"""Token ids, token types and last hidden states of texts and pairs, by real transformers.
+"""Token ids, token types and last hidden states of texts and pairs, computed by Transformers.
 
     echo '{"inputs": ["a text", ["a", "pair"]], "max_length": 64}' | python3 test/parity/encoder_hidden.py --base DIR --out FILE
 
-FILE: safetensors with `ids.N`, `types.N` (where the model has types) and `hidden.N` [T, D] for each input.
+FILE: safetensors with `ids.N`, `types.N` (if the model has types) and `hidden.N` [T, D] for each input.
 """
 
 import argparse

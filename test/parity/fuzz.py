@@ -1,4 +1,4 @@
-"""The fuzzer of the OpenAPI document, made once in `.venv-fuzz`: python3 test/parity/fuzz.py"""
+"""Environment for fuzzing with the OpenAPI document, created once in `.venv-fuzz`: python3 test/parity/fuzz.py"""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ PINS = ["schemathesis==4.32.5", "hypothesis==6.170.17", "jsonschema_rs==0.60.3",
 
 
 def make() -> None:
-    """About 100 MB from an ordinary package index."""
+    """Creates the environment, about 100 MB from an ordinary package index."""
     stamp = hashlib.sha256("\n".join(PINS).encode()).hexdigest()
     marker = FOLDER / "pins.sha256"
     if marker.exists() and marker.read_text() == stamp:

@@ -1,4 +1,4 @@
-"""What the fuzzer asks, and what it takes for wrong, beside the checks that Schemathesis has. Read by test/parity/fuzz.all.spec.ts."""
+"""Hooks and additional checks for Schemathesis, loaded by test/parity/fuzz.all.spec.ts."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import zlib
 
 import schemathesis
 
-# By the beginning of a path, the ids of what is there: half of the calls are of that, the others of what is not.
+# Existing ids by path prefix. Half of the calls use them, the others use ids that do not exist.
 THERE: dict[str, dict[str, str]] = json.loads(os.environ["GRAFT_FUZZ_THERE"])
 
 
@@ -23,7 +23,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.check
 def answers_as_documented(context, response, case):
-    """No 5xx but one that says when to come again, and no status below 400 that the document does not name."""
+    """Fails for a 5xx status, except 503 with Retry-After, and for an undocumented status below 400."""
     status = response.status_code
     documented = case.operation.definition.raw.get("responses", {})
     if status >= 500 and not (status == 503 and "retry-after" in response.headers):

@@ -1,5 +1,6 @@
-"""What transformers and PEFT say of pictures: reads {"base", "adapter", "pictures"} on stdin, prints the probabilities of each
-picture's labels by their names.
+"""Label probabilities of images in Transformers and PEFT.
+
+Reads `{"base", "adapter", "pictures"}` from stdin. Prints the probabilities of each image by label.
 """
 
 import json

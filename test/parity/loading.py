@@ -1,4 +1,4 @@
-"""Bases and adapters as real transformers and PEFT load them, refusing what PEFT would pass over."""
+"""Loads bases and adapters with the real Transformers and PEFT, and rejects tensors that PEFT would ignore."""
 
 import pathlib
 import sys
@@ -21,25 +21,25 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f64": torch.float64}
 
 
 def load_base(path: pathlib.Path, dtype: torch.dtype):
-    """A Hugging Face folder or a GGUF file; dropout off, no name in the adapters made on it."""
+    """Loads a Hugging Face folder or a GGUF file, without dropout and without a name for adapters."""
     if path.suffix == ".gguf":
         return smollm2.load(path, dtype)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     if hasattr(model.config, "num_experts_per_tok"):
-        # others want sizes in multiples of 16 bytes
+        # other implementations require sizes that are multiples of 16 bytes
         model.set_experts_implementation("eager")
     model.name_or_path = model.config._name_or_path = ""
     return model
 
 
 def check_keys(model, folder: pathlib.Path) -> None:
-    """PEFT ignores tensors it does not know and only warns of missing ones; a round trip must not."""
+    """Exits if tensors are unknown or missing. PEFT ignores unknown tensors and only warns of missing ones."""
     stored = load_file(folder / "adapter_model.safetensors").keys()
     wanted = set(get_peft_model_state_dict(model))
     if model.peft_config["default"].peft_type == "XLORA":
-        # leaves out what has the name of an adapter in its own
+        # PEFT omits tensors whose names contain an adapter's name
         wanted = {key for key in model.state_dict() if "internal_xlora" in key}
-    # of the model, and of none of its modules: PEFT reads it and does not write it
+    # a parameter of the model and of none of its modules: PEFT reads it, but does not write it
     wanted |= {key for key in model.state_dict() if key.endswith(".layer_weights")}
     if stored != wanted:
         sys.exit(f"tensors only in the file: {sorted(stored - wanted)}; missing from it: {sorted(wanted - stored)}")
@@ -60,7 +60,7 @@ def load_adapted(base: pathlib.Path, adapter: pathlib.Path | None, dtype: torch.
         model = PeftModel.from_pretrained(model, str(adapter), **options_of(adapter, model))
         check_keys(model, adapter)
     model.eval()
-    # bitsandbytes computes in bf16 in eval mode where the processor has it
+    # in eval mode, bitsandbytes computes in bf16 if the processor supports it
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             module.train()

@@ -1,4 +1,6 @@
-"""Prints as JSON what an MLflow server has of an experiment's runs: address of the server, name of the experiment."""
+"""Prints the runs of an experiment on an MLflow server as JSON. Arguments: address of the server, name of the
+experiment.
+"""
 
 import json
 import sys

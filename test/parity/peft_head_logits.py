@@ -1,11 +1,12 @@
-"""Numbers that real PEFT's models give with adapters that have a head of their own.
+"""Logits of the real PEFT with adapters that have their own head.
 
-    echo '[{"adapter": DIR, "models": "SequenceClassification", "records": [{"tokens": [1, 5], "types": [0, 1]}], "out": FILE}]' \
-        | python3 test/parity/peft_head_logits.py
+    echo '[{"adapter": DIR, "models": "SequenceClassification",
+            "records": [{"tokens": [1, 5], "types": [0, 1]}], "out": FILE}]' | python3 test/parity/peft_head_logits.py
 
-A record may be {"values": [0.5, …], "size": [90]} instead: a sound, as the model's features. Each adapter is loaded as
-its card says: the base with the config.json of its folder. FILE: safetensors with one f32 tensor a record, "0", "1", …, and "labels" is printed for each: the names that transformers has for its numbers. Ends with 1 and a message if the
-adapter's tensors are not exactly those that PEFT expects.
+A record may be {"values": [0.5, …], "size": [90]} instead: features of an audio clip. Each adapter is loaded as its
+model card describes: the base with the config.json of the adapter's folder. FILE: safetensors with one f32 tensor per
+record, named "0", "1", …. Prints "labels" for each adapter: Transformers' label names. Exits with 1 and a message if
+the adapter's tensors are not exactly those that PEFT expects.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Logits of a base with an adapter, by real PEFT.
+"""Logits of a base with an adapter, computed by the real PEFT.
 
     echo '[[1, 5, 9], [3, 4]]' | python3 test/parity/peft_logits.py --base DIR [--adapter DIR] --out FILE
 
-stdin: a JSON list of token id lists. FILE: safetensors with one f32 tensor [T, V] a list, named "0", "1", ...
-Every list is run alone, so nothing is padded. The base is a Hugging Face folder or a GGUF file.
-Ends with 1 and a message if the adapter's tensors are not exactly those that PEFT expects.
+stdin: a JSON list of lists of token ids. FILE: safetensors with one f32 tensor [T, V] per list, named "0", "1", ...
+Each list runs alone, so nothing is padded. The base is a Hugging Face folder or a GGUF file. Exits with 1 and a message
+if the adapter's tensors are not exactly those that PEFT expects.
 """
 
 import argparse

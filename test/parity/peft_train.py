@@ -1,16 +1,16 @@
-"""Trains an adapter with real PEFT, to compare with or to load in Graft.
+"""Trains an adapter with the real PEFT, to compare with Graft or to load in Graft.
 
     python3 test/parity/peft_train.py --base DIR --config adapter_config.json --batches batches.json --out DIR
 
-batches.json: a list of batches of {tokens, labels} (labels unshifted, -100 where unsupervised), used in turn.
---settings: JSON merged over the golden trajectories' (steps, learning_rate, ..., measure.py).
---init-adapter: a folder with adapter_model.safetensors to start from; --initial: a safetensors file by PEFT's
-in-memory names instead, which also has the encoders of P-tuning and of prefix projection. Neither: PEFT's own
-initialisation under --seed. Without --config all parameters of the base train.
+batches.json: a list of batches of {tokens, labels} (labels unshifted, -100 where unsupervised). Steps cycle through
+them. --settings: JSON that overrides the settings of the golden trajectories (steps, learning_rate, ..., measure.py).
+--init-adapter: a folder with adapter_model.safetensors to start from. --initial: instead, a safetensors file with
+PEFT's names in memory, which also contains the encoders of P-tuning and prefix projection. With neither, PEFT
+initializes the adapter under --seed. Without --config, all parameters of the base train.
 
-Writes to --out the trained adapter (or the whole model), initial.safetensors and final.safetensors by
-in-memory names; prints one JSON line {losses, grad_norms, learning_rates}. With --dtype bf16 the base is
-bf16 and the adapter f32, PEFT's default.
+Writes the trained adapter (or the whole model) to --out, and initial.safetensors and final.safetensors with names in
+memory. Prints one JSON line {losses, grad_norms, learning_rates}. With --dtype bf16, the base is in bf16 and the
+adapter in f32, PEFT's default.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def read_config(path: pathlib.Path) -> PeftConfig:
     fields = json.loads(path.read_text())
     kind = PEFT_TYPE_TO_CONFIG_MAPPING[fields["peft_type"]]
     config = kind.from_peft_type(**fields)
-    # A saved configuration says inference; a frozen adapter would not train.
+    # A saved config has inference_mode, which would freeze the adapter.
     config.inference_mode = False
     return config
 

@@ -1,4 +1,4 @@
-"""Prints as JSON what TensorBoard reads in a folder of runs: {run: {tag: [[step, wall time, value], …]}}."""
+"""Prints the runs that TensorBoard finds in a folder as JSON: {run: {tag: [[step, wall time, value], …]}}."""
 
 import json
 import sys

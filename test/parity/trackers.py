@@ -1,4 +1,6 @@
-"""The experiment trackers of the parity suite, made once in `.venv-trackers`: python3 test/parity/trackers.py"""
+"""Environment with experiment trackers for the parity suite, created once in `.venv-trackers`: python3
+test/parity/trackers.py
+"""
 
 import hashlib
 import os
@@ -13,7 +15,7 @@ PINS = ["tensorboard==2.21.0", "mlflow==3.17.2", "wandb==0.31.0"]
 
 
 def make() -> None:
-    """About 1 GB from an ordinary package index."""
+    """Creates the environment, about 1 GB from an ordinary package index."""
     stamp = hashlib.sha256("\n".join(PINS).encode()).hexdigest()
     marker = FOLDER / "pins.sha256"
     if marker.exists() and marker.read_text() == stamp:

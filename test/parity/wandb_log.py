@@ -1,4 +1,4 @@
-"""The official W&B client logs a run of three steps to the server whose address is its argument."""
+"""Logs a run of three steps with the official W&B client. Argument: address of the server."""
 
 import sys
 

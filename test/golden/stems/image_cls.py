@@ -17,7 +17,7 @@ SIZE = [3, 13, 12]
 
 
 def pixels(record: dict) -> torch.Tensor:
-    """Pixels [C, H, W] from -1 to 1 in steps of 1/16, which bf16 represents exactly. Same as in `pictures.ts`."""
+    """Pixels [C, H, W] from -1 to 1 in steps of 1/16, which bf16 represents exactly. Same as in image-records.ts."""
     count = torch.tensor(record["size"]).prod()
     i = torch.arange(count, dtype=torch.int64)
     return (((i * i * 7 + i * 13 + 29 * record["picture"] * (i % 5 + 1)) % 33).float() / 16 - 1).view(record["size"])
