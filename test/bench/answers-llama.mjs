@@ -1,5 +1,6 @@
-// llama.cpp's side of answers.mjs: node answers-llama.mjs FOLDER-WITH-NODE_MODULES FILE THREADS. A line of JSON in
-// ({prompts, count}), a line out: seconds to the first token of the last chat, seconds of the rest, tokens of the rest.
+// llama.cpp's side of answers.mjs: node answers-llama.mjs FOLDER-WITH-NODE_MODULES FILE THREADS. Reads requests as
+// lines of JSON, {prompts, count}, and answers each with a line: the seconds to the first token of the last chat, the
+// seconds from there to the end, and the tokens of that time.
 import { createInterface } from 'node:readline';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';

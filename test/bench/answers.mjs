@@ -1,15 +1,16 @@
 #!/usr/bin/env node
-// Answers: tokens a second of one chat and of several at once on a base, by the engine itself, and beside it llama.cpp
-// (npm's node-llama-cpp, where FOLDER of it is given) on the same weights, threads and token ids:
+// Generation speed: tokens per second of one chat and of several concurrent chats on a base, by the engine without a
+// server, and optionally by llama.cpp (npm's node-llama-cpp in FOLDER) with the same weights, threads and token ids:
 //   node test/bench/answers.mjs --base FOLDER [--gguf FILE --llama-cpp FOLDER] [--chats 1,16] [--tokens 64]
 //                               [--prompt 64] [--threads 2] [--rounds 3] [--quantization nf4] [--cpu]
 //                               [--adapters 8 --peft '{"peft_type":"LORA","r":16,"target_modules":"all-linear"}']
-// FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Greedy, each chat with a prompt of its own of so many
-// tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
-// end; of both sides the median of the rounds, by turns. --adapters: so many on the base, chats go to them by turns, and
-// the bare base is measured in the same run; as in a worker, they train no more. --cpu: our own processor time, for a
-// busy machine; not with FILE, which is timed by the clock. Last comes the share of what the base's own products take
-// with as many rows as there are chats: were they all that an answer's token costs, it would be 100 %.
+// FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Sampling is greedy, and each chat has a prompt of its own
+// of --prompt tokens. A rate counts the tokens of all chats after the first token of the last chat, over the time from
+// that token to the end. Both sides alternate; the median of the rounds is printed. --adapters: number of adapters on
+// the base, assigned to the chats in turn; the base without adapters is measured in the same run; as in a worker, they
+// are not trained any more. --cpu: CPU time of our process, for a busy machine; not with FILE, which is measured in
+// wall time. The last figure is the rate as a percentage of the rate of the base's matrix products alone, with one row
+// per chat: 100 % would mean that a token costs nothing but these products.
 import { spawn } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
@@ -41,8 +42,8 @@ const { values: options } = parseArgs({
 });
 const count = Number(options.tokens);
 if (options.cpu && options.gguf)
-  throw new Error('--cpu does not compare with llama.cpp: leave --gguf out');
-if (options.gguf && !options['llama-cpp']) throw new Error('--gguf needs --llama-cpp FOLDER');
+  throw new Error('--cpu cannot be compared with llama.cpp: omit --gguf');
+if (options.gguf && !options['llama-cpp']) throw new Error('--gguf requires --llama-cpp FOLDER');
 setThreads(Number(options.threads));
 const now = () => {
   if (!options.cpu) return performance.now() / 1000;
@@ -96,7 +97,10 @@ function ours(chats, runs = [null]) {
   };
 }
 
-/** Tokens a second of so many chats if the base's products were all that they cost; the best of five. */
+/**
+ * Tokens per second of this number of chats if the base's matrix products were the only cost; the best of
+ * five.
+ */
 function productsAlone(chats) {
   const { modules } = base.model;
   const linears = new Set([...modules.linears(), ...modules.tied().map(([head]) => head)]);
@@ -118,7 +122,7 @@ function productsAlone(chats) {
   return chats / Math.min(...times);
 }
 
-/** llama.cpp's process, which answers a line with a line. */
+/** The llama.cpp process, which answers each request line with one line. */
 function theirs() {
   const script = fileURLToPath(new URL('answers-llama.mjs', import.meta.url));
   const args = [script, options['llama-cpp'], options.gguf, options.threads];
@@ -128,7 +132,7 @@ function theirs() {
     async ask(chats) {
       child.stdin.write(`${JSON.stringify({ prompts: prompts(chats), count })}\n`);
       const { value, done } = await lines.next();
-      if (done) throw new Error('llama.cpp has ended');
+      if (done) throw new Error('the llama.cpp process has exited');
       const { first, rest, tokens } = JSON.parse(value);
       return { prefill: (chats * Number(options.prompt)) / first, decode: tokens / rest };
     },
@@ -137,7 +141,7 @@ function theirs() {
 }
 
 const llama = options.gguf ? theirs() : null;
-const told = (rounds) => {
+const ratesOf = (rounds) => {
   const of = (key) => median(rounds.map((round) => round[key]));
   return `prompts ${of('prefill').toFixed(0)}, answers ${of('decode').toFixed(1)} tokens/s`;
 };
@@ -159,14 +163,14 @@ for (const chats of options.chats.split(',').map(Number)) {
     if (adapters.length > 0) adapted.push(ours(chats, adapters));
     if (llama) other.push(await llama.ask(chats));
   }
-  const beside = llama ? `; llama.cpp ${told(other)}` : '';
+  const compared = llama ? `; llama.cpp ${ratesOf(other)}` : '';
   const ratio = llama
     ? `; ${(median(mine.map((r) => r.decode)) / median(other.map((r) => r.decode))).toFixed(2)} x`
     : '';
   const most = productsAlone(chats);
   const ofProducts = (rounds) =>
     `${((100 * median(rounds.map((r) => r.decode))) / most).toFixed(0)} % of products (${most.toFixed(1)} tokens/s)`;
-  console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}; ${ofProducts(mine)}`);
+  console.log(`${chats} chats: Graft ${ratesOf(mine)}${compared}${ratio}; ${ofProducts(mine)}`);
   const base = options.quantization ?? 'bf16';
   if (llama) row(`${base}, ${chats === 1 ? '1 chat' : `${chats} chats`}`, mine, other);
   if (adapters.length === 0) continue;
@@ -174,7 +178,7 @@ for (const chats of options.chats.split(',').map(Number)) {
   const over = Math.min(chats, adapters.length);
   row(`${base}, ${chats} chats over ${over} adapters; other side: the base model`, adapted, mine);
   console.log(
-    `${chats} chats over ${over} adapters: ${told(adapted)}; ${share.toFixed(2)} x; ${ofProducts(adapted)}`,
+    `${chats} chats over ${over} adapters: ${ratesOf(adapted)}; ${share.toFixed(2)} x; ${ofProducts(adapted)}`,
   );
 }
 llama?.end();

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
-// The control plane under load: a real API process (apps/api/test/process.mjs) on a real Postgres, nothing trained:
+// The control plane under load: a real API process (apps/api/test/process.mjs) on a real Postgres, without training:
 //   node test/bench/api.mjs [--database postgres://postgres@127.0.0.1:5432] [--redis redis://127.0.0.1:6379]
 //                           [--clients 8] [--jobs 800] [--upload-mb 64] [--chats 2000] [--listed 10000] [--cpu-prof FOLDER]
 // --database: a server on which it may create and drop a database. --redis: the queue in Redis instead of Postgres.
-// Prints jobs created a second with p50 and p99; MB/s of an upload whose lines are checked; the time from submit to
-// the worker's start (a worker scripted here, over gRPC, that trains nothing); chats a second that a scripted worker answers
-// at once, so that only the control plane is measured; p99 of a page of 20 jobs with --listed
-// jobs in the table. Beside each the CPU seconds of the API and of Postgres (Linux, same machine), which hold on a
-// busy machine too; the times only mean something when the load before is near 0. Clients share the machine.
-// --cpu-prof: a profile of the API for each part, to open in a browser's developer tools.
+// Prints: created jobs per second with p50 and p99; MB/s of an upload with validated lines; the time from submit to the
+// start on a worker (a scripted gRPC worker that trains nothing); chats per second that a scripted worker answers
+// immediately, so that only the control plane is measured; p99 of listing 20 jobs with --listed jobs in the table.
+// Each figure is printed with the CPU seconds of the API and of Postgres (Linux, same machine), which are valid on a
+// busy machine too; the times are only valid if the load before is near 0. Clients run on the same machine.
+// --cpu-prof: writes a profile of the API for each part, to open in a browser's developer tools.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { SCHEMA_VERSION } from '@graft/contracts';
 import { WorkerServiceClient } from '@graft/contracts/grpc';
@@ -29,13 +29,13 @@ import { importTinyBase } from './tiny-base.mjs';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const API = join(HERE, '../../apps/api/test/process.mjs');
 const TICKS_PER_SECOND = 100;
-/** Requests before the clock runs: connections, compiled code, caches. */
+/** Requests before the measurement starts, to open connections, compile code and fill caches. */
 const WARM_UP = 100;
 const STARTS = 20;
 const LISTS = 500;
-/** Chats that the scripted worker takes at once. */
+/** Number of concurrent chats that the scripted worker accepts. */
 const MAX_CHATS = 64;
-/** A pool that no worker serves: its jobs stay queued. */
+/** A pool without workers: its jobs stay queued. */
 const IDLE_POOL = 'idle';
 
 const { values: options } = parseArgs({
@@ -54,7 +54,7 @@ const { values: options } = parseArgs({
 const quantile = (values, q) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 
-/** Seconds that a process has spent on a CPU, in and for it; 0 when it is gone. */
+/** CPU seconds of a process in user and system mode; 0 when it has exited. */
 function cpuSeconds(pid) {
   try {
     const [, rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(/\) /);
@@ -97,14 +97,14 @@ class Installation {
     const [line] = await Promise.race([
       once(this.child.stdout, 'data'),
       once(this.child, 'exit').then(() => {
-        throw new Error(`the API ended:\n${readFileSync(this.log, 'utf8').slice(-2000)}`);
+        throw new Error(`the API exited:\n${readFileSync(this.log, 'utf8').slice(-2000)}`);
       }),
     ]);
     Object.assign(this, JSON.parse(String(line).replace(/^ready /, '')));
     this.agent = new Agent({ keepAlive: true, maxSockets: Number(options.clients) });
   }
 
-  /** A profile is written when its process ends, so each part gets one of its own. */
+  /** The profile is written when the process exits, so each part gets a process of its own. */
   async endPart() {
     if (!options['cpu-prof']) return;
     await this.stopApi();
@@ -144,12 +144,12 @@ class Installation {
       0,
     );
     const each = (seconds) => `${((1000 * seconds) / times).toFixed(2)} ms`;
-    return `CPU each: API ${each(now.api - before.api)}, Postgres ${each(postgres)}`;
+    return `CPU per request: API ${each(now.api - before.api)}, Postgres ${each(postgres)}`;
   }
 
   call(method, path, body, headers = { 'content-type': 'application/json' }) {
     return new Promise((fulfil, reject) => {
-      const asked = request(
+      const outgoing = request(
         `${this.url}/v1${path}`,
         {
           method,
@@ -166,13 +166,13 @@ class Installation {
           });
         },
       );
-      asked.on('error', reject);
-      asked.end(body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body));
+      outgoing.on('error', reject);
+      outgoing.end(body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body));
     });
   }
 }
 
-/** Removes what BullMQ keeps in Redis under a prefix. */
+/** Removes the keys that BullMQ stores in Redis under a prefix. */
 async function forget(prefix) {
   const redis = new Redis(options.redis);
   const keys = await redis.keys(`${prefix}*`);
@@ -180,7 +180,10 @@ async function forget(prefix) {
   redis.disconnect();
 }
 
-/** Words of no language, as varied as prose for whoever checks JSON: with quotes, newlines and letters beyond ASCII. */
+/**
+ * Random words with quotes, newlines and characters outside ASCII, so that JSON parsing is as expensive as
+ * for prose.
+ */
 function prose() {
   const syllables = [
     'the',
@@ -228,11 +231,14 @@ async function upload(graft, megabytes) {
   const { body, headers } = multipart(megabytes);
   const file = await graft.call('POST', '/files', body, headers);
   if (file.status !== 'processed')
-    throw new Error(`the upload was refused: ${file.status_details}`);
+    throw new Error(`the upload was rejected: ${file.status_details}`);
   return file;
 }
 
-/** The golden LLaMA as "tiny"; its tokenizer has one word, for nobody trains here, but creation reads the data with it. */
+/**
+ * Uses the golden LLaMA as "tiny". Its tokenizer has one word: nothing is trained, but job creation tokenizes
+ * the data.
+ */
 const jobBody = (file, pool, n) => ({
   model: 'tiny',
   training_file: file.id,
@@ -244,7 +250,7 @@ const jobBody = (file, pool, n) => ({
   graft: { learning_rate: 2e-4, max_steps: 40, pool },
 });
 
-/** Calls `work` with 0, 1, … from so many clients at once; answers with the milliseconds of each. */
+/** Calls `work` with 0, 1, … from `count` concurrent clients; returns the milliseconds of each call. */
 async function clients(count, times, work) {
   const took = [];
   let next = 0;
@@ -285,12 +291,12 @@ async function measureUpload(graft) {
   const { api } = await graft.cpu();
   const megabytes = body.length / 1e6;
   console.log(
-    `upload       ${(megabytes / seconds).toFixed(1)} MB/s, ${megabytes.toFixed(0)} MB, every line checked; CPU: API ${((1000 * (api - before.api)) / megabytes).toFixed(2)} ms a MB`,
+    `upload       ${(megabytes / seconds).toFixed(1)} MB/s, ${megabytes.toFixed(0)} MB, every line checked; CPU: API ${((1000 * (api - before.api)) / megabytes).toFixed(2)} ms per MB`,
   );
   await graft.endPart();
 }
 
-/** A worker that takes what it is given, and tells when. */
+/** A worker that accepts every assignment and records the time. */
 class ScriptedWorker {
   constructor(graft) {
     const metadata = new Metadata();
@@ -317,7 +323,7 @@ class ScriptedWorker {
     this.stream.write({ body: { $case, value } });
   }
 
-  /** As often as a real one; one that is silent is given nothing. */
+  /** Sends heartbeats at the interval of a real worker; a worker without heartbeats gets no assignments. */
   beat() {
     this.beating = setInterval(
       () =>
@@ -334,7 +340,7 @@ class ScriptedWorker {
     );
   }
 
-  /** Answers every chat with one word at once, in any number. */
+  /** Answers every chat immediately with one word, without a limit on their number. */
   answer() {
     this.stream.on('data', ({ body }) => {
       if (body?.$case !== 'modelRequest') return;
@@ -405,12 +411,12 @@ async function measureChats(graft) {
   const seconds = (performance.now() - from) / 1000;
   worker.end();
   console.log(
-    `chat         ${(times / seconds).toFixed(1)}/s with ${count} clients, p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms, answered at once; ${await graft.used(before, times)}`,
+    `chat         ${(times / seconds).toFixed(1)}/s with ${count} clients, p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms, answered immediately; ${await graft.used(before, times)}`,
   );
   await graft.endPart();
 }
 
-/** The table filled with copies of one ended job, so that they differ in id and time only. */
+/** Fills the table with copies of one finished job, which differ only in id and time. */
 async function fill(graft, total) {
   const { rows: columns } = await graft.database.query(
     `SELECT quote_ident(column_name) AS name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = 'job'`,
@@ -436,7 +442,7 @@ async function measureList(graft) {
   const before = await graft.cpu();
   const took = await clients(1, LISTS, list);
   console.log(
-    `list 20 jobs p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms of ${options.listed}, one client; ${await graft.used(before, LISTS)}`,
+    `list 20 jobs p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms with ${options.listed} jobs, one client; ${await graft.used(before, LISTS)}`,
   );
   await graft.endPart();
 }
@@ -446,7 +452,7 @@ console.log(
 );
 const graft = await Installation.start();
 try {
-  await importTinyBase(join(graft.home, 'tiny'), (...asked) => graft.call(...asked));
+  await importTinyBase(join(graft.home, 'tiny'), (...args) => graft.call(...args));
   const file = await upload(graft, 0.1);
   await measureCreates(graft, file);
   await measureUpload(graft);

@@ -1,5 +1,5 @@
-// The benches of the control plane run at a small size, so that a change of the protocol or of the API does not break them
-// unnoticed. What they measure is not looked at.
+// Runs the control plane benchmarks at a small size, so that a change of the protocol or the API that breaks
+// them is noticed. The measured values are not checked.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -36,7 +36,7 @@ it.skipIf(!hasPostgres).each([
     sizes: ['--watchers', '20', '--jobs', '2', '--seconds', '1'],
     lines: ['20 watchers of 2 jobs on two API processes'],
   },
-])('$bench runs to its end', async ({ bench, sizes, lines }) => {
+])('$bench runs to completion', async ({ bench, sizes, lines }) => {
   const file = fileURLToPath(new URL(bench, import.meta.url));
   const { stdout } = await run(process.execPath, [file, '--database', POSTGRES, ...sizes]);
   const printed = stdout.split('\n');

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// Eight jobs on one base in one process, beside the same eight one after the other:
+// Eight jobs on one base in one process, compared with the same eight jobs one after another:
 //   node test/bench/eight-jobs.mjs --base FOLDER [--shape qwen3-0.6b] [--threads 2] [--rounds 1] [--steps 4] [--batch 8] [--cpu]
-// FOLDER: a Hugging Face folder. LoRA on query and value, LoRA on all linears, prompt and prefix tuning, twice each and
-// of two sizes, on the chats of chats.mjs in batches of --batch: one of each pair is long, of --steps steps, and one short, of
-// a quarter of them. Each side is a process that holds the base already and opens, trains and saves its jobs; sides by
-// turns. Losses of every step are compared first: together they must be those alone. Then the makespan of all together
-// over the sum of them alone, when each ended, peak memory with the base, and the share of this machine's own speed in
-// products (product-limit.mjs). --cpu, for a busy machine: seconds are those of one thread's processor time.
+// FOLDER: a Hugging Face folder. The jobs are LoRA on query and value, LoRA on all linears, prompt tuning and prefix
+// tuning, each in two sizes, on the chats of chats.mjs in batches of --batch. One job of each pair is long, with
+// --steps steps, the other is short, with a quarter of them. Each side is a process that has loaded the base and opens,
+// trains and saves the jobs; the sides alternate. First the losses of every step are compared: they must be equal on
+// both sides. Then it prints the makespan of all jobs together over the sum of the separate runs, the end time of each
+// job, peak memory with the base, and the percentage of this machine's product speed (product-limit.mjs). --cpu, for a
+// busy machine: CPU time of one thread instead of wall time.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -20,15 +21,18 @@ import { meanStepWork, productSpeed } from './product-limit.mjs';
 import { makeBase } from './shapes.mjs';
 
 const CUT = 512;
-/** Of chats.mjs. */
+/** Number of chats from chats.mjs. */
 const RECORDS = 192;
-/** A micro-batch of so many rows and more has a forward to itself (ADR 0007), so that its losses are the same bits. */
+/**
+ * Losses must be bit-identical, because a micro-batch with many rows has a forward pass of its own (ADR
+ * 0007).
+ */
 const LOSS_TOLERANCE = 0;
 
 const lora = (r, targets = null) => ({ peft_type: 'LORA', r, target_modules: targets });
 const virtual = (peft_type, count) => ({ peft_type, num_virtual_tokens: count });
 
-/** Name, options, whether it is one of the short ones. */
+/** Name, options, and whether the job is one of the short ones. */
 const JOBS = [
   ['lora-qv r 8', lora(8), false],
   ['lora-qv r 32', lora(32), true],
@@ -53,7 +57,7 @@ const { values: options } = parseArgs({
     work: { type: 'string' },
   },
 });
-if (!options.base) throw new Error('--base FOLDER is needed');
+if (!options.base) throw new Error('--base FOLDER is required');
 if (Number(options.steps) < 4) throw new Error('--steps: expected an integer ≥ 4');
 const batch = Number(options.batch);
 const threads = options.cpu ? 1 : Number(options.threads);
@@ -65,7 +69,9 @@ function now() {
   return options.cpu ? (user + system) / 1e6 : performance.now() / 1e3;
 }
 
-/** One side's process: when each job ended, since the first was opened, and its losses. */
+/**
+ * The process of one side: the end time of each job, relative to the opening of the first, and its losses.
+ */
 async function side(together) {
   const core = await import('@graft/peft-core');
   const { memory, setThreads } = await import('@graft/kernels');
@@ -106,7 +112,7 @@ async function side(together) {
       });
     return [...found.values()];
   };
-  // the first use of the kernels is nobody's
+  // the first use of the kernels is not measured
   train([['warm', lora(8), true]], now());
   const began = now();
   const jobs = together ? train(JOBS, began) : JOBS.flatMap((job) => train([job], began));
@@ -123,11 +129,11 @@ function ask(name) {
     encoding: 'utf8',
     env: { OMP_WAIT_POLICY: 'passive', ...process.env },
   });
-  if (status !== 0) throw new Error(`${name}: ended with ${status}:\n${stderr}`);
+  if (status !== 0) throw new Error(`${name}: exited with ${status}:\n${stderr}`);
   return JSON.parse(stdout);
 }
 
-/** Lengths of the examples, for what the work of their steps is. */
+/** Lengths of the examples, to compute the work of the steps. */
 async function writeData(work) {
   const { Processor, taskFor, Tokenizer } = await import('@graft/peft-core');
   const records = chats(mobyDick(work));
@@ -151,8 +157,10 @@ function sameLosses(together, alone) {
   );
   const worst = Math.max(...differences);
   if (!(worst <= LOSS_TOLERANCE))
-    throw new Error(`losses together differ from alone by up to ${worst}`);
-  console.log(`losses of ${differences.length} steps are the same bits together and alone`);
+    throw new Error(`losses of concurrent and separate runs differ by up to ${worst}`);
+  console.log(
+    `losses of ${differences.length} steps are bit-identical together and one after another`,
+  );
 }
 
 function report(rounds, work, speed) {
@@ -166,16 +174,16 @@ function report(rounds, work, speed) {
     );
   }
   console.log(
-    `makespan over the sum of them alone: ${(middle('together') / middle('alone')).toFixed(3)}`,
+    `makespan over the sum of the separate runs: ${(middle('together') / middle('alone')).toFixed(3)}`,
   );
   const ends = [...rounds[0].together.jobs].sort((a, b) => a.ended - b.ended);
   console.log(
-    `ended after: ${ends.map(({ name, ended }) => `${name} ${ended.toFixed(1)}`).join(', ')}`,
+    `ended after (s): ${ends.map(({ name, ended }) => `${name} ${ended.toFixed(1)}`).join(', ')}`,
   );
   const isShort = new Map(JOBS.map(([name, , short]) => [name, short]));
   const first = ends.slice(0, JOBS.length / 2).every(({ name }) => isShort.get(name));
   console.log(
-    first ? 'the short ones ended first' : 'NOT all short ones ended before the long ones',
+    first ? 'the short jobs ended first' : 'NOT all short jobs ended before the long ones',
   );
 }
 
@@ -208,7 +216,7 @@ if (options.side) {
   }
 }
 
-/** Of all steps of all jobs: batches are drawn, so that each is as the mean of them. */
+/** Work of all steps of all jobs. Batches are drawn at random, so the mean is used for each. */
 function workOf(config, sequences) {
   return JOBS.reduce((sum, [, peft, isShort]) => {
     const step = meanStepWork(config, peft, sequences, batch) ?? NaN;

@@ -1,4 +1,4 @@
-// Graft's side of a benchmark of training: `graft run`, and what it says of its steps.
+// Graft's side of a training benchmark: runs `graft run` and reads its metrics.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,23 +10,23 @@ export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(v
 
 export const sum = (rows, field) => rows.reduce((total, row) => total + row[field], 0);
 
-/** Runs the command; its processor time in seconds comes last on stderr. */
+/** Runs the command; its CPU time in seconds is printed last on stderr. */
 function timed(args) {
   const script = 'TIMEFORMAT="%U %S"; time "$@"';
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script, 'bash', ...args], {
     encoding: 'utf8',
   });
-  if (status !== 0) throw new Error(`graft run ended with ${status}:\n${stderr}`);
+  if (status !== 0) throw new Error(`graft run exited with ${status}:\n${stderr}`);
   const [user, system] = stderr.trim().split('\n').at(-1).split(' ').map(Number);
-  return { said: stdout + stderr, seconds: user + system };
+  return { output: stdout + stderr, seconds: user + system };
 }
 
-/** Its steps, the processor time of all of it in seconds, and its peak in GiB. */
+/** The steps, the CPU time of the whole run in seconds, and its peak memory in GiB. */
 function graftRun(job, { work, threads }) {
   const out = mkdtempSync(join(work, 'run-'));
   const file = join(out, 'job.json');
   writeFileSync(file, JSON.stringify(job));
-  const { said, seconds } = timed([
+  const { output, seconds } = timed([
     process.execPath,
     MAIN,
     file,
@@ -40,7 +40,7 @@ function graftRun(job, { work, threads }) {
     .split('\n')
     .map((line) => JSON.parse(line))
     .filter((row) => row.loss !== undefined && row.seconds !== undefined);
-  return { rows, seconds, peak: Number(/peak memory ([\d.]+) GiB/.exec(said)?.[1]) };
+  return { rows, seconds, peak: Number(/peak memory ([\d.]+) GiB/.exec(output)?.[1]) };
 }
 
 /**

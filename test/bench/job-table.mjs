@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// The table of jobs with thousands of them: a real API on a real Postgres, and a real Chromium on the built dashboard:
+// The job table with thousands of jobs: a real API on a real Postgres, and a real Chromium on the built dashboard:
 //   npx vite build apps/dashboard && node test/bench/job-table.mjs [--jobs 5000] [--explain]
 //     [--database postgres://postgres@127.0.0.1:5432] [--browser /usr/bin/chromium]
-// Prints for each way to list jobs the milliseconds of a request (median and worst of 30) and, with --explain, what
-// Postgres does for it; then, in Chromium, how long the page takes to show jobs, to sort, filter and search, to scroll
-// through all of them (with the rows that are in the page, and the longest pause between two frames), and to archive
-// one. Times only mean something when the load before is near 0.
+// Prints for each query of the job list the milliseconds of a request (median and worst of 30) and, with --explain,
+// Postgres' plan; then, in Chromium, how long the page takes to show jobs, to sort, filter and search, to scroll
+// through all jobs (with the number of rows in the page, and the longest time between two frames), and to archive a
+// job. Times are only valid if the load before is near 0.
 /* global Blob, FormData, URLSearchParams, document, innerHeight, requestAnimationFrame, scrollBy, scrollTo, scrollY -- Node's, and the page's */
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -65,7 +65,7 @@ const call = async (method, path, body) => {
   return response.json();
 };
 
-/** Copies of one job that differ as real ones do: in state, losses, tags, names and ages. */
+/** Copies of one job that differ as real jobs do: in state, losses, tags, names and ages. */
 async function fill() {
   await importTinyBase(join(home, 'tiny'), call);
   const form = new FormData();
@@ -124,8 +124,8 @@ const LISTS = {
   'one state': 'status=failed',
   'one method': 'method=LORA',
   archived: 'archived=true',
-  'words that many have': 'search=sweep',
-  'words that none has': 'search=nothing+has+this',
+  'search with many matches': 'search=sweep',
+  'search without matches': 'search=nothing+has+this',
 };
 
 async function measureRequests() {
@@ -150,7 +150,7 @@ async function measureRequests() {
   }
 }
 
-/** What Postgres does for it, as the API writes it. */
+/** Postgres' plan of the query that the API generates. */
 async function explain(query) {
   const { jobFilter } = await import('../../apps/api/dist/jobs/list-query.js');
   const { jobListQuery } = await import('../../apps/api/dist/history/job-list-query.js');
@@ -247,7 +247,7 @@ async function measurePage() {
   await tab.evaluate(() => scrollTo(0, 0));
   await shows('run-1');
   const [first] = await names();
-  await timed('archived one, until it is gone and can be undone', async () => {
+  await timed('archived a job, until the undo button is shown', async () => {
     await tab.getByRole('button', { name: `Edit ${first}` }).click();
     await tab.getByRole('button', { name: 'Archive', exact: true }).click();
     await tab.getByRole('button', { name: 'Undo' }).waitFor();

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// Graft's own kernels beside the same from libtorch's operators, forward and backward, both sides in one run:
+// Graft's own kernels compared with libtorch's operators, forward and backward, both sides in one run:
 //   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16] [--cpu] [--record]
-// Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows
-// of 49,152 classes; adapters of rank 16 on 16 rows of answers, two of each of eight. Sides alternate; medians of the rounds after three of warm-up.
-// --cpu: the processor's time in place of the clock's, for a machine that has other work.
+// Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows of
+// 49,152 classes; adapters of rank 16 on 16 rows of generated tokens, two rows for each of eight adapters. Sides
+// alternate; prints medians of the rounds after three warm-up rounds. --cpu: CPU time instead of wall time, for a busy
+// machine.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import * as k from '@graft/kernels';
@@ -61,7 +62,7 @@ const fused =
     });
     return k.reshape(k.transpose(output, 1, 2), [q.shape[0], HEADS * SIZE]);
   };
-/** Biases as matrices [H, rows, rows], as transformers makes them: by distance, from a table, with the gradient. */
+/** Biases as matrices [H, rows, rows] from a table of distances, with gradient, as in transformers. */
 const distances = (rows) => {
   const places = k.arange(0, rows);
   return k.sub(k.unsqueeze(places, 0), k.unsqueeze(places, 1));
@@ -76,9 +77,12 @@ const alibiMask = (rows) => {
   const hidden = k.triu(k.ones([rows, rows], 'bool'), 1);
   return k.unsqueeze(k.to(k.maskedFill(matrix, hidden, -Infinity), options.dtype), 0);
 };
-/** As transformers' Gemma 2 caps them. */
+/** Caps the scores as transformers' Gemma 2 does. */
 const capped = (scores, cap) => k.mul(k.tanh(k.mul(scores, SCALE / cap)), cap);
-/** Scores, softmax and weighted sum as products, the queries of a group of heads as rows under their key head. */
+/**
+ * Scores, softmax and weighted sum as matrix products; the queries of a group of heads are rows of their key
+ * head.
+ */
 const productsOf = (cap) => (q, keys, values) => {
   const [rows, group] = [q.shape[0], HEADS / KV_HEADS];
   const grouped = k.reshape(k.transpose(k.view(q, [rows, KV_HEADS, group, SIZE]), 0, 1), [
@@ -148,7 +152,7 @@ const labels = k.tensor(
   [128],
 );
 const scales = k.full([128], 0.01);
-/** The gradient over classes by single operators, in place. */
+/** The gradient over the classes with separate operators, in place. */
 const lossByOperators = (z) => {
   const logP = k.logSoftmax(z, -1, 'f32');
   const y = k.unsqueeze(labels, 1);
@@ -174,7 +178,9 @@ const libtorchs = (kind) => ({
 });
 const relative = { kind: 'relative', table, maxDistance: 128, bidirectional: true };
 const quiet = (run) => () => k.noGrad(run);
-/** oneDNN's product, which a lower instruction set of the own kernels leaves bf16 to. */
+/**
+ * oneDNN's product: with a lower instruction set, the package's own kernels leave bf16 products to oneDNN.
+ */
 const byOneDnn = (run) => () => {
   const best = k.instructionSet();
   k.instructionSet('avx512');

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// Lighthouse on pages of the dashboard with real runs, at a desktop and as a phone:
+// Lighthouse on pages of the dashboard with real runs, for desktop and phone:
 //   npx vite build apps/dashboard && node test/bench/lighthouse.mjs [--pages jobs,chat] [--base FOLDER]
 //     [--browser /usr/bin/chromium]
-// Prints accessibility, best practices and performance by page, what is short of full marks in the first two, and ends
-// with 1 where one of them is below 95. Performance means something when the load before is near 0. Lighthouse is npm's,
-// 185 MB with what it needs, which is too much to be anybody's dependency: it lies in .cache.
+// Prints accessibility, best practices and performance by page, and the failed audits of the first two. The exit code
+// is 1 if one of these two is below 95. Performance is only valid if the load before is near 0. Lighthouse is installed
+// from npm into .cache: with its dependencies it has 185 MB, which is too much for a dependency of the repository.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -14,12 +14,12 @@ import { parseArgs } from 'node:util';
 import { startInstallation, trainOnMails } from './mail-runs.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** The last one that runs on Node 20. */
+/** The last version that runs on Node 20. */
 const VERSION = '12.8.2';
 const FOLDER = join(ROOT, `.cache/lighthouse-${VERSION}`);
 const CATEGORIES = ['accessibility', 'best-practices', 'performance'];
 const LEAST = 0.95;
-/** Pages that follow a stream are never quiet; their first picture is there long before. */
+/** Pages with an event stream never become idle; their first paint is much earlier than this limit. */
 const LONGEST_MS = 15_000;
 
 const { values: options } = parseArgs({
@@ -41,7 +41,7 @@ function fetched() {
       cwd: scratch,
       encoding: 'utf8',
     });
-    if (status !== 0) throw new Error(`lighthouse cannot be fetched: ${stderr}`);
+    if (status !== 0) throw new Error(`cannot install lighthouse: ${stderr}`);
     renameSync(scratch, FOLDER);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -63,22 +63,22 @@ const pagesOf = ({ base, jobs }) => ({
 
 const mark = (score) => (score === null ? '–' : String(Math.round(100 * score)));
 
-/** What a category takes off for: audits that count and are not passed. */
+/** Audits that reduce a category's score: those with a weight that did not pass. */
 const faults = (lhr, category) =>
   lhr.categories[category].auditRefs
     .map(({ id, weight }) => ({ ...lhr.audits[id], weight }))
     .filter(({ weight, score }) => weight > 0 && score !== null && score < 1);
 
-/** A page that asked nothing of the API, or was refused, is the sign-in page. */
+/** A page without API requests, or with a 401 response, is the sign-in page. */
 function checkSignedIn(lhr, page) {
-  const asked = lhr.audits['network-requests'].details.items;
-  const answers = asked.filter(({ url }) => new URL(url).pathname.startsWith('/v1/'));
+  const requests = lhr.audits['network-requests'].details.items;
+  const answers = requests.filter(({ url }) => new URL(url).pathname.startsWith('/v1/'));
   if (!answers.some(({ statusCode }) => statusCode === 200) || answers.some(({ statusCode }) => statusCode === 401)) throw new Error(`${page}: not signed in`); // prettier-ignore
 }
 
 async function measure(url, { apiKey, port, config, lighthouse, page }) {
   const flags = { port, logLevel: 'error', onlyCategories: CATEGORIES, maxWaitForLoad: LONGEST_MS };
-  // The key leaves the address as soon as it is read, as with the link that graft up prints.
+  // The page removes the key from the URL after reading it, as with the link that graft up prints.
   const { lhr } = await lighthouse(`${url}#key=${encodeURIComponent(apiKey)}`, flags, config);
   if (lhr.runtimeError) throw new Error(`${page}: ${lhr.runtimeError.message}`);
   checkSignedIn(lhr, page);

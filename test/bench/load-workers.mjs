@@ -1,20 +1,20 @@
-// The workers of load.mjs, as many as it asks for, in a process beside it. They train nothing.
+// The workers of load.mjs, in a separate process. They train nothing.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { SCHEMA_VERSION } from '@graft/contracts';
 import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { randomUUID } from 'node:crypto';
 
 const [address, joinToken] = process.argv.slice(2);
-/** What the API allows a worker to have unacknowledged. */
+/** The number of unacknowledged batches that the API allows a worker. */
 const UNACKNOWLEDGED = 8;
-/** Streams that are opened at once: as many as come, not all in one millisecond. */
+/** Number of streams that are opened concurrently, so that not all are opened within one millisecond. */
 const JOINING = 25;
 
 class Worker {
   leases = [];
   connected = false;
   lost = 0;
-  /** Why its stream ended. */
+  /** The reason for which the stream ended. */
   ended = null;
   beats = [];
   waiting = new Map();
@@ -24,7 +24,7 @@ class Worker {
     this.slots = slots;
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer ${joinToken}`);
-    // A connection of its own, as a process of its own would have.
+    // A connection per worker, as for separate processes.
     this.client = new WorkerServiceClient(address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
     });
@@ -62,7 +62,7 @@ class Worker {
         this.connected = true;
         this.pull();
         const every = body.value.heartbeatMs;
-        // Spread over the time between two of them, as those of machines are that started on their own.
+        // Spread over one interval, as the heartbeats of workers that were started independently.
         this.starting = setTimeout(() => {
           this.beat();
           this.beating = setInterval(() => this.beat(), every);
@@ -129,7 +129,7 @@ class Worker {
     return { sequence: ++this.sequence, events };
   }
 
-  /** Sends steps of its jobs by turns until the time is over; answers when the last is acknowledged. */
+  /** Sends steps of its jobs in turn until the time is over; returns after the last acknowledgement. */
   async report({ batch: size, ms }) {
     const end = performance.now() + ms;
     const acks = [];
@@ -172,7 +172,7 @@ const started = {
   },
 };
 
-/** As many numbers as a step of supervised training has. */
+/** The number of values of a step of supervised training. */
 const step = (number) => ({
   kind: 'step',
   payload: {
@@ -203,7 +203,7 @@ const answers = {
       await Promise.all(some.map(({ welcomed }) => welcomed));
     }
   },
-  /** What they have seen since it was asked last. */
+  /** Heartbeats, leases and errors of the workers; with `forget`, the heartbeats are reset. */
   async state({ forget = false }) {
     const beats = workers.flatMap((worker) => worker.beats);
     if (forget) for (const worker of workers) worker.beats = [];

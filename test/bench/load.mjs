@@ -1,15 +1,15 @@
 #!/usr/bin/env node
-// The control plane at the sizes that are asked of it: a real API process (apps/api/test/process.mjs) on a real
-// PostgreSQL with durable commits; clients in this process, workers scripted in another (load-workers.mjs):
+// The control plane at its required sizes: a real API process (apps/api/test/process.mjs) on a real PostgreSQL with
+// durable commits, clients in this process, and scripted workers in another (load-workers.mjs):
 //   node test/bench/load.mjs [--part submit|queue|metrics]… [--database postgres://postgres@127.0.0.1:5432] [--seconds 20]
-//     submit:  durable submissions a second of --clients 32, each sending one after the other
-//     queue:   10,000 queued jobs (--queued), 500 workers that beat (--workers), 1,000 running jobs (--running): how long
-//              one of 20 submissions a second takes, and a heartbeat there and back; memory; leases lost for no reason
-//     metrics: numbers of steps taken in, from 8 workers (--streams) with 4 jobs each that send batches of --batch 100
-//              steps as fast as they are acknowledged; a step has 8 numbers
-// --database: a server on which it may create and drop a database. Beside each figure the CPU seconds of the API and of
-// PostgreSQL (Linux, same machine), which hold on a busy machine too. Ends with 1 where a lease was lost or a fact is
-// missing, not where a machine is slow. --cpu-prof FOLDER: a profile of the API, for one part.
+//     submit:  durable submissions per second of --clients 32, each sending one after another
+//     queue:   10,000 queued jobs (--queued), 500 workers with heartbeats (--workers), 1,000 running jobs (--running):
+//              latency of 20 submissions per second and of heartbeats; memory; leases that expired wrongly
+//     metrics: stored metric points, from 8 workers (--streams) with 4 jobs each that send batches of --batch 100 steps
+//              as fast as they are acknowledged; a step has 8 values
+// --database: a server on which it may create and drop a database. Each figure is printed with the CPU seconds of the
+// API and of PostgreSQL (Linux, same machine), which are valid on a busy machine too. The exit code is 1 if a lease or
+// an event was lost, not if the machine is slow. --cpu-prof FOLDER: a profile of the API, for one part.
 import { fork, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -26,14 +26,14 @@ const HERE = fileURLToPath(new URL('.', import.meta.url));
 const API = join(HERE, '../../apps/api/test/process.mjs');
 const WORKERS = join(HERE, 'load-workers.mjs');
 const TICKS_PER_SECOND = 100;
-/** Requests before the clock runs: connections, compiled code, caches. */
+/** Requests before the measurement starts, to open connections, compile code and fill caches. */
 const WARM_UP = 100;
 const A_SECOND = 20;
 const JOBS_A_STREAM = 4;
 const NUMBERS_A_STEP = 8;
-/** Among which the queued jobs are spread: one may have 10,000. */
+/** Number of projects that the queued jobs are spread over: one project may have 10,000. */
 const PROJECTS = 10;
-/** A pool that no worker serves: its jobs stay queued. */
+/** A pool without workers: its jobs stay queued. */
 const IDLE_POOL = 'idle';
 
 const { values: options } = parseArgs({
@@ -58,7 +58,7 @@ const quantile = (values, q) =>
 const times = (took) =>
   `p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms`;
 
-/** Seconds that a process has spent on a CPU, in and for it; 0 when it is gone. */
+/** CPU seconds of a process in user and system mode; 0 when it has exited. */
 function cpuSeconds(pid) {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(/\) /)[1].split(' ');
@@ -99,12 +99,12 @@ class Installation {
     const [line] = await Promise.race([
       once(self.child.stdout, 'data'),
       once(self.child, 'exit').then(() => {
-        throw new Error(`the API ended:\n${readFileSync(log, 'utf8').slice(-2000)}`);
+        throw new Error(`the API exited:\n${readFileSync(log, 'utf8').slice(-2000)}`);
       }),
     ]);
     Object.assign(self, JSON.parse(String(line).replace(/^ready /, '')));
     self.agent = new Agent({ keepAlive: true, maxSockets: number('clients') });
-    await importTinyBase(join(self.home, 'tiny'), (...asked) => self.call(...asked));
+    await importTinyBase(join(self.home, 'tiny'), (...args) => self.call(...args));
     self.file = await self.upload();
     return self;
   }
@@ -120,20 +120,20 @@ class Installation {
     rmSync(this.home, { recursive: true, force: true });
   }
 
-  /** Says how the server commits: a figure without durable commits would say nothing. */
+  /** The durability settings of the server: figures without durable commits would be meaningless. */
   async durability() {
     const { rows } = await this.database.query(
-      `SELECT name || ' ' || setting AS said FROM pg_settings
+      `SELECT name || ' ' || setting AS setting FROM pg_settings
        WHERE name IN ('fsync', 'full_page_writes', 'server_version', 'synchronous_commit') ORDER BY name`,
     );
-    return rows.map(({ said }) => said).join(', ');
+    return rows.map(({ setting }) => setting).join(', ');
   }
 
   async row(sql) {
     return (await this.database.query(sql)).rows[0];
   }
 
-  /** Everything that the server's processes for this database spent, those that ended meanwhile left out. */
+  /** CPU seconds of all server processes for this database, without those that ended meanwhile. */
   async cpu() {
     const { rows } = await this.database.query(
       'SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
@@ -165,7 +165,7 @@ class Installation {
   call(method, path, body, type = 'application/json') {
     return new Promise((fulfil, reject) => {
       const headers = { 'content-type': type, authorization: `Bearer ${this.apiKey}` };
-      const asked = request(
+      const outgoing = request(
         `${this.url}/v1${path}`,
         { method, agent: this.agent, headers },
         (answer) => {
@@ -178,13 +178,13 @@ class Installation {
           });
         },
       );
-      // The server had just closed a connection that nobody used: nothing was heard of the request.
-      asked.on('error', (error) =>
-        error.code === 'ECONNRESET' && asked.reusedSocket
+      // The server closed the idle connection before it read the request.
+      outgoing.on('error', (error) =>
+        error.code === 'ECONNRESET' && outgoing.reusedSocket
           ? fulfil(this.call(method, path, body, type))
           : reject(error),
       );
-      asked.end(typeof body === 'object' ? JSON.stringify(body) : body);
+      outgoing.end(typeof body === 'object' ? JSON.stringify(body) : body);
     });
   }
 
@@ -210,19 +210,19 @@ class Installation {
   }
 }
 
-/** The scripted workers, in a process of their own: `ask` is answered by the function of that name there. */
+/** The scripted workers in a separate process: `ask` calls the function of that name there. */
 class Workers {
   constructor({ grpcUrl, joinToken }) {
     this.child = fork(WORKERS, [grpcUrl, joinToken]);
     this.exited = once(this.child, 'exit');
-    this.child.on('message', (message) => this.heard(message));
-    void this.exited.then(() => this.heard?.({ error: 'the workers ended' }));
+    this.child.on('message', (message) => this.settle(message));
+    void this.exited.then(() => this.settle?.({ error: 'the workers exited' }));
   }
 
   async ask(what, about = {}) {
-    const heard = new Promise((fulfil) => (this.heard = fulfil));
+    const reply = new Promise((fulfil) => (this.settle = fulfil));
     this.child.send({ what, about });
-    const { error, answer } = await heard;
+    const { error, answer } = await reply;
     if (error) throw new Error(error);
     return answer;
   }
@@ -254,10 +254,13 @@ async function submit(graft) {
     `submit   ${each.toFixed(0)} durable submissions/s of ${clients} clients, ${times(took)}; ${await graft.spent(before)}`,
   );
   const { count } = await graft.row(`SELECT count(*)::int FROM job WHERE pool = '${IDLE_POOL}'`);
-  if (count !== sent) throw new Error(`${sent} submissions answered, ${count} jobs are there`);
+  if (count !== sent) throw new Error(`${sent} submissions answered, ${count} jobs in the table`);
 }
 
-/** Copies of a queued job in PROJECTS projects, which differ in id, time and project: as many requests would say no more. */
+/**
+ * Copies of a queued job in PROJECTS projects, which differ in id, time and project; faster than as many
+ * requests.
+ */
 async function fill(graft, jobs) {
   const { id } = await graft.submit(0, 'default');
   const projects = [];
@@ -295,7 +298,7 @@ async function queue(graft) {
     await until(async () => (await workers.ask('state')).leases >= running, 'the assignments');
     const given = (performance.now() - joined) / 1000;
     console.log(
-      `queue    ${options.workers} workers joined in ${((joined - joining) / 1000).toFixed(1)} s and had ${running} jobs after another ${given.toFixed(1)} s`,
+      `queue    ${options.workers} workers joined in ${((joined - joining) / 1000).toFixed(1)} s and got ${running} jobs in another ${given.toFixed(1)} s`,
     );
     await workers.ask('state', { forget: true });
     const before = await graft.cpu();
@@ -303,11 +306,12 @@ async function queue(graft) {
     const took = [];
     const sent = [];
     for (let n = 0; n < count; n++) {
-      // In time whether or not the one before was answered: a slow answer must not thin the load out.
+      // Sends on schedule even if the previous request is not answered: slow responses must not reduce the
+      // load.
       await pause(Math.max(0, before.at + (1000 / A_SECOND) * n - performance.now()));
       const from = performance.now();
       const answered = graft.submit(n, 'default').then(() => took.push(performance.now() - from));
-      // It is said at the end, by whoever waits for all.
+      // The error is reported by Promise.all at the end.
       answered.catch(() => undefined);
       sent.push(answered);
     }
@@ -322,7 +326,7 @@ async function queue(graft) {
     console.log(
       `         ${now.queued} queued, ${now.running} running, ${state.connected} workers\n` +
         `         submit ${times(took)} at ${A_SECOND}/s; heartbeat ${times(state.beats)} of ${state.beats.length}; ` +
-        `leases expired falsely: ${now.ended + state.lost}\n` +
+        `leases expired wrongly: ${now.ended + state.lost}\n` +
         `         API memory ${graft.memory('VmRSS').toFixed(0)} MB, at most ${graft.memory('VmHWM').toFixed(0)} MB; ${spent}`,
     );
     if (state.ended.length > 0)
@@ -357,7 +361,7 @@ async function metrics(graft) {
         `batches of ${options.batch}, ack ${times(acks)}; ${spent}`,
     );
     const missing = had + steps - (await graft.row(stored)).steps;
-    if (missing !== 0) throw new Error(`${missing} acknowledged steps are not there`);
+    if (missing !== 0) throw new Error(`${missing} acknowledged steps are not stored`);
   } finally {
     await workers.end();
   }

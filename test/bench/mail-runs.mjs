@@ -1,5 +1,6 @@
-// An installation with something in it, for what looks at the dashboard (lighthouse.mjs, ../docs/screenshots.mjs): a real
-// API with an embedded PostgreSQL and the built dashboard, a worker, the example's mails, and what was trained on them.
+// An installation with data, for tools that open the dashboard (lighthouse.mjs, ../docs/screenshots.mjs): a
+// real API with an embedded PostgreSQL and the built dashboard, a worker, the emails of the example, and jobs
+// trained on them.
 /* global Blob, FormData -- Node's */
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
@@ -13,7 +14,7 @@ const CACHE = join(ROOT, '.cache/mails');
 const QUIET = { GRAFT_LOG_LEVEL: 'error' };
 const OVER = ['succeeded', 'failed', 'cancelled'];
 
-/** Jobs that differ in what they train; the first one says the most of itself. */
+/** Jobs with different training options; the first one logs the most. */
 const RUNS = [
   {
     suffix: 'spam-all-linear',
@@ -32,7 +33,7 @@ const SWEEP = {
   graft: { max_steps: 16, eval_steps: 4 },
   search: { algorithm: 'asha', preset: 'methods', rungs: [4, 8] },
 };
-/** Mails that losses are measured on. */
+/** Number of emails that losses are measured on. */
 const HELD_OUT = 16;
 
 function start(args, env = {}) {
@@ -47,22 +48,22 @@ async function stop(child) {
   await child.over;
 }
 
-/** Where an API says it is. */
+/** Address and keys that the API prints when it is ready. */
 async function ready(child) {
-  let said = '';
+  let output = '';
   for await (const part of child.stdout) {
-    said += part;
-    const found = /^ready (.*)$/m.exec(said);
+    output += part;
+    const found = /^ready (.*)$/m.exec(output);
     if (found) return JSON.parse(found[1]);
   }
-  throw new Error(`the API ended: ${said}`);
+  throw new Error(`the API exited: ${output}`);
 }
 
-/** @param {string} home a folder for all of it, new or of an earlier call, whose runs are there again */
+/** @param {string} home a folder for all data, new or of an earlier call, whose data are then kept */
 export async function startInstallation(home) {
   if (!existsSync(join(DASHBOARD, 'index.html'))) throw new Error('build the dashboard first');
   mkdirSync(join(home, 'api'), { recursive: true });
-  chmodSync(home, 0o755); // as root, PostgreSQL runs as another user, who must get in here
+  chmodSync(home, 0o755); // as root, PostgreSQL runs as another user, which needs access to this folder
   const config = { home: join(home, 'api'), dashboardDir: DASHBOARD, requestsPerMinute: 0 };
   const api = start([join(ROOT, 'apps/api/test/process.mjs'), JSON.stringify(config)], QUIET);
   const { url, grpcUrl, apiKey, joinToken } = await ready(api);
@@ -90,7 +91,7 @@ export async function startInstallation(home) {
   return { url, apiKey, call, stop: async () => void (await stop(worker), await stop(api)) };
 }
 
-/** Asks until it is as it should be. */
+/** Polls until the condition is met. */
 async function until(ask, isSo) {
   for (;;) {
     const found = await ask();
@@ -99,7 +100,7 @@ async function until(ask, isSo) {
   }
 }
 
-/** What an earlier call left. */
+/** The models, files, jobs and sweeps of an earlier call. */
 async function left(call) {
   const lists = ['/models', '/files?purpose=fine-tune', '/fine_tuning/jobs?limit=100', '/sweeps'];
   const [models, files, jobs, sweeps] = await Promise.all(lists.map((path) => call('GET', path)));
@@ -133,9 +134,9 @@ async function succeeded(call, path) {
 }
 
 /**
- * Imports the base and trains on some of the mails, where an earlier call has not.
- * @param what of the base its id and its folder; mails to train on; steps of a job, a multiple of 4
- * @returns ids: of the base, the training file, the jobs, the sweep; and held-out mails as chats
+ * Imports the base and trains on some of the emails, unless an earlier call has done so.
+ * @param what id and folder of the base; number of emails to train on; steps of a job, a multiple of 4
+ * @returns ids of the base, the training file, the jobs and the sweep; and held-out emails as chats
  */
 export async function trainOnMails({ call }, { base, folder, mails, steps }) {
   const { models, files, jobs, sweeps } = await left(call);

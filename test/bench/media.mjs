@@ -1,14 +1,14 @@
 #!/usr/bin/env node
-// Training speed on pictures and sounds beside transformers + peft, both sides in one run:
+// Training speed on images and audio compared with transformers + peft, both sides in one run:
 //   node test/bench/media.mjs --task image_cls|speech_seq_2_seq [--base FOLDER] [--methods lora-qv,lora-all-linear]
 //                             [--variants B0+tcmalloc,B2,B2+tcmalloc] [--steps 12] [--rounds 1] [--batch 8] [--threads 2] [--cpu]
-// image_cls trains a ViT of ViT-S/16's shape at 224 pixels with random weights, unless --base names another;
-// speech_seq_2_seq trains --base, such as .cache/whisper-tiny.en (test/golden/whisper_tiny.py makes it). The same files,
-// batches, initial adapter, optimiser and schedule on both sides; the losses of B2 (same dtype and order) must agree
-// before any speed is printed. Neither side's time has the decoding in it, which both do before the first step; Graft's
-// has what it does at each step, such as the spectrogram. --cpu: by processor time, for a machine that others use; of
-// Graft it is the difference of two runs, one of them of the warm-up alone. With one thread, then: where cores are shared,
-// two of libgomp's spin for each other in Python, which Graft's do not.
+// image_cls trains a ViT with ViT-S/16's shape at 224 pixels and random weights, unless --base names another model;
+// speech_seq_2_seq trains --base, for example .cache/whisper-tiny.en (written by test/golden/whisper_tiny.py). Both
+// sides use the same files, batches, initial adapter, optimizer and schedule; the losses of B2 (same dtype and order)
+// must agree before any speed is printed. Neither time includes decoding, which both sides do before the first step;
+// Graft's includes the processing in each step, such as the spectrogram. --cpu: CPU time, for a busy machine; for Graft
+// it is the difference of two runs, one of which consists of the warm-up only. Use it with one thread: on shared cores,
+// two threads of libgomp busy-wait for each other in Python, which Graft's threads do not.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -29,7 +29,8 @@ const TASKS = {
     record: (i) => ({ image: dataUrl('image/png', picture(i)), label: LABELS[i % 4] }),
     options: { problem_type: 'single_label_classification', labels: LABELS },
     unit: 'images/s',
-    // Largest relative difference of a step's loss from B2's; a new head's moves fast, and with it what rounding makes of it
+    // Largest relative difference of a step's loss from B2's; the loss of a new head changes fast and
+    // amplifies rounding
     tolerance: 5e-2,
   },
   speech_seq_2_seq: {
@@ -48,7 +49,7 @@ const TEXTS = [
 
 const dataUrl = (type, bytes) => `data:${type};base64,${bytes.toString('base64')}`;
 
-/** 240 by 240, in waves of its own. */
+/** A PNG of 240 by 240 pixels with a wave pattern that depends on the index. */
 function picture(place) {
   const [side, channels] = [240, 3];
   const rows = Buffer.alloc(side * (1 + side * channels));
@@ -77,7 +78,7 @@ function picture(place) {
   ]);
 }
 
-/** Two to nine seconds of a voice-like tone: WAV of 16 bits and 16 kHz. */
+/** Two to nine seconds of a voice-like tone as a 16-bit WAV at 16 kHz. */
 function sound(place) {
   const rate = 16_000;
   const data = Buffer.alloc(2 * rate * (2 + (place % 8)));
@@ -131,7 +132,7 @@ function theirs({ task, base, variants, steps, batch, threads, cpu }, method, wo
   return python(['--task', task, '--base', base, '--method', method, ...data, ...how]);
 }
 
-/** `graft run` of so many steps: its steps, and the processor time of the process in seconds. */
+/** Runs `graft run` for a number of steps; returns the steps and the CPU seconds of the process. */
 function trained({ task, base, batch, threads }, steps, method, work) {
   const out = mkdtempSync(join(work, 'run-'));
   const job = {
@@ -165,7 +166,7 @@ function trained({ task, base, batch, threads }, steps, method, work) {
     threads,
   ];
   const { status, stdout, stderr } = spawnSync('bash', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`graft run ended with ${status}:\n${stderr}`);
+  if (status !== 0) throw new Error(`graft run exited with ${status}:\n${stderr}`);
   const rows = readFileSync(join(out, 'metrics.jsonl'), 'utf8')
     .trim()
     .split('\n')
@@ -196,7 +197,7 @@ function gate(method, reference, graft, most) {
   const worst = Math.max(...apart);
   if (!(worst <= most))
     throw new Error(
-      `${method}: losses differ from B2's by up to ${worst.toExponential(2)}; no speed without equality`,
+      `${method}: losses differ from B2's by up to ${worst.toExponential(2)}, so speeds are not compared`,
     );
   console.log(
     `${method}: losses agree with B2's to ${worst.toExponential(2)} over ${graft.losses.length} steps`,
@@ -231,7 +232,7 @@ const { values: options } = parseArgs({
 });
 const task = TASKS[options.task];
 if (!task) throw new Error(`--task: expected one of ${Object.keys(TASKS)}, got ${options.task}`);
-if (!options.base && options.task !== 'image_cls') throw new Error('--base FOLDER is needed');
+if (!options.base && options.task !== 'image_cls') throw new Error('--base FOLDER is required');
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
 try {
   if (!options.base) python(['--write-vit', join(work, 'vit')]);
@@ -239,7 +240,7 @@ try {
   const count = Number(options.steps) * Number(options.batch);
   const records = Array.from({ length: count }, (_, i) => `${JSON.stringify(task.record(i))}\n`);
   writeFileSync(join(work, 'records.jsonl'), records.join(''));
-  console.log(`load before: ${loadavg()[0].toFixed(2)}${options.cpu ? '; by processor time' : ''}`);
+  console.log(`load before: ${loadavg()[0].toFixed(2)}${options.cpu ? '; CPU time' : ''}`);
   for (const method of options.methods.split(',')) {
     mkdirSync(join(work, method), { recursive: true });
     const init = ['--method', method, '--write-init', join(work, method)];

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
-// Every PEFT method beside real peft, for the same work in one run:
+// Every PEFT method compared with peft itself, for the same work in one run:
 //   node test/bench/methods.mjs --base FOLDER [--methods LORA,MISS,IA3] [--layers 6] [--steps 6] [--rounds 1] [--cpu] [--record]
-// FOLDER: a LLaMA in bf16 safetensors (SmolLM2-135M-Instruct for the figures of docs/results.md), of which the first
-// layers are taken: what a method costs is a layer's. peft_type by peft_type, and by turns: the same initial adapter
-// (peft's), chats, batches of 8 of about one length (so that nothing of theirs is padding), bf16 base, f32 adapters,
-// optimiser. Their process has tcmalloc. The losses of all steps must agree before a speed is printed; it is the tokens
-// of a step over its time, and of both sides the best step of all rounds after a warm-up, which other work disturbs
-// least. --cpu: one thread on each side and its processor time, for a machine that has other work. It ends with 1 where
-// a method is slower than theirs, or MiSS or IA3 slower than LoRA.
+// FOLDER: a LLaMA in bf16 safetensors (SmolLM2-135M-Instruct for the figures of docs/results.md), of which only the
+// first layers are used, because the cost of a method is per layer. Both sides alternate for each method, with the same
+// initial adapter (peft's), chats, batches of 8 of similar length (so that peft's batches have little padding), bf16
+// base, f32 adapters and optimizer. The Python process uses tcmalloc. The losses of all steps must agree before a speed
+// is printed. The speed is a step's tokens over its time; on both sides the best step of all rounds after a warm-up,
+// which is least disturbed by other work. --cpu: one thread on each side and CPU time, for a busy machine. The exit
+// code is 1 if a method is slower than in peft, or MiSS or IA3 slower than LoRA.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
@@ -33,17 +33,23 @@ import { record } from './record.mjs';
 const SCRIPT = fileURLToPath(new URL('hf_methods.py', import.meta.url));
 const BATCH = 8;
 const QV = ['q_proj', 'v_proj'];
-/** Largest relative difference of a step's loss, bf16 and f32. */
+/** Largest relative difference of a step's loss, for bf16 and f32. */
 const TOLERANCE = { bf16: 2e-2, f32: 1e-3 };
 
-/** What draws anew in every step, or has more to train than its files hold: there is no loss to compare. */
+/**
+ * Methods with random numbers in each step, or with more trained parameters than their files store: losses
+ * are not compared.
+ */
 const RANDOM = ['PVERA', 'P_TUNING', 'POLY'];
-/** What has other targets than linears, or its own. */
+/** Methods that target other modules than linears, or have targets of their own. */
 const OWN_TARGETS = ['IA3', 'PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING', 'CARTRIDGE', 'BEFT', 'LN_TUNING', 'TRAINABLE_TOKENS', 'CPT', 'MULTITASK_PROMPT_TUNING', 'ADAPTION_PROMPT', 'SHADOW', 'XLORA']; // prettier-ignore
-/** At least LoRA's speed on the same linears is asked of these. */
+/** These methods must be at least as fast as LoRA on the same linears. */
 const LEAN = { MISS: 'LORA', IA3: 'LORA', 'MISS all-linear': 'LORA all-linear' };
 
-/** Of records that have one; the sequences of a batch are of them in turn (test/golden/measure.py). */
+/**
+ * Number of tasks for methods whose records have a task; the sequences of a batch cycle through them
+ * (test/golden/measure.py).
+ */
 const TASKS = 3;
 const ALL = { ...METHODS, ...WITH_MORE };
 
@@ -59,7 +65,7 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
   },
 });
-if (!options.base) throw new Error('--base FOLDER is needed');
+if (!options.base) throw new Error('--base FOLDER is required');
 const steps = Number(options.steps);
 if (options.cpu) options.threads = '1';
 const now = () => {
@@ -74,8 +80,11 @@ if (unknown.length > 0)
 
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
 
-/** Queries and values, said as peft wants it said where it has no default of its own; adapters by their folders. */
-const said = (name) => {
+/**
+ * The adapter for peft: query and value projections where the method has no default of its own, and adapters
+ * by their folders.
+ */
+const adapterOptions = (name) => {
   const peft = peftOf(name);
   if (!peft || OWN_TARGETS.includes(peft.peft_type)) return withFolders(peft);
   return { target_modules: QV, ...peft };
@@ -95,7 +104,7 @@ const baseOf = (dtype) => {
   return bases.get(dtype);
 };
 
-/** Batches of chats of about one length, from all over the set. */
+/** Batches of chats of similar length, taken evenly from the whole set. */
 function writeData() {
   const { processor } = baseOf('bf16');
   const causalLm = taskFor('causal_lm');
@@ -117,7 +126,7 @@ function writeData() {
   writeFileSync(join(work, 'sequences.jsonl'), lines(sequences));
 }
 
-/** Their process, which answers a line with a line. */
+/** The Python process, which answers each request line with one line. */
 function theirs() {
   const args = [
     SCRIPT,
@@ -133,7 +142,7 @@ function theirs() {
     async ask(request) {
       python.stdin.write(`${JSON.stringify(request)}\n`);
       const { value, done } = await lines.next();
-      if (done) throw new Error('the Python side has ended');
+      if (done) throw new Error('the Python process has exited');
       return JSON.parse(value);
     },
     end: () => python.stdin.end(),
@@ -145,12 +154,12 @@ function ours(name, init) {
   id += 1;
   const dtype = dtypeOf(name);
   const base = baseOf(dtype);
-  const adapterDirs = Object.values(said(name)?.adapters ?? {});
+  const adapterDirs = Object.values(adapterOptions(name)?.adapters ?? {});
   const configIn = (dir) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'));
   const spec = Spec.parse({
     model: 'base',
     task: 'causal_lm',
-    peft: said(name),
+    peft: adapterOptions(name),
     adapters: adapterDirs.map(configIn),
     seed: id,
     batch_size: BATCH,
@@ -189,7 +198,7 @@ function ours(name, init) {
   return found;
 }
 
-/** Seconds of all steps but the first, each the best of the rounds. */
+/** Seconds of all steps except the first, each the best of the rounds. */
 const best = (rounds) => {
   let sum = 0;
   for (let step = 1; step < steps; step++) sum += Math.min(...rounds.map(({ seconds }) => seconds[step])); // prettier-ignore
@@ -199,12 +208,12 @@ const best = (rounds) => {
 function compare(name, mine, other) {
   const tokens = mine[0].tokens.slice(1).reduce((a, b) => a + b, 0);
   const worst = Math.max(...mine[0].losses.map((loss, i) => Math.abs(loss / other[0].losses[i] - 1))); // prettier-ignore
-  // peft also trains AdaLoRA's ranknum, a number of each linear that it divides by
+  // peft also trains AdaLoRA's ranknum, a number per linear that it divides by
   if (mine[0].trainable !== other[0].trainable && name !== 'ADALORA')
-    throw new Error(`${name}: ${mine[0].trainable} numbers train here, ${other[0].trainable} there`); // prettier-ignore
+    throw new Error(`${name}: ${mine[0].trainable} trainable parameters, ${other[0].trainable} in peft`); // prettier-ignore
   const isGated = !RANDOM.includes(name);
   if (isGated && !(worst <= TOLERANCE[dtypeOf(name)]))
-    throw new Error(`${name}: losses differ by up to ${worst.toExponential(1)}; no speed without equality`); // prettier-ignore
+    throw new Error(`${name}: losses differ by up to ${worst.toExponential(1)}, so speeds are not compared`); // prettier-ignore
   return {
     ours: tokens / best(mine),
     theirs: tokens / best(other),
@@ -217,15 +226,13 @@ const wrong = [];
 try {
   writeData();
   const python = theirs();
-  console.log(
-    `load before: ${loadavg()[0].toFixed(2)}; tokens/s, the largest difference of a loss`,
-  );
+  console.log(`load before: ${loadavg()[0].toFixed(2)}; tokens/s, largest difference of a loss`);
   for (const name of names) {
     const init = ALL[name] ? join(work, `init-${name.replaceAll(/\W/g, '-')}`) : null;
     if (init) mkdirSync(init);
     const [mine, other] = [[], []];
     try {
-      const request = { peft: said(name), steps, dtype: dtypeOf(name), init };
+      const request = { peft: adapterOptions(name), steps, dtype: dtypeOf(name), init };
       const started = await python.ask({ ...request, write: true });
       if (started.error) throw new Error(`peft: ${started.error}`);
       for (let round = 0; round < Number(options.rounds); round++) {

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
-// Training on packed bases beside the same run on a dense one: tokens a second, and the process's peak memory.
+// Training on quantized bases compared with the same run on a dense base: tokens per second and peak memory.
 //   node test/bench/packed.mjs --side bf16=FOLDER --side nf4=FOLDER:nf4 --side q8_0=FILE.gguf:gguf_blocks
 //                              --side less=FOLDER:nf4+recomputed
 //                              [--method lora-all-linear|lora-qv] [--batch 8] [--length N] [--steps 12] [--rounds 3]
 //                              [--threads 2] [--cpu]
 //   node test/bench/packed.mjs --make FOLDER --tokenizer FOLDER
-// A side is a base and how it is held; with +recomputed its job has gradient_checkpointing. The chats of chats.mjs in
-// order, or with --length texts of so many tokens; sides by turns, the median of the rounds, ratios to the first side.
-// --cpu, for a busy machine: processor time of one thread, that of a run less that of its warm-up. --make: a base of
-// TinyLlama's shape (1.1 billion numbers) with random weights and the tokenizer of another.
+// A side is a base and its quantization; with +recomputed, its job uses gradient_checkpointing. Trains on the chats of
+// chats.mjs in order or, with --length, on texts of N tokens. Sides alternate; prints the median of the rounds, and
+// ratios to the first side. --cpu, for a busy machine: CPU time of one thread, without that of the warm-up. --make:
+// writes a base with TinyLlama's shape (1.1 billion parameters), random weights and another base's tokenizer.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -44,7 +44,7 @@ const { values: options } = parseArgs({
 function records(work) {
   const book = mobyDick(work);
   if (!options.length) return chats(book);
-  // a word is 1.4 tokens: more words than are needed, which are cut
+  // a word is about 1.4 tokens: more words than needed, which are truncated
   const [words, size] = [book.join(' ').split(/\s+/), Number(options.length)];
   return Array.from({ length: Math.floor(words.length / size) }, (_, i) => ({
     text: words.slice(i * size, (i + 1) * size).join(' '),
@@ -54,7 +54,7 @@ function records(work) {
 const sides = options.side.map((text) => {
   const [, name, path, quantization = null, recomputed] =
     /^([^=]+)=(.+?)(?::(\w+))?(\+recomputed)?$/.exec(text) ?? [];
-  if (!name) throw new Error(`--side NAME=PATH[:QUANTIZATION][+recomputed], got ${text}`);
+  if (!name) throw new Error(`--side: expected NAME=PATH[:QUANTIZATION][+recomputed], got ${text}`);
   return { name, path: resolve(path), quantization, recomputed: recomputed !== undefined };
 });
 
@@ -86,7 +86,7 @@ function measure({ path, quantization, recomputed }, data, work) {
 if (options.make) {
   makeBase(resolve(options.make), 'tinyllama-1.1b', resolve(options.tokenizer));
 } else {
-  if (sides.length === 0) throw new Error('--side NAME=PATH[:QUANTIZATION] is needed');
+  if (sides.length === 0) throw new Error('--side NAME=PATH[:QUANTIZATION] is required');
   const work = mkdtempSync(join(tmpdir(), 'graft-packed-'));
   try {
     const data = join(work, 'records.jsonl');
@@ -102,7 +102,7 @@ if (options.make) {
       for (const side of round % 2 === 0 ? sides : [...sides].reverse())
         found.get(side.name).push(measure(side, data, work));
     const rate = (name) => median(found.get(name).map((one) => one.rate));
-    const unit = options.cpu ? 'tokens a second of processor time' : 'tokens/s';
+    const unit = options.cpu ? 'tokens/s of CPU time' : 'tokens/s';
     const rows = [];
     for (const [name, all] of found) {
       const peak = Math.max(...all.map((one) => one.peak));

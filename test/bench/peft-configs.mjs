@@ -1,6 +1,9 @@
-// An adapter of every method, for comparisons of them.
+// An adapter of every method, for comparisons.
 
-/** By name: the adapter as users say it. Ranks are 8 where a method has one, targets its own default. */
+/**
+ * Adapter options by name, as users write them. Rank 8 where a method has a rank, and the method's default
+ * targets.
+ */
 export const METHODS = {
   LORA: { r: 8, lora_alpha: 16 },
   'LORA all-linear': { r: 16, lora_alpha: 32, target_modules: 'all-linear' },
@@ -44,15 +47,17 @@ export const METHODS = {
   OSF: { effective_rank: 0.95 },
   SUPERTUNING: {},
   ADAPTION_PROMPT: { adapter_len: 20, adapter_layers: 6 },
-  // peft's default draws
+  // dropout is random by default in peft
   SHADOW: { shadow_dropout: 0 },
   FULL: null,
 };
 
-/** Four examples of 25 tokens, of any words: their format, input, format and label. */
+/** Four examples of 25 arbitrary tokens each, with the types format, input, format and label. */
 const TYPES = Array.from({ length: 100 }, (_, i) => 4 * Math.floor(i / 25) + 1 + Math.floor((i % 25) / 6.25)); // prettier-ignore
 
-/** Those that need more than data and a base: a prompt of its vocabulary, records of several tasks, adapters. */
+/**
+ * Methods that need more than data and a base: prompt token ids, records of several tasks, or other adapters.
+ */
 export const WITH_MORE = {
   CPT: {
     cpt_token_ids: TYPES.map((_, i) => 1000 + 37 * i),
@@ -65,7 +70,7 @@ export const WITH_MORE = {
   XLORA: { adapters: { 0: 'one', 1: 'another' } },
 };
 
-/** What a job says of it; null: full fine-tuning. */
+/** The `peft` field of a job; null means full fine-tuning. */
 export function peftOf(name) {
   const fields = METHODS[name] === undefined ? WITH_MORE[name] : METHODS[name];
   return fields && { peft_type: fields.peft_type ?? name.split(' ')[0], ...fields };

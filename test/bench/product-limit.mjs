@@ -1,10 +1,10 @@
-// What a step of training must multiply, and how fast this machine multiplies: what is between a run's tokens a second
-// and the second is all that is not products.
+// The matrix products of a training step, and the speed of this machine's products: the difference between a run's
+// tokens per second and this limit is the cost of everything else.
 //   node test/bench/product-limit.mjs [--hidden 576 --inner 1536] [--threads 2] [--cpu]
-// prints GF/s of products of bf16 of a layer's shapes, x Wᵀ and dy W for 1,024 rows and weights that are in no cache, by
-// whichever of libtorch's and our kernels Graft takes; the best of eight rounds. Where the processor has tiles (AMX), which
-// oneDNN multiplies by unless GRAFT_ISA says otherwise, a second line is our kernel's that is asked for by GRAFT_ISA=amx,
-// by turns with the first; --used leaves it out.
+// prints the GF/s of bf16 products with a layer's shapes, x Wᵀ and dy W for 1,024 rows and weights that are in no
+// cache, with the kernels that Graft selects, libtorch's or its own; the best of eight rounds. If the processor has
+// tiles (AMX), which oneDNN uses unless GRAFT_ISA says otherwise, a second line has the speed of Graft's own kernel, as
+// selected by GRAFT_ISA=amx, alternating with the first; --used leaves it out.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -15,7 +15,7 @@ const FAMILIES = ['llama', 'mistral', 'qwen2', 'qwen3'];
 const product = ([out, inputs]) => out * inputs;
 const total = (values) => values.reduce((sum, value) => sum + value, 0);
 
-/** Numbers of the factors of a layer's adapters. */
+/** Number of adapter parameters of a layer. */
 function ranked(shapes, { peft_type: type, r, target_modules: targets }) {
   if (type !== 'LORA') return 0;
   const names = Object.keys(shapes).filter((name) => targets || /[qv]_proj$/.test(name));
@@ -23,9 +23,10 @@ function ranked(shapes, { peft_type: type, r, target_modules: targets }) {
 }
 
 /**
- * Floating point operations of a step of next-token training on sequences {length, supervised}, forward and the
- * gradients of rows, two to a multiplication: each sequence as if nothing of it were shared, causal attention of its own
- * rows, the head at supervised positions, virtual tokens once a step. Null for what is not of LLaMA's kind.
+ * Floating point operations of a step of next-token training on sequences {length, supervised}: forward pass and
+ * gradients of the activations, two operations per multiplication. Each sequence counts in full, without shared prefixes;
+ * attention is causal within the sequence, the head is computed at supervised positions, and virtual tokens once per
+ * step. Null if the model is not LLaMA-like.
  */
 function stepWork(config, peft, sequences) {
   if (!FAMILIES.includes(config.model_type)) return null;
@@ -46,7 +47,7 @@ function stepWork(config, peft, sequences) {
   );
 }
 
-/** Of a step of batches of so many in order, the mean; null where that is not counted. */
+/** Mean work of a step, for batches of `size` in order; null if it cannot be computed for this model. */
 export function meanStepWork(config, peft, sequences, size) {
   const batches = Array.from({ length: Math.ceil(sequences.length / size) }, (_, i) =>
     sequences.slice(i * size, (i + 1) * size),
@@ -55,7 +56,7 @@ export function meanStepWork(config, peft, sequences, size) {
   return work.includes(null) ? null : total(work) / batches.length;
 }
 
-/** GF/s of this machine's products now, by a process of its own. */
+/** Speed of this machine's matrix products in GF/s, measured in a separate process. */
 export function productSpeed(config, { threads, cpu }) {
   const args = [
     fileURLToPath(import.meta.url),
@@ -69,7 +70,7 @@ export function productSpeed(config, { threads, cpu }) {
     ...(cpu ? ['--cpu'] : []),
   ];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`products could not be timed:\n${stderr}`);
+  if (status !== 0) throw new Error(`cannot measure products:\n${stderr}`);
   return Number(stdout);
 }
 
@@ -94,8 +95,8 @@ async function measure({ hidden, inner, threads, cpu, used }) {
     });
     return now() - began;
   };
-  const asked = used ? [] : k.instructionSets().filter((set) => set === 'amx');
-  const sets = [...new Set([k.instructionSet(), ...asked])];
+  const extra = used ? [] : k.instructionSets().filter((set) => set === 'amx');
+  const sets = [...new Set([k.instructionSet(), ...extra])];
   sets.forEach(round);
   const rounds = Array.from({ length: 8 }, () => sets.map(round));
   const work = (weights.length * 4 * rows * hidden * inner) / 1e9;
@@ -114,7 +115,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   });
   const { cpu, used } = values;
   const [hidden, inner, threads] = [values.hidden, values.inner, values.threads].map(Number);
-  const [[, speed], ...asked] = await measure({ hidden, inner, threads, cpu, used });
+  const [[, speed], ...others] = await measure({ hidden, inner, threads, cpu, used });
   console.log(speed.toFixed(1));
-  for (const [set, other] of asked) console.log(`GRAFT_ISA=${set}: ${other.toFixed(1)}`);
+  for (const [set, other] of others) console.log(`GRAFT_ISA=${set}: ${other.toFixed(1)}`);
 }

@@ -1,7 +1,7 @@
-// Bases with the shapes of well-known models and random weights, for what is too large for a package: how fast a base
-// trains does not depend on what it knows.
+// Bases with the shapes of well-known models and random weights, for models that are too large for a package: the
+// training speed of a base does not depend on its weights.
 //   node test/bench/shapes.mjs --shape qwen3-0.6b --tokenizer FOLDER --out FOLDER
-// The tokenizer, and with it the vocabulary, is another base's.
+// The tokenizer, and with it the vocabulary, is that of another base.
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -23,7 +23,7 @@ const QWEN3 = {
   rope_theta: 1e6,
 };
 
-/** By name: config.json without what the tokenizer says. */
+/** config.json of each shape, without the fields that come from the tokenizer. */
 export const SHAPES = {
   'tinyllama-1.1b': {
     ...ALIKE,
@@ -43,7 +43,7 @@ export const SHAPES = {
   'qwen3-1.7b': { ...QWEN3, hidden_size: 2048, intermediate_size: 6144 },
 };
 
-/** Of a layer's linears in a config of LLaMA's kind, [out, in] by name. */
+/** Shapes [out, in] of a layer's linears by name, for a config of a LLaMA-like model. */
 export function linearShapes(config) {
   const { hidden_size: d, intermediate_size: f, num_attention_heads: heads } = config;
   const { head_dim: size = d / heads, num_key_value_heads: kvHeads = heads } = config;
@@ -77,7 +77,7 @@ function tensorsOf(config) {
   ];
 }
 
-/** A base of that shape in the folder. */
+/** Writes a base of that shape to the folder. */
 export function makeBase(folder, shape, tokenizer) {
   if (!SHAPES[shape])
     throw new Error(`--shape: expected one of ${Object.keys(SHAPES)}, got ${shape}`);
@@ -92,7 +92,7 @@ export function makeBase(folder, shape, tokenizer) {
   writeRandom(join(folder, 'model.safetensors'), tensorsOf(config));
 }
 
-/** Matrices of nearly normal numbers in bf16, vectors of ones. */
+/** Matrices of approximately normal bf16 numbers, vectors of ones. */
 function writeRandom(path, tensors) {
   let at = 0;
   const header = tensors.map(([name, shape]) => {
@@ -101,13 +101,15 @@ function writeRandom(path, tensors) {
     return [name, { dtype: 'BF16', shape, data_offsets: [begin, at] }];
   });
   const json = JSON.stringify(Object.fromEntries(header));
-  // Hugging Face's writers end the header at a multiple of eight: where data begins elsewhere, tensors are copied
+  // As in Hugging Face's writers, the header ends at a multiple of eight: readers copy tensors that are not
+  // aligned
   const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   const file = openSync(path, 'w');
   writeSync(file, Buffer.concat([length, text]));
-  // a sum of twelve uniform numbers is nearly normal; the same million in every matrix, but each begins elsewhere
+  // a sum of twelve uniform numbers is approximately normal; all matrices use the same million numbers at
+  // different offsets
   const normal = () =>
     0.02 * (Array.from({ length: 12 }, Math.random).reduce((sum, x) => sum + x, 0) - 6);
   const floats = new Uint32Array(Float32Array.from({ length: 1 << 20 }, normal).buffer);
@@ -133,6 +135,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     },
   });
   if (!values.shape || !values.tokenizer || !values.out)
-    throw new Error('--shape NAME --tokenizer FOLDER --out FOLDER are needed');
+    throw new Error('--shape NAME --tokenizer FOLDER --out FOLDER are required');
   makeBase(resolve(values.out), values.shape, resolve(values.tokenizer));
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // Event streams under load: two real API processes on one Postgres, and clients that watch through both of them.
 //   node test/bench/streams.mjs [--database postgres://postgres@127.0.0.1:5432] [--watchers 2000] [--jobs 20] [--seconds 30]
-// --database: a server on which it may create and drop a database. Nine of ten clients watch one of the jobs, the others
-// the project; each job takes a step a second, told by a worker scripted here whose stream ends at the first process.
-// Prints how long a step takes from there to a watcher of its job, whether any was lost or came twice, and meanwhile the
-// memory and CPU of both processes, Postgres' CPU and the transactions that it commits. Clients share the machine.
+// --database: a server on which it may create and drop a database. Nine of ten clients watch a job, the others watch
+// the project; each job has a step per second, reported by a scripted worker that is connected to the first process.
+// Prints the delay from the report of a step to the watchers of its job, the number of lost or duplicated steps, the
+// memory and CPU of both processes, Postgres' CPU, and its transactions per second. Clients run on the same machine.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { SCHEMA_VERSION } from '@graft/contracts';
 import { WorkerServiceClient } from '@graft/contracts/grpc';
@@ -66,7 +66,7 @@ async function startApi(home, name) {
     once(child.stdout, 'data'),
     once(child, 'exit').then(() => {
       throw new Error(
-        `the API ended:\n${readFileSync(join(home, 'api.log'), 'utf8').slice(-2000)}`,
+        `the API exited:\n${readFileSync(join(home, 'api.log'), 'utf8').slice(-2000)}`,
       );
     }),
   ]);
@@ -84,7 +84,7 @@ async function call(api, method, path, body, type = 'application/json') {
   return answer;
 }
 
-/** A worker that has all jobs at once, and tells a step of each whenever it is asked to. */
+/** A worker with capacity for all jobs, which reports a step of each on request. */
 class Worker {
   leases = [];
   sequence = 0;
@@ -131,7 +131,7 @@ class Worker {
     this.send('pull', capacity);
   }
 
-  tell(kind, payload) {
+  report(kind, payload) {
     this.sequence++;
     const events = this.leases.map(({ jobId, attempt }) => ({
       jobId,
@@ -145,7 +145,7 @@ class Worker {
   }
 
   started() {
-    this.tell('started', {
+    this.report('started', {
       from_step: 0,
       total_steps: SECONDS + 1,
       trainable_parameters: 1,
@@ -163,7 +163,7 @@ class Worker {
       grad_norm: 1,
     };
     const costs = { tokens: 1, seconds: 1, waited_seconds: 0, rss_bytes: 1 };
-    this.tell('step', { step: number, ...costs, metrics });
+    this.report('step', { step: number, ...costs, metrics });
   }
 
   end() {
@@ -173,8 +173,8 @@ class Worker {
   }
 }
 
-/** When each step was told, and how long it took to each watcher. */
-const toldAt = new Map();
+/** Report time of each step, and the delay to each watcher. */
+const reportedAt = new Map();
 const took = [];
 let opened = 0;
 let wrong = 0;
@@ -187,7 +187,7 @@ function watchJob(api, id) {
     if (number !== last + 1) wrong++;
     last = number;
     const step = /^event: metrics\n/m.test(block) && /"step":(\d+)/.exec(block);
-    if (step) took.push(performance.now() - toldAt.get(Number(step[1])));
+    if (step) took.push(performance.now() - reportedAt.get(Number(step[1])));
   });
 }
 
@@ -220,7 +220,7 @@ const home = mkdtempSync(join(tmpdir(), 'graft-bench-streams-'));
 const apis = [await startApi(home, name), await startApi(home, name)];
 const [first] = apis;
 
-/** Of both processes and of Postgres, so far. */
+/** CPU seconds of both processes and of Postgres, and the transactions so far. */
 async function used() {
   const { rows } = await admin.query(
     `SELECT (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1) AS transactions,
@@ -237,7 +237,7 @@ async function used() {
 
 try {
   console.log(`load before: ${loadavg()[0].toFixed(2)}`);
-  await importTinyBase(join(home, 'tiny'), (...asked) => call(first, ...asked));
+  await importTinyBase(join(home, 'tiny'), (...args) => call(first, ...args));
   const boundary = 'graft-bench';
   const file = await call(
     first,
@@ -267,14 +267,14 @@ try {
     const api = apis[n % 2];
     if (n % 10 === 9) watch(api, '/stream', () => undefined);
     else watchJob(api, jobs[n % JOBS].id);
-    // As people come, not all in one millisecond: a listening socket queues 511.
+    // Connects in groups, not all within one millisecond: a listening socket queues 511.
     if (n % 50 === 49) await pause(50);
   }
   await until(() => opened === WATCHERS, 'the streams');
   const before = await used();
   const from = performance.now();
   for (let step = 1; step <= SECONDS; step++) {
-    toldAt.set(step, performance.now());
+    reportedAt.set(step, performance.now());
     worker.step(step);
     await pause(1_000);
   }
@@ -283,7 +283,7 @@ try {
   const seconds = (performance.now() - from) / 1000;
   const after = await used();
   console.log(
-    `${WATCHERS} watchers of ${JOBS} jobs on two API processes, ${took.length} steps delivered, ${wrong} lost or doubled: ` +
+    `${WATCHERS} watchers of ${JOBS} jobs on two API processes, ${took.length} steps delivered, ${wrong} lost or duplicated: ` +
       `p50 ${quantile(took, 0.5).toFixed(0)} ms, p95 ${quantile(took, 0.95).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms`,
   );
   const share = (spent) => `${((100 * spent) / seconds).toFixed(0)} %`;

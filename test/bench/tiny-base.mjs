@@ -1,18 +1,18 @@
-// A base that the API imports and checks data for, and that nothing here computes.
+// A base that the API imports and tokenizes data with, but that is never computed with.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const BASE = fileURLToPath(new URL('../golden/llama/base', import.meta.url));
 
-/** Writes it into the folder, and imports it by `call(method, path, body)` as "tiny". */
+/** Writes the base to the folder and imports it with `call(method, path, body)` as "tiny". */
 export async function importTinyBase(folder, call) {
   cpSync(BASE, folder, { recursive: true });
   writeFileSync(
     join(folder, 'tokenizer.json'),
     '{"pre_tokenizer":{"type":"Whitespace"},"model":{"type":"WordLevel","vocab":{"?":0},"unk_token":"?"}}',
   );
-  // as long as real ones: creation refuses what loses its answer
+  // a realistic context length: job creation rejects data whose answers are truncated
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
   writeFileSync(
     join(folder, 'config.json'),

@@ -1,23 +1,24 @@
 #!/usr/bin/env node
-// Training speed beside transformers + peft, both sides in one run:
+// Training speed compared with transformers + peft, both sides in one run:
 //   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt,prefix] [--variants B3+tcmalloc]
 //                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls] [--long 8000]
 //                                [--shape qwen3-0.6b] [--batch 4] [--gate 4] [--cpu]
 //                                [--recompute] [--record NAME]
 // FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct in bf16 for the figures of docs/results.md, all-MiniLM-L6-v2 for
-// seq_cls). --shape: a base of that shape with random weights and FOLDER's tokenizer in its place (shapes.mjs); for
-// seq_2_seq_lm a T5 of t5-small's is. --long: texts of so many tokens, one a batch, in place of the chats.
-// --recompute: our side again with gradient_checkpointing, like B5. --record: writes the fastest other side as row NAME
-// of docs/results/training.json; with one method only.
+// seq_cls). --shape: replaces it by a base of that shape with random weights and FOLDER's tokenizer (shapes.mjs);
+// seq_2_seq_lm always uses a T5 with t5-small's shape. --long: texts of this number of tokens, one per batch, instead
+// of the chats. --recompute: measures our side also with gradient_checkpointing, as in B5. --record: writes the
+// comparison with the fastest other side as row NAME of docs/results/training.json; with one method only.
 // Variants: those of hf_baseline.py, and mlx (mlx_baseline.py, LoRA only).
-// The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions) or --batch, initial adapter, optimiser and schedule on both sides; the losses of B2 (same
-// dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, with tcmalloc or without, else of
-// --gate of them, and mlx's with those of B3 where both run. Of each side and variant, after two steps of warm-up: all
-// real tokens over all their time, which is what a user waits for and what the ratio compares, and the median step,
-// which flatters batches sorted by length. --steps 24 is the whole set once. --cpu, for a busy machine: in seconds of
-// one thread's processor time. The last column is the share of this machine's own speed in products that a side's real
-// tokens make of it, were they all that it computes (product-limit.mjs, in the same run); what is computed once for
-// several sequences counts for each, so that it may pass what products alone would take.
+// Both sides use the same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions) or --batch,
+// initial adapter, optimizer and schedule. The losses of B2 (same dtype, same order) must agree before any speed is
+// printed: for all steps if B2 is among the variants, with or without tcmalloc, otherwise for --gate steps; and mlx's
+// losses with those of B3 if both run. For each side and variant, after two warm-up steps, it prints all real tokens
+// over all their time, which users wait for and which the ratio compares, and the median step, which is misleadingly
+// fast for batches sorted by length. --steps 24 is one pass over the data. --cpu, for a busy machine: CPU time of one
+// thread. The last column is the rate as a percentage of the limit by this machine's matrix products
+// (product-limit.mjs, in the same run); work that is done once for several sequences counts for each, so it may exceed
+// 100 %.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -34,10 +35,10 @@ import { makeBase } from './shapes.mjs';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WARM_UP = 2;
 const THREADS = 2;
-/** Largest relative difference of a step's loss from B2's, bf16 (reference protocol: 2e-2). */
+/** Largest relative difference of a step's loss from B2's for bf16 (reference protocol: 2e-2). */
 const LOSS_TOLERANCE = 2e-2;
 const PEFT = {
-  // PEFT's own choice: query and value
+  // PEFT's default targets: query and value
   'lora-qv': { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: null },
   'lora-all-linear': { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' },
   prompt: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 },
@@ -48,18 +49,18 @@ const only = (labels) => labels.findIndex((label) => label >= 0) + 1;
 
 const LABELS = ['a', 'b', 'c', 'd'];
 
-/** By task: records of the chats, and the token ids of an example as the baseline reads them. */
+/** Records from the chats for each task, and the token ids of an example in the format of the baseline. */
 const TASKS = {
   causal_lm: {
     records: (all) => all,
-    // Hugging Face's labels stand at their own token; Graft's are the target of the row before.
+    // Hugging Face's labels are at their own token; Graft's are at the row before.
     line: ({ tokens, labels, first }) => ({
       tokens: [...tokens],
       labels: [first, ...labels.slice(0, tokens.length - 1)],
     }),
     options: {},
   },
-  // the answer is preferred to that of the next chat
+  // the chosen answer is the chat's, the rejected one that of the next chat
   dpo: {
     records: (all) =>
       all.map(({ messages }, i) => ({
@@ -76,7 +77,8 @@ const TASKS = {
       };
     },
     options: { beta: 0.1, label_smoothing: 0 },
-    // what is rounded to bf16 is summed over an answer, and the loss is of the difference of four such sums
+    // log-probabilities rounded to bf16 are summed over an answer, and the loss uses the difference of four
+    // such sums
     tolerance: 1e-1,
   },
   seq_2_seq_lm: {
@@ -91,7 +93,7 @@ const TASKS = {
     line: ({ source, target }) => ({ source: [...source], target: [...target] }),
     options: {},
   },
-  // what the labels are does not change how fast they are learnt
+  // the labels do not affect the speed
   seq_cls: {
     records: (all) =>
       all.flatMap(({ messages }) =>
@@ -104,7 +106,7 @@ const TASKS = {
     }),
     options: { problem_type: 'single_label_classification', labels: LABELS },
     batch: 32,
-    // a new head's loss moves fast, and with it what rounding makes of it
+    // the loss of a new head changes fast and amplifies rounding
     tolerance: 5e-2,
   },
 };
@@ -113,7 +115,7 @@ const batchOf = ({ task, long, batch }) => Number(batch ?? (long ? 1 : (TASKS[ta
 
 const cutOf = ({ long }) => Number(long ?? 512);
 
-/** Stretches of the book that are cut at `tokens`; a word of it is 1.4 of them, and longer words more. */
+/** Passages of the book, truncated at `tokens`; a word is about 1.4 tokens, and longer words are more. */
 function texts(chapters, tokens) {
   const words = chapters.join(' ').split(/\s+/);
   const count = Math.floor(words.length / tokens);
@@ -134,10 +136,10 @@ async function writeData({ base, task, long }, work) {
   writeFileSync(join(work, 'records.jsonl'), lines(records));
   writeFileSync(join(work, 'sequences.jsonl'), lines(encoded.map(({ example }) => line(example))));
   const lengths = encoded.map(({ example }) => example.tokenCount);
-  const learnt = encoded.reduce((n, { supervised }) => n + supervised, 0);
+  const supervisedTokens = encoded.reduce((n, { supervised }) => n + supervised, 0);
   const total = lengths.reduce((a, b) => a + b, 0);
   console.log(
-    `${records.length} examples of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * learnt) / total).toFixed(0)} % supervised`,
+    `${records.length} examples of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * supervisedTokens) / total).toFixed(0)} % supervised`,
   );
   return encoded.map(({ example, supervised }) => ({ length: example.tokenCount, supervised }));
 }
@@ -156,7 +158,7 @@ function python(script, args) {
 
 const taskFlags = ({ task }) => ['--task', task, '--options', JSON.stringify(TASKS[task].options)];
 
-/** The other side's runs: a line of each variant. */
+/** The other side's runs, one result per variant. */
 function theirs(options, method, work, variants, steps = options.steps) {
   const given = (script, more) =>
     python(script, [
@@ -219,7 +221,7 @@ function ours(options, method, work, recomputed = false) {
   };
 }
 
-/** @throws where two sides' losses of the steps that both have differ by more */
+/** @throws if the losses of both sides differ by more than `most` in a step that both have */
 function gate(method, [reference, one], most = LOSS_TOLERANCE) {
   const steps = Math.min(reference.losses.length, one.losses.length);
   const worst = Math.max(
@@ -230,14 +232,14 @@ function gate(method, [reference, one], most = LOSS_TOLERANCE) {
   const who = `${method}: losses of ${one.variant}`;
   if (!(worst <= most))
     throw new Error(
-      `${who} differ from ${reference.variant}'s by up to ${worst.toExponential(2)}; no speed without equality`,
+      `${who} differ from ${reference.variant}'s by up to ${worst.toExponential(2)}, so speeds are not compared`,
     );
   console.log(
     `${who} agree with ${reference.variant}'s to ${worst.toExponential(2)}, ${steps} steps`,
   );
 }
 
-/** `share`: of tokens a second, that of this machine's products; null where the work is not known. */
+/** @param share fraction of this machine's product speed at a rate in tokens/s; null if the work is not known */
 function report(method, rows, share, unit) {
   const by = new Map();
   for (const row of rows) by.set(row.variant, [...(by.get(row.variant) ?? []), row]);
@@ -292,14 +294,15 @@ const { values: options } = parseArgs({
     record: { type: 'string' },
   },
 });
-if (!options.base) throw new Error('--base FOLDER is needed');
+if (!options.base) throw new Error('--base FOLDER is required');
 if (options.record && options.methods.includes(','))
-  throw new Error('--record NAME is one row: give one method with --methods');
-if (options.long && options.task !== 'causal_lm') throw new Error('--long is of causal_lm');
+  throw new Error('--record NAME records one row: pass one method with --methods');
+if (options.long && options.task !== 'causal_lm')
+  throw new Error('--long is only supported with --task causal_lm');
 options.base = resolve(options.base);
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
 
-/** Of one method: both sides by turns, losses, then speeds. */
+/** Compares both sides with one method: runs them alternately, compares losses, then prints speeds. */
 function compare(method, sequences) {
   mkdirSync(join(work, method), { recursive: true });
   const init = ['--method', method, ...taskFlags(options), '--write-init', join(work, method)];
@@ -319,7 +322,7 @@ function compare(method, sequences) {
     for (const side of round % 2 === 0 ? sides : sides.reverse()) side();
   }
   const named = (variant) => rows.find((row) => row.variant === variant);
-  // the warm-up is not for losses, but a run has more steps than that
+  // losses need no warm-up, but a run must have more steps than the warm-up
   const steps = Math.max(WARM_UP + 1, Number(options.gate));
   const inOrder = rows.find(({ variant }) => variant.startsWith('B2'));
   const reference = inOrder ?? theirs(options, method, work, ['B2'], steps)[0];
@@ -327,7 +330,7 @@ function compare(method, sequences) {
   if (options.recompute) gate(method, [reference, named('graft+recomputed')], tolerance);
   const sorted = rows.find(({ variant }) => variant.startsWith('B3'));
   if (sorted && named('mlx')) gate(method, [sorted, named('mlx')], tolerance);
-  const unit = options.cpu ? 'tokens/s of processor time' : 'tokens/s';
+  const unit = options.cpu ? 'tokens/s of CPU time' : 'tokens/s';
   if (flops === null) return report(method, rows, null, unit);
   speeds.push(productSpeed(config, { threads: THREADS, ...options }));
   const speed = Math.max(...speeds);
@@ -337,7 +340,7 @@ function compare(method, sequences) {
   report(method, rows, (rate) => (rate * flops) / 1e9 / speed, unit);
 }
 
-/** Operations for a token; null where that is not counted. */
+/** Operations per token; null if they cannot be computed. */
 function perToken(config, method, sequences) {
   const size = batchOf(options);
   const work = meanStepWork(config, PEFT[method], sequences, size);

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// What company costs a short job: beside one of long examples, in one process, as a ratio to the same job alone.
+// The delay of a short job that shares a process with a job of long examples, as a ratio to the same job alone.
 //   node test/bench/turns.mjs --base FOLDER [--steps 8] [--long-tokens 2048] [--threads 1]
-// FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct for the figures of docs/log.md). The short job: batches of 1
-// example of 40 characters. The long one has the process for three turns before the short one joins. Both ratios are
-// of the short job's time from joining to its last step: with turns by time, and with turns by step, as they were: a
-// step of each in turn.
+// FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct for the figures of docs/log.md). The short job has batches of
+// one example of 40 characters. The long job runs alone for three turns before the short one joins. Both ratios use the
+// short job's time from joining to its last step: with turns limited by time, and with turns of a whole step each, as
+// in earlier versions.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1' },
   },
 });
-if (!values.base) throw new Error('--base FOLDER is missing');
+if (!values.base) throw new Error('--base FOLDER is required');
 setThreads(Number(values.threads));
 const steps = Number(values.steps);
 const dir = mkdtempSync(join(tmpdir(), 'graft-turns-'));
@@ -59,43 +59,43 @@ function alone() {
   return now() - began;
 }
 
-function beside() {
+function withLongJob() {
   const group = new RunGroup(base.model);
-  const neighbour = open(long, 8, null);
-  group.add(neighbour);
+  const longRun = open(long, 8, null);
+  group.add(longRun);
   for (let turn = 0; turn < 3; turn++) takeTurn(group, ignore);
   const run = open(short, 1, steps);
   group.add(run);
   const began = now();
   while (group.runs.includes(run)) takeTurn(group, ignore);
   const seconds = now() - began;
-  group.remove(neighbour);
+  group.remove(longRun);
   return seconds;
 }
 
-/** A whole step of one, then a whole step of the other. */
+/** A whole step of one job, then a whole step of the other. */
 function byStep() {
   const groups = [new RunGroup(base.model), new RunGroup(base.model)];
-  const [neighbour, run] = [open(long, 8, null), open(short, 1, steps)];
-  groups[0].add(neighbour);
+  const [longRun, run] = [open(long, 8, null), open(short, 1, steps)];
+  groups[0].add(longRun);
   groups[1].add(run);
   const began = now();
   while (groups[1].size > 0)
-    for (const [i, one] of [neighbour, run].entries()) {
+    for (const [i, one] of [longRun, run].entries()) {
       const { step } = one;
       while (groups[i].size > 0 && one.step === step) takeTurn(groups[i], ignore);
     }
   const seconds = now() - began;
-  groups[0].remove(neighbour);
+  groups[0].remove(longRun);
   return seconds;
 }
 
-alone(); // warm
+alone(); // warm-up
 const reference = alone();
 const ratio = (seconds) =>
   `${seconds.toFixed(2)} s, ${(seconds / reference).toFixed(1)} times as long`;
 console.log(`short job of ${steps} steps alone: ${reference.toFixed(2)} s`);
-console.log(`beside a long one, turns by time: ${ratio(beside())}`);
-console.log(`beside a long one, turns by step: ${ratio(byStep())}`);
+console.log(`with a long job, turns limited by time: ${ratio(withLongJob())}`);
+console.log(`with a long job, turns of a step: ${ratio(byStep())}`);
 base.dispose();
 rmSync(dir, { recursive: true, force: true });

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// What announcing a change costs its commit: writers that each change a job of their own and append an event, with the
-// NOTIFY in their transaction, and with one coalescing notifier beside them (apps/api/src/wake), by turns.
+// The cost of notifications for commits: writers that each change a job of their own and append an event, with NOTIFY
+// in the transaction, or with a separate notifier that coalesces (apps/api/src/wake), alternately.
 //   node test/bench/wake-ups.mjs [--database postgres://postgres@127.0.0.1:5432] [--writers 8] [--seconds 5] [--rounds 3]
-// --database: a server on which it may create and drop a database. Prints commits a second of both in each round.
+// --database: a server on which it may create and drop a database. Prints commits per second of both in each round.
 import { randomUUID } from 'node:crypto';
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -29,7 +29,7 @@ const admin = await connect('postgres');
 await admin.query(`CREATE DATABASE ${name}`);
 const open = [];
 
-/** Commits a second of all writers together. */
+/** Commits per second of all writers together. */
 async function commits(writers, notifier, inTransaction) {
   const end = performance.now() + SECONDS * 1000;
   const changed = new Set();
@@ -49,7 +49,7 @@ async function commits(writers, notifier, inTransaction) {
       count++;
     }
   };
-  const told = inTransaction
+  const timer = inTransaction
     ? null
     : setInterval(() => {
         const topics = [...changed];
@@ -58,7 +58,7 @@ async function commits(writers, notifier, inTransaction) {
           void notifier.query(`SELECT pg_notify('bench', $1)`, [topics.join(' ')]);
       }, EVERY_MS);
   await Promise.all(writers.map(write));
-  clearInterval(told);
+  clearInterval(timer);
   return count / SECONDS;
 }
 
@@ -76,10 +76,10 @@ try {
   await notifier.query('SET synchronous_commit = off');
   console.log(`load before: ${loadavg()[0].toFixed(2)}`);
   for (let round = 0; round < ROUNDS; round++) {
-    const inside = await commits(writers, notifier, true);
-    const beside = await commits(writers, notifier, false);
+    const inTransaction = await commits(writers, notifier, true);
+    const separate = await commits(writers, notifier, false);
     console.log(
-      `${WRITERS} writers: ${inside.toFixed(0)} commits/s with NOTIFY inside, ${beside.toFixed(0)} beside`,
+      `${WRITERS} writers: ${inTransaction.toFixed(0)} commits/s with NOTIFY in the transaction, ${separate.toFixed(0)} with a separate notifier`,
     );
   }
   console.log(`load after: ${loadavg()[0].toFixed(2)}`);
