@@ -139,7 +139,7 @@ it('rejects unsupported operations, and names the field', async () => {
   const lora = await trained({ peft_type: 'LORA', r: 4 });
   const ia3 = await trained({ peft_type: 'IA3' });
   const cases: readonly (readonly [body: object, param: string, message: RegExp])[] = [
-    [{ type: 'convert', model: ia3, rank: 2 }, 'model', /IA3 does not convert to LORA/],
+    [{ type: 'convert', model: ia3, rank: 2 }, 'model', /IA3 cannot be converted to LORA/],
     [{ type: 'convert', model: lora }, 'rank', /set rank or energy/],
     [{ type: 'merge', model: 'tiny' }, 'model', /tiny is a whole model, not an adapter/],
     [{ type: 'merge', model: lora, rank: 3 }, 'rank', /rank/],
@@ -177,7 +177,7 @@ it('X-LoRA mixes finished LoRAs, answers, resumes, and does not need the LoRAs a
   await expect(job({ 0: one, 1: loha })).rejects.toMatchObject({
     code: 'invalid_value',
     param: 'peft.adapters',
-    message: expect.stringMatching(/adapters "1": LOHA is not mixed/) as unknown,
+    message: expect.stringMatching(/adapters "1": LOHA cannot be mixed/) as unknown,
   });
   await expect(job({ 0: 'tiny' })).rejects.toMatchObject({ param: 'peft.adapters.0' });
   await expect(job({ french: one })).rejects.toMatchObject({ param: 'peft.adapters' });

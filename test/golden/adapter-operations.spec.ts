@@ -147,11 +147,23 @@ describe('combinations', () => {
       'adapters[1]: LOHA does not support weighted combination; convert it to LORA first',
     ],
     ['DoRA', 'llama/lora-dora', 'adapters[1]: use_dora does not support weighted combination'],
-    ['whole modules', 'llama/lora-saved-head', 'adapters[1]: modules_to_save (lm_head) are whole'],
-    ['PiSSA', 'llama/lora-pissa', 'adapters[1]: init_lora_weights "pissa" is for a base'],
-    ['LoftQ', 'starts/loftq', 'adapters[1]: init_lora_weights "loftq" is for a base that'],
+    [
+      'whole modules',
+      'llama/lora-saved-head',
+      'adapters[1]: modules_to_save (lm_head) are whole modules',
+    ],
+    ['PiSSA', 'llama/lora-pissa', 'adapters[1]: init_lora_weights "pissa" changes the base'],
+    [
+      'LoftQ',
+      'starts/loftq',
+      'adapters[1]: init_lora_weights "loftq" was trained on a quantized base',
+    ],
     ['token rows', 'llama/lora-tokens', 'adapters[1]: trainable_token_indices are whole rows'],
-    ['a head', 'llama/cls-lora', 'adapters[1]: modules_to_save (classifier, score) are whole'],
+    [
+      'a head',
+      'llama/cls-lora',
+      'adapters[1]: modules_to_save (classifier, score) are whole modules',
+    ],
   ])('rejects %s and names its position in the list', (_, dir, message) => {
     const other = readAdapter(join(HERE, dir));
     expect(refusal([a, other], { weights: [1, 1], combination_type: 'cat' })).toContain(message);
@@ -225,13 +237,13 @@ describe('conversions', () => {
     }
   };
   it.each([
-    ['llama/ia3', { rank: 2 }, 'IA3 does not convert to LORA, in PEFT neither'],
-    ['llama/hira', { rank: 2 }, 'HIRA does not convert'],
-    ['llama/lora-kasa', { rank: 2 }, 'kasa_config does not convert'],
+    ['llama/ia3', { rank: 2 }, 'IA3 cannot be converted to LORA, as in PEFT'],
+    ['llama/hira', { rank: 2 }, 'HIRA cannot be converted'],
+    ['llama/lora-kasa', { rank: 2 }, 'kasa_config cannot be converted'],
     ['llama/lora-tokens', { rank: 2 }, 'trainable_token_indices'],
-    ['mixtral/lora-experts', { rank: 2 }, 'do not convert to LORA, in PEFT neither'],
+    ['mixtral/lora-experts', { rank: 2 }, 'cannot be converted to LORA, as in PEFT'],
     ['llama/lora-embedding', { rank: 2 }, 'not an embedding'],
-    ['llama/prompt', { rank: 2 }, 'PROMPT_TUNING does not convert'],
+    ['llama/prompt', { rank: 2 }, 'PROMPT_TUNING cannot be converted'],
     ['llama/loha', { rank: 33 }, 'expected at most'],
     ['llama/loha', {}, 'set rank or energy'],
     ['llama/loha', { rank: 2, energy: 0.5 }, 'not both'],

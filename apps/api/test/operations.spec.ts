@@ -243,7 +243,7 @@ describe('an operation that a model does not support is rejected and not offered
       { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 4 },
       {},
       [],
-      /PROMPT_TUNING (cannot be merged: virtual tokens|does not convert|does not support weighted|has no|is not)/,
+      /PROMPT_TUNING (cannot be merged: virtual tokens|cannot be converted|does not support weighted|has no|is not)/,
     ],
     [
       'a LoRA of the embedding',

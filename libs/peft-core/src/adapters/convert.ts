@@ -55,12 +55,12 @@ export function* converting(
   const why = configRefusal(methodFor(peft), config);
   if (why !== null) refuse(why);
   if (!adapter.updates)
-    refuse(`${peft.peft_type} has no weight update here, so it cannot be converted to LORA`);
+    refuse(`${peft.peft_type} has no weight update, so it cannot be converted to LORA`);
   const tensors = ownTensors(adapter, peft);
   const modules: ConvertedModule[] = [];
   let [lost, all] = [0, 0];
   for (const { path, update, changesBias, isConvolution } of adapter.updates()) {
-    if (isConvolution) refuse(`${path}: the update of a convolution does not convert to LORA`);
+    if (isConvolution) refuse(`${path}: the update of a convolution cannot be converted to LORA`);
     if (changesBias) refuse(`${path}: the bias of an update cannot be converted to LORA`);
     const { a, b, squares } = decomposed(path, update, (s) => rank ?? rankFor(s, energy));
     update.dispose();
@@ -117,7 +117,7 @@ function ownTensors(adapter: Adapter, peft: NonNullable<PeftConfig>): Map<string
     parts.some((part) => name === part || name.endsWith(`.${part}`));
   const exported = [...adapter.exported()];
   const table = exported.find(([name]) => /\.lora_embedding_[AB]$/.test(name));
-  if (table) refuse(`${table[0]}: PEFT converts linears only, not an embedding`);
+  if (table) refuse(`${table[0]}: PEFT converts linear layers only, not embeddings`);
   return new Map(exported.filter(([name]) => !isPart(name)));
 }
 

@@ -34,10 +34,13 @@ it.each(['lora', 'lora-patterns', 'lora-rslora'])(
 
 it.each([
   ['lora-dora', /use_dora is not supported by vLLM; convert it to LORA first/],
-  ['lora-embedding', /lm_head.weight is no factor of an update, and is not supported by vLLM/],
+  [
+    'lora-embedding',
+    /lm_head.weight is not lora_A or lora_B of a module, and is not supported by vLLM/,
+  ],
   ['lora-saved-head', /modules_to_save .* cannot be exported for vLLM/],
   ['loha', /LOHA is not supported by vLLM; convert it to LORA first/],
-  ['../starts/loftq', /"loftq" is for a base that is packed, .*; convert it to LORA first/],
+  ['../starts/loftq', /"loftq" was trained on a quantized base, .*; convert it to LORA first/],
 ])('%s is refused by name', (name, message) => {
   expect(() => forVllm(readAdapter(join(GOLDEN, name)))).toThrow(message);
 });

@@ -45,13 +45,15 @@ export function loraFactors(
   const modules = new Map<string, FactorPair>();
   for (const [name, tensor] of tensors) {
     const [, path, table = '', letter] = /^(.+)\.lora_(embedding_)?([AB])$/.exec(name) ?? [];
-    if (path === undefined) refuse(param, `${name} is no factor of an update, and ${lacks}`);
+    if (path === undefined)
+      refuse(param, `${name} is not lora_A or lora_B of a module, and ${lacks}`);
     if (tensor.shape.length > 2)
       refuse(param, `${path} is a convolution, whose update ${lacks}`, 'unsupported');
     const b = tensors.get(`${path}.lora_${table}B`);
     if (letter === 'B') {
-      if (!tensors.has(`${path}.lora_${table}A`)) refuse(param, `${path} has B without A`);
-    } else if (b === undefined) refuse(param, `${path} has A without B`);
+      if (!tensors.has(`${path}.lora_${table}A`))
+        refuse(param, `${path} has lora_B without lora_A`);
+    } else if (b === undefined) refuse(param, `${path} has lora_A without lora_B`);
     else modules.set(path, { a: tensor, b, scale: sizeOf(path).scale, isTable: table !== '' });
   }
   return { options, modules };

@@ -1,6 +1,6 @@
 /**
- * Whole model with a merged adapter: W' for the weights that the adapter changes, W for all others, in the base's
- * dtype.
+ * Whole model with a merged adapter: W' for the weights that the adapter changes, W for all others, in the
+ * base's dtype.
  */
 import { dtypeSize, noGrad, tidy, to, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -16,8 +16,8 @@ export interface WholeWeight extends LazyTensor {
 }
 
 /**
- * Returns the merged weights by Hugging Face names, in the model's order. Weights that the adapter changes are created
- * immediately, in the caller's scope; the others when they are written.
+ * Returns the merged weights by Hugging Face names, in the model's order. Weights that the adapter changes
+ * are created immediately, in the caller's scope; the others when they are written.
  * @throws DomainError for an adapter that cannot be merged
  */
 export const mergedWeights = (
@@ -27,12 +27,12 @@ export const mergedWeights = (
 ): ReadonlyMap<string, WholeWeight> => wholeWeights(model, changedWeights(adapter, peftType));
 
 /**
- * Returns the weights that the adapter changes, in the caller's scope. @throws DomainError for an adapter that cannot
- * be merged
+ * Returns the weights that the adapter changes, in the caller's scope. @throws DomainError for an adapter
+ * that cannot be merged
  */
 export function changedWeights(adapter: Adapter, peftType: string): Map<string, Tensor> {
   if (!adapter.merged) {
-    const message = `${peftType} cannot be merged here: the base has no weight to put it in, or shares one between embedding and head of which the adapter changes one`;
+    const message = `${peftType} cannot be merged: the base has no weight to merge it into, or ties its embedding and head, of which the adapter changes only one`;
     throw new DomainError('unsupported', message, 'model');
   }
   return adapter.merged();
@@ -58,7 +58,9 @@ const made = (tensor: Tensor): WholeWeight => ({
   make: () => tensor,
 });
 
-/** Returns the weights of a base, dequantized if needed. A head tied to the embedding is omitted, as in files. */
+/**
+ * Returns the weights of a base, dequantized if needed. A head tied to the embedding is omitted, as in files.
+ */
 function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string, WholeWeight]> {
   const lazy = (shape: readonly number[], read: () => Tensor): WholeWeight => ({
     shape,
@@ -83,6 +85,6 @@ function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string
   for (const [name, tensor] of constants) yield [name, lazy(tensor.shape, () => tensor)];
 }
 
-/** Returns the bytes that a merge needs in addition to the base: at most those of all weights. */
+/** Upper bound of the bytes that a merge needs in addition to the base: all weights in its dtype. */
 export const mergeBytes = ({ parameterCount, dtype }: Model): number =>
   parameterCount * dtypeSize(dtype);

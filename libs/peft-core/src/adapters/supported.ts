@@ -93,16 +93,16 @@ export function configRefusal(
   config: Readonly<Record<string, unknown>>,
 ): string | null {
   if (!convertsToLora)
-    return `${name} does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight`;
-  if (config['kasa_config']) return 'kasa_config does not convert to LORA, in PEFT neither';
+    return `${name} cannot be converted to LORA, as in PEFT: its update is not a dense matrix added to the weight`;
+  if (config['kasa_config']) return 'kasa_config cannot be converted to LORA, as in PEFT';
   if (config['lora_bias'] === true) return 'lora_bias cannot be converted to LORA';
   const { bias = 'none', trainable_token_indices: rows = null } = config;
   const parameters = config['target_parameters'] as readonly string[] | null | undefined;
   if (parameters?.length)
-    return `target_parameters (${parameters.join(', ')}) do not convert to LORA, in PEFT neither`;
+    return `target_parameters (${parameters.join(', ')}) cannot be converted to LORA, as in PEFT`;
   if (bias !== 'none')
-    return `bias "${String(bias)}" does not convert to LORA, in PEFT neither: biases train beside the update`;
-  return rows === null ? null : 'trainable_token_indices do not convert to LORA';
+    return `bias "${String(bias)}" cannot be converted to LORA, as in PEFT: biases are trained in addition to the update`;
+  return rows === null ? null : 'trainable_token_indices cannot be converted to LORA';
 }
 
 function convertRefusal({ task, base }: Operand, peft: NonNullable<PeftConfig>): string | null {
@@ -113,9 +113,9 @@ function convertRefusal({ task, base }: Operand, peft: NonNullable<PeftConfig>):
   if (config['alora_invocation_tokens'])
     return 'alora_invocation_tokens cannot be converted to LORA: the adapter acts on some positions only';
   const { table, convolution } = footprint(peft, task, base) ?? {};
-  if (table) return `${table}: PEFT converts linears only, not an embedding`;
+  if (table) return `${table}: PEFT converts linear layers only, not embeddings`;
   if (!convolution) return null;
-  return `${convolution}: the update of a convolution does not convert to LORA`;
+  return `${convolution}: the update of a convolution cannot be converted to LORA`;
 }
 
 function factorsRefusal(
@@ -129,7 +129,7 @@ function factorsRefusal(
   if (method.name !== lora.name)
     return method.convertsToLora
       ? `${method.name} ${lacks}; convert it to LORA first`
-      : `${method.name} ${lacks}, and does not convert to LORA`;
+      : `${method.name} ${lacks}, and cannot be converted to LORA`;
   if (task && headOf(task)) return `the head of task ${task.task} ${lacks}`;
   checkPlain(options as LoraOptions, param, words);
   const { table, convolution } = footprint(peft, task, base) ?? {};

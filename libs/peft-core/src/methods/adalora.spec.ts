@@ -18,7 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it('the forward adds what the merged weight holds', () => {
+it('the forward pass equals the merged weight', () => {
   const { update, merged } = q.outcome(random);
   expect(largest(merged)).toBeGreaterThan(1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * largest(merged));
@@ -28,14 +28,14 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'ADALORA' }).update)).toBe(0);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...random, lora_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(trained).not.toEqual(q.outcome(peft).update);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
 });
 
-it('reads a linear that has no rank left', () => {
+it('reads a linear layer with rank 0', () => {
   const { update, merged, parts } = q.outcome({
     ...random,
     rank_pattern: { [KEY]: [false, false, false, false] },
@@ -53,7 +53,7 @@ it("has PEFT's budget", () => {
   expect([1, 10, 11, 40, 69, 70].map(budget)).toEqual([36, 36, 35, 25, 24, 24]);
 });
 
-describe('ranks go', () => {
+describe('ranks decrease', () => {
   const peft = { ...random, total_step: 8, tinit: 1, tfinal: 3, orth_reg_weight: 0 };
   const attach = (): Adapter =>
     attachMethod(q.model, { ...peft, target_modules: ['q_proj'] }, { run: 1, seed: 3 });
@@ -70,7 +70,7 @@ describe('ranks go', () => {
     return pattern ? Object.values(pattern).flat().filter(Boolean).length : NaN;
   };
 
-  it('down to the target, stay away, and are not in the file', () => {
+  it('to the target, permanently, and are not in the file', () => {
     const adapter = attach();
     const optimizer = new AdamW(adapter.parameters, { weightDecay: 0 });
     try {
@@ -101,7 +101,7 @@ describe('ranks go', () => {
     }
   });
 
-  it('as before when a checkpoint in between is taken up', () => {
+  it('the same after resuming from a checkpoint', () => {
     const run = (from: number, adapter: Adapter, optimizer: AdamW): void => {
       for (let at = from; at <= 8; at++) step(adapter, optimizer, at);
     };
@@ -143,7 +143,7 @@ describe('a job', () => {
   const resolved = (peft: object) =>
     resolveSpec(body(peft) as Parameters<typeof resolveSpec>[0], { trainingRecords: 1000 }).peft;
 
-  it('has its own number of steps as the schedule', () => {
+  it('uses its number of steps as the schedule', () => {
     expect(resolved({})).toMatchObject({ total_step: 30, lora_alpha: 32, init_r: 12 });
     expect(resolved({ total_step: 7 })).toMatchObject({ total_step: 7 });
   });
@@ -158,11 +158,11 @@ describe('a job', () => {
     [{ orth_reg_weight: -1 }, 'orth_reg_weight'],
     [{ r: 4 }, 'r'],
     [{ use_dora: true }, 'use_dora'],
-  ])('is refused with %o', (peft, field) => {
+  ])('rejects %o', (peft, field) => {
     expect(() => resolved(peft)).toThrow(expect.objectContaining({ param: `peft.${field}` }));
   });
 
-  it('adapts all linears of OPT and T5, as PEFT does', () => {
+  it('adapts all linear layers of OPT and T5, as in PEFT', () => {
     expect(checkPeft({ peft_type: 'ADALORA' }, 't5')).toMatchObject({ target_modules: null });
     expect(refusal({ peft_type: 'ADALORA' }, 'gpt2')).toBeNull();
   });

@@ -33,14 +33,14 @@ it.each([
   { num_subspaces: 32 },
   { subspace_rank: 3 },
   { subspace_rank: 8, use_dynamic_rank: true },
-])('%o: the forward adds what the merged weight holds', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...random, ...fields });
   expect(largest(merged)).toBeGreaterThan(5e-3);
   expect(worst(update, merged)).toBeLessThan(5e-6);
   expect(q.inputGradientError({ ...random, ...fields })).toBeLessThan(1e-5);
 });
 
-it('starts as the base, on one in bf16 too', () => {
+it('starts as the base, also in bf16', () => {
   expect(largest(q.outcome(small).update)).toBe(0);
   const half = new OneLinear('bf16');
   try {
@@ -52,7 +52,7 @@ it('starts as the base, on one in bf16 too', () => {
 });
 
 // two layers of q, 32 by 32
-it('has so many numbers for each cluster, and for each output', () => {
+it('counts the parameters of each cluster and each output', () => {
   const trained = (fields: object): number =>
     footprintOf({ ...small, target_modules: ['q_proj'], ...fields }, configOf('llama'))
       .trainableParameters;
@@ -63,7 +63,7 @@ it('has so many numbers for each cluster, and for each output', () => {
 const attached = (fields: object): Adapter =>
   attachMethod(q.model, { ...random, target_modules: ['q_proj'], ...fields }, { run: 2, seed: 1 });
 
-it('refuses a file whose clusters are others than those that follow from the base', () => {
+it('rejects a file whose clusters differ from those of the base', () => {
   const stored = attached({ random_seed: 5 });
   const file = tidy(() => new Map([...stored.exported()].map(([name, one]) => [name, clone(one)])));
   stored.detach();
@@ -75,7 +75,7 @@ it('refuses a file whose clusters are others than those that follow from the bas
     expect.objectContaining({
       code: 'invalid_adapter',
       message: expect.stringMatching(
-        /clusters of model\.layers\.0\.self_attn\.q_proj have \d+, \d+, \d+ outputs.*files do not tell/,
+        /clusters of model\.layers\.0\.self_attn\.q_proj have \d+, \d+, \d+ outputs.*files do not contain/,
       ) as string,
     }),
   );
@@ -104,7 +104,7 @@ function step(adapter: Adapter, from: number, to: number): void {
 const training = ({ parameters }: Adapter): string[] =>
   [...parameters].filter(([, one]) => one.requiresGrad).map(([name]) => name);
 
-it('stops the clusters that matter least, and a run that goes on knows which', () => {
+it('stops the least important clusters, also after resuming', () => {
   const whole = attached(adaptive);
   step(whole, 0, 2);
   // of 8, of which 3 remain at the end
@@ -143,7 +143,7 @@ it.each<[object, string, RegExp, string?]>([
 it.each([
   [{ mask_interval: 7 }, 'mask_interval'],
   [{ svd_threshold: 0.5 }, 'svd_threshold'],
-])('a job is refused that sets what is not used: %o', (fields, field) => {
+])('rejects a job with unused options: %o', (fields, field) => {
   expect(() => checkPeft({ ...small, ...fields }, 'llama')).toThrow(
     expect.objectContaining({ param: `peft.${field}` }),
   );

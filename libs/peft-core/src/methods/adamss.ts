@@ -286,7 +286,7 @@ class AdamssLinear implements LinearUpdate {
     const isAlike = directions?.shape.join() === this.#directions.shape.join();
     if (theirs === ours && isAlike && overlap(placed(directions), this.#directions) > SAME) return;
     if (this.#b.some((_, i) => !file.has(`${path}.adamss_B.${i}`)) || !isAlike) return;
-    const message = `the adapter's clusters of ${path} have ${theirs} outputs, and those that follow from this base and random_seed have ${ours}, or lie elsewhere: files do not tell which outputs a cluster has, and PEFT finds others on a GPU than on a CPU`;
+    const message = `the adapter's clusters of ${path} have ${theirs} outputs, and those that follow from this base and random_seed have ${ours}, or other positions: files do not contain the outputs of a cluster, and PEFT computes different clusters on GPUs and CPUs`;
     throw new DomainError('invalid_adapter', message);
   }
 

@@ -39,7 +39,7 @@ function hidden(run: number): number[] {
   );
 }
 
-it('begins with the base itself, and acts once its gate opens', () => {
+it('starts as the base, and has an effect once its gate opens', () => {
   const adapter = attachMethod(model, peft, { run: 1, seed: 3 });
   const bare = hidden(2);
   expect(hidden(1)).toEqual(bare);
@@ -52,7 +52,7 @@ it('begins with the base itself, and acts once its gate opens', () => {
   expect(hidden(1)).toEqual(bare);
 });
 
-it('makes the keys of its prompts once for all sequences that are continued, and frees them with the last', () => {
+it('computes the keys of its prompts once for all continued sequences, and frees them with the last', () => {
   const adapter = attachMethod(model, { ...peft, adapter_layers: 2 }, { run: 1, seed: 3 });
   const [first] = model.modules.linears(['k']) as [Linear];
   const ofPrompt = vi.spyOn(first, 'forward');
@@ -90,7 +90,7 @@ it('makes the keys of its prompts once for all sequences that are continued, and
   adapter.detach();
 });
 
-it('is in the last layers, and writes the name of attention as PEFT does', () => {
+it('adapts the last layers, and writes the name of the attention modules like PEFT', () => {
   const paths = (layers: number): string[] => {
     const adapter = attachMethod(model, { ...peft, adapter_layers: layers }, { run: 1, seed: 3 });
     expect(adapter.resolvedConfig()).toMatchObject({ target_modules: 'self_attn', adapter_len: 3 });
@@ -104,7 +104,7 @@ it('is in the last layers, and writes the name of attention as PEFT does', () =>
   expect(paths(2)).toEqual([...of(0), ...of(1)]);
 });
 
-describe('is refused from config.json alone', () => {
+describe('is rejected, given only config.json', () => {
   const refused = (more: object, config = configOf('llama')): unknown => {
     try {
       return footprintOf({ ...peft, ...more }, config);
@@ -123,29 +123,29 @@ describe('is refused from config.json alone', () => {
     expect(() => attachMethod(model, { ...peft, ...more }, { run: 1, seed: 0 })).toThrow(message);
   });
 
-  it('for families that PEFT has it not for, and heads that it miscounts', () => {
+  it('for families that PEFT does not support, and heads that it computes incorrectly', () => {
     expect(refused({}, configOf('opt'))).toMatchObject({
       code: 'unsupported',
       param: 'peft.peft_type',
       message:
-        'ADAPTION_PROMPT is not supported for model_type opt: PEFT has it for llama, mistral, gpt2; choose another method',
+        'ADAPTION_PROMPT is not supported for model_type opt: PEFT supports llama, mistral, gpt2; choose another method',
     });
     expect(refused({}, { ...configOf('llama'), head_dim: 16 })).toMatchObject({
       code: 'unsupported',
       message: expect.stringMatching(
-        /4 heads of 16 in a hidden size of 32, which PEFT miscounts/,
+        /4 heads of 16 with a hidden size of 32, which PEFT computes incorrectly/,
       ) as unknown,
     });
   });
 
-  it('beside the head of a task', () => {
+  it('with the head of a task', () => {
     const method = catalog().methods.find(({ peft_type: type }) => type === peft.peft_type);
     expect(method?.tasks).not.toContain('seq_cls');
     expect(method?.tasks).toContain('dpo');
   });
 });
 
-it('has lengths and layers of at least one', () => {
+it('requires at least one token and one layer', () => {
   expect(refusal({ ...peft, adapter_len: 0 })).toMatchObject({ param: 'peft.adapter_len' });
   expect(refusal({ ...peft, adapter_layers: 0 })).toMatchObject({ param: 'peft.adapter_layers' });
 });

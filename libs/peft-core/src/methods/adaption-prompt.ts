@@ -79,7 +79,7 @@ function placesIn(
   const family = FAMILIES[modelType];
   if (!family) {
     const known = Object.keys(FAMILIES).join(', ');
-    const message = `ADAPTION_PROMPT is not supported for model_type ${modelType}: PEFT has it for ${known}; choose another method`;
+    const message = `ADAPTION_PROMPT is not supported for model_type ${modelType}: PEFT supports ${known}; choose another method`;
     throw new DomainError('unsupported', message, 'peft.peft_type');
   }
   checkHeads(sizes, family.throughOutput);
@@ -108,7 +108,7 @@ function placesIn(
  */
 function checkHeads({ hiddenSize, heads, kvHeads, headDim }: Sizes, counts: boolean): void {
   if (!counts || Math.floor(hiddenSize / (kvHeads * headDim)) * kvHeads === heads) return;
-  const message = `ADAPTION_PROMPT is not supported for ${heads} heads of ${headDim} in a hidden size of ${hiddenSize}, which PEFT miscounts; choose another method`;
+  const message = `ADAPTION_PROMPT is not supported for ${heads} heads of ${headDim} with a hidden size of ${hiddenSize}, which PEFT computes incorrectly; choose another method`;
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }
 

@@ -20,7 +20,7 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'BEFT' }).update)).toBe(0);
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'BEFT' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

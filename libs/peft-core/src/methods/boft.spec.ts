@@ -15,7 +15,7 @@ it.each([
   { boft_block_size: 2 },
   { boft_block_size: 32 },
   { boft_block_size: 0, boft_block_num: 8 },
-])('%o: the forward gives what the merged weight does', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...stirred, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(2e-5);
@@ -26,7 +26,7 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'BOFT' }).update)).toBe(0);
 });
 
-it('leaves out a share of the blocks while training, others by step', () => {
+it('disables a share of the blocks in training, different in each step', () => {
   const peft = { ...stirred, boft_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(q.outcome(peft, { training: true }).update).toEqual(trained);
@@ -57,14 +57,14 @@ it.each([
     'boft_n_butterfly_factor',
     expect.stringContaining('not supported'),
   ],
-])('%o is refused before anything is loaded', (fields, field, message: unknown) => {
+])('rejects %o before anything is loaded', (fields, field, message: unknown) => {
   expect(refusal({ peft_type: 'BOFT', ...fields })).toMatchObject({
     param: `peft.${field}`,
     message,
   });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'BOFT' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it.each([1, 2, 16, 32])('blocks of %i: the forward adds what the merged weight holds', (size) => {
+it.each([1, 2, 16, 32])('blocks of %i: the forward pass equals the merged weight', (size) => {
   const { update, merged } = q.outcome({ ...stirred, block_size: size });
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(2e-5);
@@ -44,7 +44,7 @@ it('a size that does not divide a target is refused before anything is loaded', 
   });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'C3A', block_size: 4 }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

@@ -27,7 +27,7 @@ afterAll(() => {
 
 const table = (t: Tensor): number[] => [...(t.toArray() as Float32Array)];
 
-it('all rows are in the file, and those that train are parameters', () => {
+it('saves all rows, and has the trainable ones as parameters', () => {
   const adapter = attachMethod(model, peft, { run: 1, seed: 3 });
   const [whole, trained] = tidy(() => [
     table(adapter.exported().get('prompt_embeddings') as Tensor),
@@ -40,7 +40,7 @@ it('all rows are in the file, and those that train are parameters', () => {
   adapter.detach();
 });
 
-it('a file brings the rows that stay, too', () => {
+it('loads the frozen rows of a file, too', () => {
   const saved = attachMethod(model, peft, { run: 1, seed: 3 });
   const values = tidy(() => table(saved.exported().get('prompt_embeddings') as Tensor));
   const adapter = attachMethod(model, peft, { run: 2, seed: 4 });
@@ -51,7 +51,7 @@ it('a file brings the rows that stay, too', () => {
   saved.detach();
 });
 
-it('one row at least trains', () => {
+it('requires at least one trainable row', () => {
   expect(refusal({ ...peft, num_frozen_tokens: 5 })).toMatchObject({
     param: 'peft.num_frozen_tokens',
   });

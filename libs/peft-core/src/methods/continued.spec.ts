@@ -29,14 +29,14 @@ const LORA = {
   target_modules: ['q_proj'],
 };
 
-it('is what the adapter is, where it says nothing', () => {
+it('equals the config of the adapter by default', () => {
   expect(continued(undefined, LORA)).toBe(LORA);
   expect(continued(undefined, null)).toBeNull();
   const said = continued({ peft_type: 'LORA' }, LORA) as Fields;
   expect(said).toMatchObject(LORA);
 });
 
-it.each(['corda', 'lora-ga', 'eva', 'loftq'])('goes on from PEFT’s file of %s', (name) => {
+it.each(['corda', 'lora-ga', 'eva', 'loftq'])('continues from PEFT’s file of %s', (name) => {
   const path = join(import.meta.dirname, '../../../../test/golden/starts', name);
   const stored = adapterConfig(readFileSync(join(path, 'adapter_config.json'), 'utf8'), path);
   const whole = continued(undefined, stored);
@@ -46,7 +46,7 @@ it.each(['corda', 'lora-ga', 'eva', 'loftq'])('goes on from PEFT’s file of %s'
   expect(said).toMatchObject({ r: stored['r'], init_lora_weights: start });
 });
 
-it('may change how it is trained', () => {
+it('can change options that affect only training', () => {
   const asked = { peft_type: 'LORA', lora_dropout: 0.3, target_modules: 'all-linear' };
   expect(continued(asked, LORA)).toMatchObject({ ...LORA, ...asked });
 });
@@ -71,10 +71,10 @@ it.each<readonly [string, PeftConfig, PeftConfig, string]>([
   expect(refusal(() => continued(asked, stored))).toMatchObject({ code: 'invalid_value', param });
 });
 
-it('says what the adapter was trained with', () => {
+it('names the value that the adapter was trained with', () => {
   const { message } = refusal(() => continued({ peft_type: 'LORA', lora_alpha: 8 }, LORA));
   expect(message).toBe(
-    'lora_alpha is 8, and the initial adapter was trained with 6: its numbers would compute something else; leave lora_alpha out',
+    'lora_alpha is 8, and the initial adapter was trained with 6: its weights would compute something else; remove lora_alpha',
   );
 });
 
@@ -90,12 +90,12 @@ describe.each(
 )('%s', (name, method) => {
   const config = { peft_type: name, ...GIVEN[name] };
 
-  it('says of its own options alone that they are for training', () => {
+  it('lists only its own options as training-only', () => {
     const options = z.toJSONSchema(method.options, { io: 'input' }).properties as Fields;
     expect((method.trainingOnly ?? []).filter((field) => !(field in options))).toEqual([]);
   });
 
-  it('lets dropout change', () => {
+  it('allows another dropout', () => {
     const options = parsePeft(config).options as Fields;
     const dropouts = Object.keys(options).filter((field) => field.endsWith('dropout'));
     for (const field of dropouts)

@@ -42,14 +42,14 @@ describe('the labels of the prompt', () => {
     return found;
   };
 
-  it('are learnt alike, each from the token before it', () => {
+  it('are supervised equally, each after the token before it', () => {
     expect(learnt({})).toEqual([
       { row: 2, label: 8, weight: 1 },
       { row: 5, label: 31, weight: 1 },
     ]);
   });
 
-  it('weigh less the older their example is', () => {
+  it('have lower weights for older examples', () => {
     const decay = { opt_weighted_loss_type: 'decay', opt_loss_decay_factor: 0.5 };
     expect(learnt(decay)?.map(({ weight }) => weight)).toEqual([0.25, 0.5]);
     expect(learnt({ ...decay, opt_weighted_loss_type: null })?.map(({ weight }) => weight)).toEqual(
@@ -57,13 +57,13 @@ describe('the labels of the prompt', () => {
     );
   });
 
-  it('are not learnt where nothing stands before them', () => {
+  it('are not supervised without a token before them', () => {
     const types = [4, 2, 3, 4, 6, 0, 8];
     expect(learnt({ cpt_tokens_type_mask: types })?.map(({ row }) => row)).toEqual([2, 5]);
   });
 });
 
-it('moves inputs and format within their bounds, and nothing else', () => {
+it('changes inputs and format within their bounds, and nothing else', () => {
   const adapter = attach({ opt_projection_epsilon: 0.3, opt_projection_format_epsilon: 0.1 });
   const delta = adapter.parameters.get('delta_embedding.weight') as Tensor;
   const spec = { optimizer: 'adamw', learning_rate: 0.1, weight_decay: 0.01, peft } as const;
@@ -91,7 +91,7 @@ it('moves inputs and format within their bounds, and nothing else', () => {
   adapter.detach();
 });
 
-it("goes on from a file's table, which stays, with nothing added to it yet", () => {
+it("continues from a file's table, which is frozen, with a zero update", () => {
   const saved = attach();
   const adapter = attachMethod(model, peft, { run: 2, seed: 4 });
   const table = tidy(() => floats(saved.exported().get('prompt_embeddings')).map((v) => v + 1));
@@ -137,7 +137,7 @@ it.each([
     /at least 0|≥ 0|got -1/,
   ],
   [{ cpt_token_ids: [] }, 'peft.cpt_token_ids', /empty/],
-])('%j is refused by name', (more, param, message) => {
+])('rejects %j, naming the field', (more, param, message) => {
   expect(refusal({ ...peft, ...more })).toMatchObject({
     code: 'invalid_value',
     param,
@@ -145,7 +145,7 @@ it.each([
   });
 });
 
-it('a token that the base does not have is refused from its config.json alone', () => {
+it('rejects a token that the base does not have, given only config.json', () => {
   const beyond = { ...peft, cpt_token_ids: [5, 17, 42, 8, 23, 9, 99] };
   const thrown = expect.objectContaining({
     param: 'peft.cpt_token_ids',
@@ -162,7 +162,7 @@ describe('a job', () => {
       { trainingRecords: 4, modelType: 'llama' },
     );
 
-  it('is refused where PEFT would learn nothing of the records', () => {
+  it('is rejected if PEFT would not train on the records', () => {
     expect(resolve(peft).peft).toMatchObject({ cpt_token_ids: IDS, cpt_tokens_type_mask: TYPES });
     const types = (given: number[] | null, message: RegExp): void =>
       expect(() => resolve({ ...peft, cpt_tokens_type_mask: given })).toThrow(
@@ -172,11 +172,11 @@ describe('a job', () => {
         }) as Error,
       );
     types([1, 2, 3, 4, 6, 0, 7], /multiple of 4, got 7/);
-    types(null, /left out it is 1 for all/);
+    types(null, /the default is 1 for all/);
     expect(() => resolve({})).toThrow(/cpt_token_ids is required/);
   });
 
-  it('is of a task that learns tokens of prompts', () => {
+  it('requires a task with token targets', () => {
     const method = catalog().methods.find(({ peft_type: type }) => type === 'CPT');
     expect(method?.tasks).toEqual(['causal_lm']);
     for (const { name, stacks = ['decoder'] } of tasks) {

@@ -210,9 +210,9 @@ function checkTypes(options: Options): void {
   const largest = Math.max(...typesOf(options));
   if (largest % 4 === 0) return;
   const given =
-    options.cpt_tokens_type_mask === null ? 'left out it is 1 for all' : `got ${largest}`;
+    options.cpt_tokens_type_mask === null ? 'the default is 1 for all' : `got ${largest}`;
   refuse(
     'cpt_tokens_type_mask',
-    `the largest type must be that of a label, a multiple of 4, ${given}: PEFT counts on from it, and would learn nothing of the records`,
+    `the largest type must be that of a label, a multiple of 4, ${given}: PEFT continues the types of the records from it, and would otherwise not train on them`,
   );
 }

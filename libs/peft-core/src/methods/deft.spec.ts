@@ -18,7 +18,7 @@ it.each([
   { alpha: 16 },
   { decomposition_method: 'qr' },
   { decomposition_method: 'qr', para: true },
-])('%o: the forward gives what the merged weight does', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...stirred, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-2);
   expect(worst(update, merged)).toBeLessThan(2e-5);
@@ -29,14 +29,14 @@ it.each([{}, { alpha: 4 }, { decomposition_method: 'qr' }])('%o starts as the ba
   expect(largest(q.outcome({ peft_type: 'DEFT', ...fields }).update)).toBeLessThan(1e-5);
 });
 
-it('orthogonal directions are gone from the output once nothing is put in', () => {
+it('removes orthogonal directions from the output if nothing is injected', () => {
   const removed = { ...stirred, decomposition_method: 'qr', para: true, r: 32 };
   // all 32 directions: q becomes zero
   const { update } = q.outcome(removed);
   expect(worst(update, q.outcome({ ...removed, r: 31 }).update)).toBeGreaterThan(1e-2);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...stirred, deft_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-3);
@@ -46,7 +46,7 @@ it('drops inputs while training, by step', () => {
 it.each([
   [{ para: true, alpha: 4 }, 'alpha'],
   [{ para: true, deft_dropout: 0.1 }, 'deft_dropout'],
-])('a job is refused that sets what its variant does not use: %o', (fields, field) => {
+])('rejects a job with options that its variant does not use: %o', (fields, field) => {
   expect(() => checkPeft({ peft_type: 'DEFT', ...fields }, 'llama')).toThrow(
     expect.objectContaining({ param: `peft.${field}` }),
   );

@@ -13,7 +13,7 @@ afterAll(() => q.close());
 const stirred = { peft_type: 'FOURIERFT', n_frequency: 50, init_weights: false };
 
 it.each([{ n_frequency: 1 }, { n_frequency: 1024 }, { scaling: 7 }, { random_loc_seed: 3 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...stirred, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-2);
@@ -22,21 +22,21 @@ it.each([{ n_frequency: 1 }, { n_frequency: 1024 }, { scaling: 7 }, { random_loc
   },
 );
 
-it('the same seed gives the same places, another gives others', () => {
+it('draws the same positions with the same seed, and others with another', () => {
   const { update } = q.outcome(stirred);
   expect(q.outcome(stirred).update).toEqual(update);
   expect(q.outcome({ ...stirred, random_loc_seed: 778 }).update).not.toEqual(update);
 });
 
-it('starts as the base, or at random', () => {
+it('starts as the base, or randomly', () => {
   expect(largest(q.outcome({ ...stirred, init_weights: true }).update)).toBe(0);
 });
 
-it('more places than numbers are refused before anything is loaded', () => {
+it('rejects more positions than values before anything is loaded', () => {
   expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 513 })).toMatchObject({
     code: 'invalid_value',
     param: 'peft.n_frequency',
-    message: expect.stringMatching(/the 512 numbers of .*v_proj, got 513/) as string,
+    message: expect.stringMatching(/the 512 values of .*v_proj, got 513/) as string,
   });
   expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 512 })).toBeNull();
   expect(
@@ -48,11 +48,11 @@ it('more places than numbers are refused before anything is loaded', () => {
   ).toMatchObject({ param: 'peft.n_frequency' });
 });
 
-it('adapts the last linear of the feed-forward of GPT-2, whose weights are stored [in, out]', () => {
+it('adapts the last feed-forward layer of GPT-2, whose weights are stored [in, out]', () => {
   expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 9 }, 'gpt2')).toBeNull();
 });
 
-it('reserves for the places that single linears have', () => {
+it('reserves memory for the positions of single linear layers', () => {
   const held = (n_frequency_pattern: object): number =>
     footprintOf({ peft_type: 'FOURIERFT', n_frequency: 9, n_frequency_pattern }, configOf('llama'))
       .held!.numbers!;

@@ -31,14 +31,14 @@ it.each([
   { sparse_rate: 1 },
   { save_projection: false },
   { layers_to_transform: 0, target_modules: ['q_proj', 'v_proj'] },
-])('%o: the forward adds what the merged weight holds', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...random, ...fields });
   expect(largest(merged)).toBeGreaterThan(0.1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * Math.max(1, largest(merged)));
   expect(q.inputGradientError({ ...random, ...fields })).toBeLessThan(1e-5);
 });
 
-it('starts as the base, on one in bf16 too', () => {
+it('starts as the base, also in bf16', () => {
   expect(largest(q.outcome({ peft_type: 'FROD' }).update)).toBe(0);
   const half = new OneLinear('bf16');
   try {
@@ -50,14 +50,14 @@ it('starts as the base, on one in bf16 too', () => {
   }
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...random, frod_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-3);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
 });
 
-it('draws places beside the diagonal, each once, from projection_prng_key', () => {
+it('draws distinct off-diagonal positions from projection_prng_key', () => {
   const drawn = (fields: object, seed = 1): readonly number[] => {
     const peft = { ...random, target_modules: ['q_proj'], ...fields };
     const adapter = attachMethod(q.model, peft, { run: 2, seed });
@@ -83,9 +83,9 @@ it.each<[string, string]>([
   ['bert.encoder.layer.11.attention.self.query', 'self_query'],
   ['bert.encoder.layer.11.attention.output.dense', 'attention_output'],
   ['bert.encoder.layer.11.output.dense', 'output_dense'],
-])('%s is of the category %s', (path, category) => expect(categoryOf(path)).toBe(category));
+])('%s has the category %s', (path, category) => expect(categoryOf(path)).toBe(category));
 
-it('the last of a layer gives its weight, and layers come in their order', () => {
+it('uses the weight of the last module of each layer, in the order of layers', () => {
   const paths = [
     'model.encoder.layers.10.self_attn.q_proj',
     'model.encoder.layers.2.self_attn.q_proj',
@@ -123,7 +123,7 @@ const signs = tensor(
   [32],
 );
 
-it('a file or a checkpoint of another processor, whose eigenvectors have other signs, is the same adapter', () => {
+it('loads a file or checkpoint of another processor, whose eigenvectors have other signs, as the same adapter', () => {
   const [before, loaded] = turned((adapter) => {
     const file = new Map([...adapter.exported()].map(([name, one]) => [name, clone(one)]));
     file.set(V, mul(file.get(V) as Tensor, signs));
@@ -139,7 +139,7 @@ it('a file or a checkpoint of another processor, whose eigenvectors have other s
   expect(worst(restored, before)).toBeLessThan(1e-5);
 });
 
-it('takes a basis that has no inverse', () => {
+it('accepts a singular basis', () => {
   const [, after] = turned((adapter) => {
     const file = new Map([...adapter.exported()].map(([name, one]) => [name, clone(one)]));
     const [identity, l] = [eye(32), file.get(L) as Tensor];
@@ -152,7 +152,7 @@ it('takes a basis that has no inverse', () => {
   expect(largest(after)).toBeGreaterThan(0.1);
 });
 
-it('refuses places of a file that are outside', () => {
+it('rejects positions in a file that are outside the matrix', () => {
   const name = 'frod_s_indices.self_attn_q_proj';
   const peft = { ...random, target_modules: ['q_proj'] };
   const adapter = attachMethod(q.model, peft, { run: 2, seed: 1 });
@@ -177,7 +177,7 @@ it.each<[object, string, RegExp]>([
   });
 });
 
-it('refuses linears that are too wide to draw places, before anything is loaded', () => {
+it('rejects linear layers that are too wide to draw positions, before anything is loaded', () => {
   const config = { ...configOf('llama'), intermediate_size: 14_656 };
   const peft = { peft_type: 'FROD', target_modules: ['down_proj'] };
   expect(() => footprintOf(peft, config)).toThrow(

@@ -1,12 +1,13 @@
 /**
- * FRoD, doi:10.1609/aaai.v40i31.39813: rotates and scales a full weight with few parameters, in a basis that layers
- * share.
+ * FRoD, doi:10.1609/aaai.v40i31.39813: rotates and scales a full weight with few parameters, in a basis that
+ * layers share.
  *   W = U diag(λ₀) Vᵀ      W' = U (S + diag(λ)) Vᵀ      y = x W'ᵀ + b = x Wᵀ + b + drop(x) V (S + diag(λ - λ₀))ᵀ Uᵀ
- * All linear layers of a category share V: [in, in] and the places of S (frod-basis.ts). U: [out, in] has columns of
- * length 1. It is recomputed from V and W, and so is λ₀: [in]. S: [in, in] has values at a few places off its diagonal,
- * initially 0, and λ: [in] starts as λ₀. U is stored in the base's dtype, as in PEFT; everything else is f32, and
- * products are computed in x's dtype. PEFT multiplies by W' instead of W, which in bf16 leaves the rounding of U and V
- * in all of W; here only the update is rounded, and a run starts exactly as its base.
+ * All linear layers of a category share V: [in, in] and the places of S (frod-basis.ts). U: [out, in] has
+ * columns of length 1. It is recomputed from V and W, and so is λ₀: [in]. S: [in, in] has values at a few
+ * places off its diagonal, initially 0, and λ: [in] starts as λ₀. U is stored in the base's dtype, and λ₀ is
+ * rounded to it, as in PEFT; everything else is f32, and products are computed in x's dtype. PEFT multiplies
+ * by W' instead of W, which in bf16 leaves the rounding of U and V in all of W; here only the update is
+ * rounded, and a run starts exactly as its base.
  */
 import {
   add,
@@ -96,7 +97,7 @@ export const frod = linearMethod<Options, Bases>({
   trainingOnly: ['frod_dropout', 'progressbar'],
   options: Options,
   unsupported: { runtime_offload_base_weight: false },
-  reasons: { runtime_offload_base_weight: 'jobs share the base, and its weights stay in place' },
+  reasons: { runtime_offload_base_weight: 'jobs share the base, so its weights cannot be moved' },
   unwritten: ({ save_projection: saved }) =>
     saved ? [] : ['projection_prng_key', 'sparse_rate', 'regularization_alpha'],
   tensors: {
@@ -114,7 +115,8 @@ export const frod = linearMethod<Options, Bases>({
     const shared = categories.reduce((sum, [first]) => sum + 2 * (first?.inFeatures ?? 0) ** 2, 0);
     const stacked = Math.max(...categories.map((linears) => numbersIn(linears)));
     return {
-      // U and S of each layer, and the shared V; while V is computed, the joined weights of a category and their QR
+      // U and S of each layer, and the shared V; while V is computed, the joined weights of a category and
+      // their QR
       numbers:
         numbersIn(targets) + 2 * square + shared + 3 * stacked + decompositionNumbers(targets),
       perRow: targets.reduce((sum, { inFeatures }) => sum + 2 * inFeatures, 0),
@@ -233,6 +235,7 @@ class FrodLinear implements LinearUpdate {
   }
 }
 
-/** PEFT's thresholds: relative size below which directions of V and lengths count as zero when V has no inverse. */
+/** PEFT's relative threshold of V's singular values in its pseudo-inverse, if V has no inverse. */
 const RTOL = 1e-6;
+/** PEFT's length below which a column of U counts as zero. */
 const NOTHING = 1e-12;

@@ -12,7 +12,7 @@ afterAll(() => q.close());
 const stirred = { peft_type: 'GLORA', init_weights: false };
 
 it.each(['lora', 'vector', 'constant'])(
-  'config_A_B %o: the forward adds what the merged weight holds',
+  'config_A_B %o: the forward pass equals the merged weight',
   (config_A_B) => {
     const { update, merged } = q.outcome({ ...stirred, config_A_B });
     expect(largest(merged)).toBeGreaterThan(1e-2);
@@ -22,7 +22,7 @@ it.each(['lora', 'vector', 'constant'])(
   },
 );
 
-it('a target of which nothing would train is refused before anything is loaded', () => {
+it('rejects a target without trainable parameters before anything is loaded', () => {
   const idle = { peft_type: 'GLORA', config_A_B: 'none' };
   expect(refusal(idle)).toMatchObject({
     param: 'peft.config_A_B',
@@ -36,7 +36,7 @@ it('a target of which nothing would train is refused before anything is loaded',
   });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'GLORA' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

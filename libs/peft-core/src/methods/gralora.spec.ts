@@ -13,7 +13,7 @@ beforeAll(() => {
 afterAll(() => q.close());
 
 it.each([{}, { gralora_k: 1 }, { gralora_k: 8, hybrid_r: 3 }, { gralora_k: 4, alpha: 3 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...random, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-2);
@@ -25,15 +25,18 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'GRALORA', hybrid_r: 4 }).update)).toBe(0);
 });
 
-it.each([0, 4])('drops inputs while training, by step; hybrid_r %i', (hybrid_r) => {
-  const peft = { ...random, hybrid_r, gralora_dropout: 0.5 };
-  const trained = q.outcome(peft, { training: true }).update;
-  expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-2);
-  expect(q.outcome(peft, { training: true }).update).toEqual(trained);
-  expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
-});
+it.each([0, 4])(
+  'applies dropout to inputs in training, different in each step; hybrid_r %i',
+  (hybrid_r) => {
+    const peft = { ...random, hybrid_r, gralora_dropout: 0.5 };
+    const trained = q.outcome(peft, { training: true }).update;
+    expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-2);
+    expect(q.outcome(peft, { training: true }).update).toEqual(trained);
+    expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
+  },
+);
 
-it('is refused where the parts do not come out even', () => {
+it('rejects sizes that the blocks do not divide', () => {
   expect(() => checkPeft({ peft_type: 'GRALORA', r: 9 })).toThrow(
     expect.objectContaining({ param: 'peft.r' }),
   );

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it.each([{}, { r: 40 }])('%o: the forward adds what the merged weight holds', (fields) => {
+it.each([{}, { r: 40 }])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...random, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * largest(merged));
@@ -27,14 +27,14 @@ it('starts as the base, with A uniform or normal', () => {
   expect(largest(started('gaussian'))).toBeGreaterThan(2 / 8);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...random, hira_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-2);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
 });
 
-it('is refused with a rank_pattern, which PEFT ignores', () => {
+it('rejects a rank_pattern, which PEFT ignores', () => {
   expect(refusal({ ...random, rank_pattern: { q_proj: 2 } })).toMatchObject({
     code: 'unsupported',
     param: 'peft.rank_pattern',

@@ -13,7 +13,7 @@ beforeAll(() => {
 afterAll(() => q.close());
 
 it.each([{ r: 1 }, { r: 5 }, { r: 4, apply_GS: true }])(
-  '%o: the forward gives what the merged weight does',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...stirred, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -21,7 +21,7 @@ it.each([{ r: 1 }, { r: 5 }, { r: 4, apply_GS: true }])(
   },
 );
 
-it('starts in equal pairs, as the base, where their number is even', () => {
+it('starts with equal pairs, as the base, if their number is even', () => {
   const { update, parts } = q.outcome({ peft_type: 'HRA', r: 4 });
   expect(largest(update)).toBeLessThan(1e-5);
   const u = parts.get('hra_u') as Float32Array;
@@ -29,14 +29,14 @@ it('starts in equal pairs, as the base, where their number is even', () => {
   expect(largest(q.outcome({ peft_type: 'HRA', r: 3 }).update)).toBeGreaterThan(1e-1);
 });
 
-it('a job with orthogonal reflections starts at random, for equal ones are not', () => {
+it('starts randomly with orthogonal reflections, because equal ones are not orthogonal', () => {
   expect(withJobDefaults({ peft_type: 'HRA', apply_GS: true })).toMatchObject({
     init_weights: false,
   });
   expect(withJobDefaults({ peft_type: 'HRA' })).toEqual({ peft_type: 'HRA' });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'HRA' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

@@ -28,7 +28,7 @@ function resolved(family: string, fields: object = {}) {
   return { targets, inner, scales };
 }
 
-describe("what is left out is PEFT's default for the family", () => {
+describe("PEFT's default modules of the family", () => {
   it.each([
     ['llama', ['down_proj', 'k_proj', 'v_proj'], ['down_proj']],
     ['mistral', ['down_proj', 'k_proj', 'v_proj'], ['down_proj']],
@@ -39,7 +39,7 @@ describe("what is left out is PEFT's default for the family", () => {
     expect(resolved(family)).toMatchObject({ targets, inner });
   });
 
-  it('feed-forward modules also where targets are given', () => {
+  it('feed-forward modules, also with explicit targets', () => {
     expect(resolved('llama', { target_modules: ['q_proj'] })).toMatchObject({
       targets: ['q_proj'],
       inner: ['down_proj'],
@@ -47,12 +47,12 @@ describe("what is left out is PEFT's default for the family", () => {
   });
 });
 
-it('writes all linears one by one, however many', () => {
+it('writes all linear layers one by one, however many', () => {
   const { targets } = resolved('llama', { target_modules: 'all-linear' });
   expect((targets as string[]).every((path) => path.startsWith('model.layers.'))).toBe(true);
 });
 
-it('starts at one, or at random numbers that a seed repeats', () => {
+it('starts at one, or at random values that depend on the seed', () => {
   expect(new Set(resolved('llama').scales)).toEqual(new Set([1]));
   const random = resolved('llama', { init_ia3_weights: false }).scales;
   expect(new Set(random).size).toBeGreaterThan(random.length / 2);

@@ -23,12 +23,12 @@ it.each([
   ['llama', { target_modules: ['norm'] }, 32],
   ['llama', { target_modules: ['layernorm'], modules_to_save: ['norm'] }, null],
   ['llama', { exclude_modules: ['norm', '0.input_layernorm'] }, 3 * 32],
-])('%s with %o trains so many numbers', (family, fields, expected) => {
+])('counts the trainable parameters of %s with %o', (family, fields, expected) => {
   if (expected === null) expect(() => numbers(family, fields)).toThrow(/no module matches/);
   else expect(numbers(family, fields)).toBe(expected);
 });
 
-it('refuses what is no norm', () => {
+it('rejects modules that are not norms', () => {
   expect(() => numbers('llama', { target_modules: ['norm', 'q_proj'] })).toThrow(
     /matches model.layers.0.self_attn.q_proj, which is not a norm/,
   );

@@ -70,14 +70,14 @@ const worst = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] as number))), 0);
 
 // q is 32 × 32: up to rank 3 the update is computed as two thin matrices, from rank 4 on as a full matrix
-it.each([2, 3, 4, 8])('rank %i: the forward adds what the merged weight holds', (r) => {
+it.each([2, 3, 4, 8])('rank %i: the forward pass equals the merged weight', (r) => {
   const { update, merged } = outcome({ r });
   expect(Math.max(...merged.map(Math.abs))).toBeGreaterThan(1e-3);
   expect(worst(update, merged)).toBeLessThan(1e-5);
 });
 
 describe.each([2, 8])('rank %i', (r) => {
-  it('drops whole rows while training, by step, and weighs the rest up', () => {
+  it('drops whole rows in training, different in each step, and rescales the others', () => {
     const given = { r, rank_dropout: 0.5 };
     const { update, merged, out } = outcome(given, { training: true });
     const isKept = Array.from({ length: out }, (_, o) => update[o] !== 0);
@@ -92,7 +92,7 @@ describe.each([2, 8])('rank %i', (r) => {
   });
 });
 
-it('leaves out the update of a linear in some steps of training', () => {
+it('disables the update of a linear layer in some training steps', () => {
   const given = { module_dropout: 0.25 };
   const steps = Array.from({ length: 64 }, (_, step) =>
     outcome(given, { training: true, step }).update.every((value) => value === 0),
@@ -103,7 +103,7 @@ it('leaves out the update of a linear in some steps of training', () => {
   expect(outcome(given).update.every((value) => value === 0)).toBe(false);
 });
 
-it('is refused for weights that are stored [in, out], as PEFT refuses it, before anything is loaded', () => {
+it('rejects weights that are stored [in, out], as in PEFT, before anything is loaded', () => {
   const gpt2 = JSON.parse(
     readFileSync(join(BASE, '../../gpt2/base/config.json'), 'utf8'),
   ) as HfConfig;

@@ -70,7 +70,7 @@ function hidden(run: number, step: number, { training = true, before = 0 } = {})
   );
 }
 
-it('drops by (seed, step, site, element): the same again, alone or beside others, another at the next step', () => {
+it('applies dropout by (seed, step, site, element): the same alone or in a batch, different in the next step', () => {
   const adapter = attachMethod(
     model,
     { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false },
@@ -88,7 +88,7 @@ it('drops by (seed, step, site, element): the same again, alone or beside others
 it.each([
   ['biases of its updates', { lora_bias: true }],
   ['DoRA', { use_dora: true }],
-])('drops with %s, too', (_, more) => {
+])('applies dropout with %s, too', (_, more) => {
   const config = { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false, ...more };
   const adapter = attachMethod(model, config, { run: 1, seed: 3 });
   expect(hidden(1, 2)).not.toEqual(hidden(1, 1));
@@ -96,7 +96,7 @@ it.each([
   adapter.detach();
 });
 
-it('starts as the base, from values that the seed and the name decide', () => {
+it('starts as the base, from values that depend on the seed and the name', () => {
   const bare = hidden(1, 1);
   const values = (seed: number): number[][] => {
     const adapter = attachMethod(
@@ -117,7 +117,7 @@ it('starts as the base, from values that the seed and the name decide', () => {
   expect(Math.max(...(values(3)[0] as number[]).map(Math.abs))).toBeLessThanOrEqual(0.25);
 });
 
-it('a config that does not fit leaves the model as it was', () => {
+it('does not change the model if the config does not fit', () => {
   const bare = hidden(1, 1);
   const peft = { peft_type: 'LORA', init_lora_weights: false, modules_to_save: ['nothing'] };
   expect(() => attachMethod(model, peft, { run: 1, seed: 0 })).toThrow(
@@ -126,7 +126,7 @@ it('a config that does not fit leaves the model as it was', () => {
   expect(hidden(1, 1)).toEqual(bare);
 });
 
-it('refuses tensors of another adapter by name', () => {
+it('rejects tensors of another adapter, naming them', () => {
   const adapter = attachMethod(model, { peft_type: 'LORA' }, { run: 1, seed: 0 });
   const other = attachMethod(model, { peft_type: 'LORA', r: 4 }, { run: 2, seed: 0 });
   const third = attachMethod(
@@ -138,13 +138,13 @@ it('refuses tensors of another adapter by name', () => {
     /lora_A has shape \[4, 16\], expected \[8, 16\]/,
   );
   expect(() => adapter.load(third.exported())).toThrow(
-    /lacks 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/,
+    /is missing 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/,
   );
   expect(() => third.load(adapter.exported())).toThrow(/has 4 unexpected tensors/);
   [adapter, other, third].forEach((each) => each.detach());
 });
 
-it('what an embedding cannot have is refused by name', () => {
+it('rejects options that an embedding does not support, naming them', () => {
   const refuses = (fields: object, message: RegExp): void =>
     expect(() =>
       attachMethod(
@@ -153,16 +153,19 @@ it('what an embedding cannot have is refused by name', () => {
         { run: 1, seed: 0 },
       ),
     ).toThrow(message);
-  refuses({ lora_bias: true }, /lora_bias does not go with model.embed_tokens/);
-  refuses({ use_dora: true }, /use_dora does not go with model.embed_tokens/);
-  refuses({ init_lora_weights: 'mica' }, /init_lora_weights does not go with model.embed_tokens/);
+  refuses({ lora_bias: true }, /lora_bias cannot be combined with model.embed_tokens/);
+  refuses({ use_dora: true }, /use_dora cannot be combined with model.embed_tokens/);
+  refuses(
+    { init_lora_weights: 'mica' },
+    /init_lora_weights cannot be combined with model.embed_tokens/,
+  );
   refuses(
     { trainable_token_indices: [1] },
     /rows of model.embed_tokens, which is in target_modules/,
   );
 });
 
-it('an adapter of an embedding is one of its base alone', () => {
+it('an adapter of an embedding fits only its base', () => {
   const config = { peft_type: 'LORA', target_modules: ['embed_tokens', 'lm_head'] };
   const adapter = attachMethod(model, config, { run: 1, seed: 0 });
   tidy(() => {
@@ -178,7 +181,7 @@ it('an adapter of an embedding is one of its base alone', () => {
       'lm_head.weight',
       noGrad(() => mul(saved.get('lm_head.weight') as Tensor, 2)),
     );
-    expect(() => adapter.load(other)).toThrow(/lm_head.weight is not the base's/);
+    expect(() => adapter.load(other)).toThrow(/lm_head.weight differs from the base's/);
   });
   adapter.detach();
 });
@@ -221,7 +224,7 @@ it.each([
   adapter.detach();
 });
 
-it('says how far it is', () => {
+it('reports its progress', () => {
   const told: string[] = [];
   const adapter = attachMethod(
     model,
@@ -239,7 +242,7 @@ it.each([
   ['with biases', { lora_bias: true }],
   ['with a part of W', { init_lora_weights: 'pissa' }],
   ['from some tokens on', { alora_invocation_tokens: [4] }],
-])('%s: answers get from few rows what training rows get, alone or beside others', (_, options) => {
+])('%s: few rows in generation get the same as in training, alone or in a batch', (_, options) => {
   const start = { init_lora_weights: false, ...options };
   const adapters = [1, 99].map((run) =>
     attachMethod(
@@ -262,7 +265,7 @@ it.each([
   adapters.forEach((adapter) => adapter.detach());
 });
 
-it('an adapter whose task_type nobody gave has no head of its own', () => {
+it('an adapter without a task_type has no head of its own', () => {
   const peft = { peft_type: 'LORA', task_type: null };
   attachMethod(model, peft, { run: 1, seed: 0 }).detach();
   expect(() => attachMethod(model, { ...peft, task_type: 'SEQ_CLS' }, { run: 1, seed: 0 })).toThrow(
@@ -281,7 +284,7 @@ it.each<[string, Record<string, unknown>, boolean]>([
   ['with biases that train', { bias: 'lora_only' }, true],
   ['with its own bias', { lora_bias: true }, false],
   ['DoRA', { use_dora: true }, false],
-])('%s: in bf16 it answers with the same bits when it trains no more', (_, options, isRounded) => {
+])('%s: in bf16 the output has the same bits after training', (_, options, isRounded) => {
   const wide = buildModel(CONFIG, weights, { dtype: 'bf16', quantization: null });
   const peft = { peft_type: 'LORA', target_modules: 'all-linear', init_lora_weights: false, ...options }; // prettier-ignore
   const adapter = attachMethod(wide, peft, { run: 1, seed: 3 });

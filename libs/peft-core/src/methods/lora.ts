@@ -165,15 +165,15 @@ function checkVariants(options: Fields, ctx: z.RefinementCtx): void {
   if (first !== undefined && second !== undefined)
     refuse(
       first,
-      `${first} does not go with ${second}${second === 'init_lora_weights' ? ' "mica"' : ''}`,
+      `${first} cannot be combined with ${second}${second === 'init_lora_weights' ? ' "mica"' : ''}`,
     );
   if (bias && (options.use_dora || options.use_bdlora))
-    refuse('lora_bias', `lora_bias does not go with ${first}`);
+    refuse('lora_bias', `lora_bias cannot be combined with ${first}`);
   const plain = typeof init !== 'string' || init === 'gaussian';
   if (!plain && variants.length > 0 && !options.use_dora && init !== 'mica')
     refuse(
       'init_lora_weights',
-      `${first} goes with init_lora_weights true, false or "gaussian", not "${init}"`,
+      `${first} requires init_lora_weights true, false or "gaussian" (got "${init}")`,
     );
 }
 

@@ -57,7 +57,7 @@ function hidden(tasks: readonly number[]): Float32Array {
   );
 }
 
-it('puts the prompt of its task before each sequence, whatever else is in the batch', () => {
+it('prepends the prompt of its task to each sequence, whatever else is in the batch', () => {
   const adapter = attach();
   const half = 3 * model.hiddenSize;
   const [three, both] = [hidden([3]), hidden([1, 3])];
@@ -104,7 +104,7 @@ describe('from prompts of source tasks', () => {
     source.detach();
   };
 
-  it('a new task begins with their mean', () =>
+  it('a new task starts with their mean', () =>
     check({ prompt_tuning_init: 'AVERAGE_SOURCE_TASKS' }, (source, target) => {
       for (const name of ['prefix_task_cols', 'prefix_task_rows']) {
         const all = part(source, name);
@@ -115,7 +115,7 @@ describe('from prompts of source tasks', () => {
       }
     }));
 
-  it('a new task begins with one of them', () =>
+  it('a new task starts with one of them', () =>
     check(
       { prompt_tuning_init: 'EXACT_SOURCE_TASK', prompt_tuning_init_task: 2 },
       (source, target) => {
@@ -124,14 +124,14 @@ describe('from prompts of source tasks', () => {
       },
     ));
 
-  it('new tasks begin with what they share', () =>
+  it('new tasks start with their shared part', () =>
     check({ prompt_tuning_init: 'ONLY_SOURCE_SHARED', num_tasks: 6 }, (source, target) => {
       const cols = part(target, 'prefix_task_cols');
       expect(cols).toHaveLength(6 * 3 * 2);
       expect(cols.slice(0, 24)).not.toEqual(part(source, 'prefix_task_cols'));
     }));
 
-  it('is refused where there is no such task, or no source', () => {
+  it('is rejected if the task or the source is missing', () => {
     expect(() =>
       begin({ prompt_tuning_init: 'EXACT_SOURCE_TASK', prompt_tuning_init_task: 4 }),
     ).toThrow(
@@ -147,7 +147,7 @@ describe('from prompts of source tasks', () => {
     model.modules.detach(2);
     const from = { ...peft, num_tasks: 1, prompt_tuning_init: 'AVERAGE_SOURCE_TASKS' };
     expect(() => footprintOf(from, configOf('llama'))).toThrow(
-      /name their adapter as graft.init_adapter/,
+      /set graft.init_adapter to their adapter/,
     );
     expect(footprintOf(from, configOf('llama'), true).trainableParameters).toBeGreaterThan(0);
   });
@@ -160,16 +160,16 @@ it.each([
   [
     { prompt_tuning_init_state_dict_path: '/tmp/source.safetensors' },
     'peft.prompt_tuning_init_state_dict_path',
-    /a server reads no path of yours; name the adapter .* as graft.init_adapter/,
+    /the server cannot read your files; set graft.init_adapter to the adapter/,
   ],
-])('%j is refused by name', (more, param, message) => {
+])('rejects %j, naming the field', (more, param, message) => {
   expect(refusal({ ...peft, ...more })).toMatchObject({
     param,
     message: expect.stringMatching(message) as unknown,
   });
 });
 
-it('is of tasks whose records say which task they are of', () => {
+it('requires records with task ids', () => {
   const method = catalog().methods.find(({ peft_type: type }) => type === peft.peft_type);
   expect(method?.tasks).toEqual(['causal_lm']);
   const body = { model: 'm', training_file: 'file-1', peft, graft: { task: 'dpo' } };
@@ -190,11 +190,11 @@ it.each([
   [{ text: 'a', task_ids: 1 }, 1, '"task_ids" is 1, expected 0, as there is 1 task'],
   // ignored without tasks
   [{ text: 'a', task_ids: 70 }, null, null],
-])('of %j with %j tasks says %j', (record, tasks, problem) => {
+])('of %j with %j tasks returns %j', (record, tasks, problem) => {
   expect(taskIdProblem(record, tasks)).toBe(problem);
 });
 
-describe('an answer', () => {
+describe('generation', () => {
   const ids = {
     eosIds: [],
     decode: (tokens: number[]) => tokens.join(' '),
@@ -227,7 +227,7 @@ describe('an answer', () => {
       message: `graft.task_ids: ${message}`,
     }) as Error;
 
-  it('is of the task that was asked for', () => {
+  it('uses the requested task', () => {
     const adapter = attach();
     // far apart, so that completions differ
     noGrad(() =>
@@ -246,7 +246,7 @@ describe('an answer', () => {
     adapter.detach();
   });
 
-  it('needs none where there is one, and takes none of a model that has none', () => {
+  it('needs no task id if there is one task, and rejects one for a model without tasks', () => {
     const adapter = attach({ num_tasks: 1 });
     expect(asked(1, null)).toEqual(asked(1, 0));
     adapter.detach();

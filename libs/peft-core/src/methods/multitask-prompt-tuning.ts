@@ -82,14 +82,14 @@ export const multitaskPromptTuning = softPrompt<Options>({
   },
   reasons: {
     prompt_tuning_init_state_dict_path:
-      'a server reads no path of yours; name the adapter of the source tasks as graft.init_adapter (or, to take up an adapter, set prompt_tuning_init to RANDOM in its adapter_config.json)',
+      'the server cannot read your files; set graft.init_adapter to the adapter of the source tasks (or, to import an adapter, set prompt_tuning_init to RANDOM in its adapter_config.json)',
   },
   asks: 'task_ids',
   tasks: ({ num_tasks: tasks }) => tasks,
   place: INPUTS,
   fits(options, { begun }) {
     if (begun || !isFromSource(options)) return;
-    const message = `prompt_tuning_init ${options.prompt_tuning_init} begins from the prompts of other tasks: name their adapter as graft.init_adapter`;
+    const message = `prompt_tuning_init ${options.prompt_tuning_init} starts from the prompts of other tasks: set graft.init_adapter to their adapter`;
     throw new DomainError('invalid_value', message, 'peft.prompt_tuning_init');
   },
   tensors: { [TABLE]: 'prompt', [COLS]: 'prompt', [ROWS]: 'prompt' },

@@ -23,7 +23,7 @@ it.each([
   { num_cayley_neumann_terms: 2 },
   { num_cayley_neumann_terms: 9 },
   { coft: true, eps: 1e-2 },
-])('%o: the forward gives what the merged weight does', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...stirred, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-3);
   expect(worst(update, merged)).toBeLessThan(2e-5);
@@ -36,7 +36,7 @@ it.each([
   [{ oft_block_size: 13 }, 2 * 120],
   [{ oft_block_size: 0, r: 5 }, 4 * 28],
   [{ oft_block_size: 8, block_share: true }, 28],
-])('%o trains %i numbers', (fields, count) => {
+])('%o has %i trainable parameters', (fields, count) => {
   expect(q.outcome({ ...stirred, ...fields }).parts.get('oft_R')?.length).toBe(count);
 });
 
@@ -44,14 +44,14 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ ...stirred, init_weights: true }).update)).toBe(0);
 });
 
-it('more terms come nearer to the inverse of the exact transform', () => {
+it('more terms are closer to the exact transform', () => {
   const update = (terms: number): Float32Array =>
     q.outcome({ ...stirred, num_cayley_neumann_terms: terms }).update;
   expect(worst(update(40), update(60))).toBeLessThan(1e-5);
   expect(worst(update(5), update(60))).toBeLessThan(worst(update(2), update(60)));
 });
 
-it('constrained, training shortens the parameter itself, and reading does not', () => {
+it('constrained: training shortens the parameter itself, reading does not', () => {
   const fields = { ...stirred, coft: true, eps: 1e-2 };
   const length = (block: Float32Array): number => Math.hypot(...block) * Math.SQRT2;
   const lengths = (training: boolean): number[] => {
@@ -73,7 +73,7 @@ it.each([
   expect(check).toThrow(message);
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'OFT' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

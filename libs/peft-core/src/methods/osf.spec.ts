@@ -14,7 +14,7 @@ afterAll(() => q.close());
 const random = { peft_type: 'OSF', init_weights: false };
 
 it.each([{}, { effective_rank: 30 }, { effective_rank: 0.1 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...random, ...fields });
     expect(largest(merged)).toBeGreaterThan(1);
@@ -23,7 +23,7 @@ it.each([{}, { effective_rank: 30 }, { effective_rank: 0.1 }])(
   },
 );
 
-it('starts as the base, of which the small singular parts train', () => {
+it('starts as the base, and trains its small singular directions', () => {
   const { update, parts } = q.outcome({ peft_type: 'OSF', effective_rank: 20 });
   expect(largest(update)).toBeLessThan(1e-5);
   const values = [...(parts.get('S_low') as Float32Array)];
@@ -57,13 +57,13 @@ it.each<[object, number]>([
   [{ target_modules: ['q_proj'], effective_rank: 0.3 }, 2 * 23 * 65],
   [{ target_modules: ['q_proj', 'v_proj'], effective_rank: 16 }, 2 * 16 * 65],
   [{ target_modules: ['q_proj'], rank_pattern: { '0.self': 30, q_p: 31 } }, (2 + 1) * 65],
-])('%o: %i numbers train', (peft, numbers) => expect(trained(peft)).toBe(numbers));
+])('%o: %i trainable parameters', (peft, numbers) => expect(trained(peft)).toBe(numbers));
 
-it('a linear may stay as it is', () => {
+it('a linear layer may stay frozen', () => {
   expect(largest(q.outcome({ ...random, effective_rank: 100 }).update)).toBe(0);
 });
 
-it('adapts all linears but the head where PEFT names none, and says which they are', () => {
+it('adapts all linear layers except the head by default, and writes their names', () => {
   const targets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
   expect(trained({})).toBe(trained({ target_modules: targets }));
   expect(trained({}, 'phi3')).toBe(trained({ target_modules: 'all-linear' }, 'phi3'));

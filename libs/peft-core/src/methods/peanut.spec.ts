@@ -16,7 +16,7 @@ it.each([
   ...[0, 1, 3].map((depth) => ({ depth })),
   ...ACTIVATIONS.map((act_fn) => ({ act_fn })),
   { scaling: 5 },
-])('%o: the forward adds what the merged weight holds', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...stirred, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(5e-5);
@@ -34,13 +34,13 @@ it('starts as the base, with a matrix for each layer', () => {
   expect(parts.size).toBeGreaterThan(2);
 });
 
-it('an activation that it does not have is refused by name', () => {
+it('rejects an unknown activation, naming it', () => {
   expect(refusal({ peft_type: 'PEANUT', act_fn: 'laplace' })).toMatchObject({
     param: 'peft.act_fn',
   });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'PEANUT' }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

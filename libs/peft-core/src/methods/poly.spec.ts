@@ -37,7 +37,7 @@ function opened(family: string) {
 const parameters = (peft: object): number =>
   footprintOf({ peft_type: 'POLY', ...peft }, LLAMA).trainableParameters;
 
-it('has the skills once, and of each task what mixes them', () => {
+it('has shared skills, and mixing weights for each task', () => {
   const linear = (tasks: number, skills: number, splits: number, r: number): number =>
     skills * r * (16 + 16) + tasks * splits * skills;
   expect(parameters({})).toBe(4 * linear(1, 4, 1, 8));
@@ -47,7 +47,7 @@ it('has the skills once, and of each task what mixes them', () => {
 
 it.each<[object, string, RegExp]>([
   [{ n_splits: 3 }, 'n_splits', /divides the features of .*q_proj, 16 in and 16 out, got 3/],
-  [{ target_modules: ['lm_head'] }, 'target_modules', /does not adapt lm_head here/],
+  [{ target_modules: ['lm_head'] }, 'target_modules', /does not support lm_head/],
   [{ poly_type: 'mhr' }, 'poly_type', /poly_type/],
   [{ n_skills: 0 }, 'n_skills', /must be at least 1/],
 ])('refuses %j', (peft, field, message) => {
@@ -55,7 +55,7 @@ it.each<[object, string, RegExp]>([
   expect(() => parameters(peft)).toThrow(expect.objectContaining({ param: `peft.${field}` }));
 });
 
-it('answers as the task that was asked for, alone and beside others', () => {
+it('generates for the requested task, alone and in a batch', () => {
   const { model, close } = opened('llama');
   const stored = readAdapter(join(GOLDEN, 'llama/poly'));
   const adapter = attachMethod(model, stored.peft, { run: 1, seed: 0 });
@@ -91,7 +91,7 @@ it('answers as the task that was asked for, alone and beside others', () => {
   close();
 });
 
-it('knows whose an encoder’s rows are where a decoder looks at them', () => {
+it('uses the task of the encoder’s rows in cross-attention', () => {
   const { model, close } = opened('t5');
   const peft = { peft_type: 'POLY', r: 2, n_tasks: 2, n_skills: 2, init_weights: false };
   const adapter = attachMethod(model, peft, { run: 1, seed: 4 });

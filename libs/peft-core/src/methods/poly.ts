@@ -117,7 +117,7 @@ function partsOf(options: Options, { path, role, inFeatures, outFeatures }: Size
     throw new DomainError('invalid_value', message, 'peft.n_splits');
   }
   if (role === 'head') {
-    const message = `target_modules: POLY does not adapt ${path} here: a head is given single rows and not whose task they are of`;
+    const message = `target_modules: POLY does not support ${path}: the head receives single rows without their tasks`;
     throw new DomainError('unsupported', message, 'peft.target_modules');
   }
   return {

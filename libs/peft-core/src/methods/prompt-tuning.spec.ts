@@ -26,7 +26,7 @@ function hidden(model: Model, ids: readonly number[], last: number): Float32Arra
   );
 }
 
-it('begins with a text as the model embeds it, where that scales its embeddings', () => {
+it('starts with the embeddings of a text, scaled as in the model', () => {
   const config = JSON.parse(readFileSync(join(BASE, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(BASE, 'model.safetensors'));
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });

@@ -59,7 +59,7 @@ export const pvera = linearMethod<Options, Projections>({
   unsupported: { sample_at_inference: false, generator_seed: null },
   reasons: {
     sample_at_inference: 'the same prompt would give a different output in each forward pass',
-    generator_seed: "what is drawn follows from the job's seed, so that a run goes on as it began",
+    generator_seed: "random numbers depend only on the job's seed, so that a run can resume",
   },
   unwritten: ({ save_projection: saved }) => (saved ? [] : ['projection_prng_key']),
   tensors: {

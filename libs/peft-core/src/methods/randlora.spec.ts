@@ -12,7 +12,7 @@ beforeAll(() => {
 afterAll(() => q.close());
 
 it.each([{}, { r: 32 }, { r: 40 }, { sparse: true }, { very_sparse: true, randlora_alpha: 5 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...random, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -24,7 +24,7 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'RANDLORA', r: 4 }).update)).toBe(0);
 });
 
-it('draws its matrices from the key, and is the same without them in the file', () => {
+it('draws its matrices from the key, and is the same if they are not in the file', () => {
   const drawn = (key: number, seed: number): Float32Array =>
     q.outcome({ ...random, projection_prng_key: key }, { seed }).parts.get('randlora_B') as Float32Array; // prettier-ignore
   expect(drawn(3, 1)).toEqual(drawn(3, 2));
@@ -34,7 +34,7 @@ it('draws its matrices from the key, and is the same without them in the file', 
   expect(update).toEqual(q.outcome(random).update);
 });
 
-it('has matrices of -1, 0 and 1 where they are sparse, but for their deviation', () => {
+it('has sparse matrices of -1, 0 and 1, divided by their deviation', () => {
   const shares = [{ sparse: true }, { very_sparse: true }].map((fields) => {
     const b = [...(q.outcome({ ...random, ...fields }).parts.get('randlora_B') as Float32Array)];
     expect(new Set(b.map(Math.abs)).size).toBe(2);
@@ -44,7 +44,7 @@ it('has matrices of -1, 0 and 1 where they are sparse, but for their deviation',
   expect(shares[1]).toBeCloseTo(1 / Math.sqrt(32), 1);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...random, randlora_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-2);

@@ -9,7 +9,7 @@ it.each([
   ['QLORA', 'QLoRA is "peft_type": "LORA" with a graft.quantization'],
   ['QDORA', 'with "use_dora": true and a graft.quantization'],
   ['NONE', 'supported: LORA, '],
-])('says how %s is made', (peft_type, why) => {
+])('explains how to use %s', (peft_type, why) => {
   expect(() => methodFor({ peft_type })).toThrow(
     expect.objectContaining({
       message: expect.stringContaining(why),

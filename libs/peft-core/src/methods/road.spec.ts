@@ -13,7 +13,7 @@ it.each([
   ['road_1', 2, 16],
   ['road_2', 8, 32],
   ['road_4', 32, 64],
-])('%s: the forward gives what the merged weight does', (variant, group_size, size) => {
+])('%s: the forward pass equals the merged weight', (variant, group_size, size) => {
   const peft = { peft_type: 'ROAD', variant, group_size };
   const { update, merged, parts } = q.outcome({ ...peft, init_weights: false });
   expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -22,7 +22,7 @@ it.each([
   expect(largest(q.outcome(peft).update)).toBe(0);
 });
 
-it('groups must divide the outputs', () => {
+it('requires groups that divide the outputs', () => {
   expect(refusal({ peft_type: 'ROAD' })).toMatchObject({
     code: 'invalid_value',
     param: 'peft.group_size',
@@ -33,7 +33,7 @@ it('groups must divide the outputs', () => {
   });
 });
 
-it('is refused for weights that are stored [in, out]', () => {
+it('rejects weights that are stored [in, out]', () => {
   expect(refusal({ peft_type: 'ROAD', group_size: 4 }, 'gpt2')).toMatchObject({
     code: 'unsupported',
     param: 'peft.peft_type',

@@ -47,7 +47,7 @@ function hidden(run: number, { training = false, step = 1, of = model } = {}): F
   );
 }
 
-it('begins with the base itself, and acts on its own rows alone', () => {
+it('starts as the base, and affects only its own rows', () => {
   const bare = hidden(2);
   const begun = attachMethod(model, peft, { run: 1, seed: 3 });
   expect(hidden(1)).toEqual(bare);
@@ -59,7 +59,7 @@ it('begins with the base itself, and acts on its own rows alone', () => {
   expect(hidden(1)).toEqual(bare);
 });
 
-it('has a backbone of plain numbers on a packed base, and moves what it reads', () => {
+it('has an unquantized backbone on a quantized base, and changes its inputs', () => {
   const packed = mapSafetensors(join(GOLDEN, 'llama-nf4/base/model.safetensors'));
   const config = configOf('llama-nf4');
   const base = buildModel(config, packed.tensors, { dtype: 'f32', quantization: null });
@@ -74,7 +74,7 @@ it('has a backbone of plain numbers on a packed base, and moves what it reads', 
   packed.close();
 });
 
-it('drops out in training, another part each step', () => {
+it('applies dropout in training, different in each step', () => {
   const adapter = attachMethod(model, random, { run: 1, seed: 3 });
   const one = hidden(1, { training: true });
   expect(hidden(1, { training: true })).toEqual(one);
@@ -83,7 +83,7 @@ it('drops out in training, another part each step', () => {
   adapter.detach();
 });
 
-it('trains a backbone, and of each block but the last what moves the shadow on', () => {
+it('trains a backbone and, in each block except the last, the update of the shadow state', () => {
   const named = (more: object): string[] => {
     const adapter = attachMethod(model, { ...peft, ...more }, { run: 1, seed: 3 });
     adapter.detach();
@@ -108,7 +108,7 @@ it('trains a backbone, and of each block but the last what moves the shadow on',
   expect(narrow).toContain('shadow_projection.default.weight');
 });
 
-describe('the shadow’s own loss', () => {
+describe('the auxiliary loss', () => {
   const examples = (salt: number) =>
     [5, 8].map((length) => ({
       tokens: Int32Array.from({ length }, (_, j) => 3 + ((j * 37 + salt * 53) % 80)),
@@ -138,7 +138,7 @@ describe('the shadow’s own loss', () => {
     });
   }
 
-  it('counts beside the other, and is the same whoever else is in the batch', () => {
+  it('is added to the loss, and does not depend on other runs in the batch', () => {
     const shared = { peft_type: 'LORA', r: 2, init_lora_weights: false };
     const own = { ...still, modules_to_save: ['lm_head'] };
     const adapters = [shared, still, own].map((config, run) => attachMethod(model, config, { run, seed: run })); // prettier-ignore
@@ -161,7 +161,7 @@ describe('the shadow’s own loss', () => {
     }
   });
 
-  it('is λ times as much, and with λ = 0 none', () => {
+  it('is multiplied by λ, and absent with λ = 0', () => {
     const of = (auxiliary_loss_weight: number) => {
       const config = { ...still, auxiliary_loss_weight };
       const adapter = attachMethod(model, config, { run: 1, seed: 3 });
@@ -176,7 +176,7 @@ describe('the shadow’s own loss', () => {
     expect(of(0)?.taught).toBeUndefined();
   });
 
-  it('is not computed where nothing is learnt', () => {
+  it('is not computed without targets', () => {
     const adapter = attachMethod(model, still, { run: 1, seed: 3 });
     const packed = packBatch([{ run: 1, examples: examples(1) }]);
     const ctx = { training: false, runs: new Map([[1, { seed: 0, step: 1 }]]) };
@@ -188,7 +188,7 @@ describe('the shadow’s own loss', () => {
   });
 });
 
-describe('is refused from config.json alone', () => {
+describe('is rejected, given only config.json', () => {
   const refused = (more: object, family = 'llama'): unknown => {
     try {
       return footprintOf({ ...peft, ...more }, configOf(family));
@@ -198,10 +198,10 @@ describe('is refused from config.json alone', () => {
   };
 
   it.each<[object, string, RegExp]>([
-    [{ target_modules: ['q_proj'] }, 'target_modules', /q_proj is not a whole block; name blocks, such as model.layers.0/], // prettier-ignore
+    [{ target_modules: ['q_proj'] }, 'target_modules', /q_proj is not a whole block; list blocks, such as model.layers.0/], // prettier-ignore
     [{ target_modules: ['layers.7'] }, 'target_modules', /no block matches \["layers.7"\]; this model's blocks are model.layers.0 to model.layers.1/], // prettier-ignore
     [{ target_modules: 'all-linear' }, 'target_modules', /no block matches/],
-    [{ shadow_num_attention_heads: 3 }, 'shadow_hidden_size', /the shadow's backbone cannot be made: .*change shadow_hidden_size/], // prettier-ignore
+    [{ shadow_num_attention_heads: 3 }, 'shadow_hidden_size', /the shadow backbone cannot be created: .*change shadow_hidden_size/], // prettier-ignore
     [{ r: 0 }, 'r', /must be at least 1/],
   ])('with %j', (more, field, message) => {
     const error = { code: 'invalid_value', param: `peft.${field}` };
@@ -209,18 +209,18 @@ describe('is refused from config.json alone', () => {
     expect(() => attachMethod(model, { ...peft, ...more }, { run: 1, seed: 0 })).toThrow(message);
   });
 
-  it('with blocks that are no neighbours', () => {
+  it('with blocks that are not adjacent', () => {
     const error = refused({ target_modules: String.raw`.*\.layers\.[02]` }, 'llama3');
     expect(error).toMatchObject({
       param: 'peft.target_modules',
-      message: 'target_modules: expected neighbouring blocks, got 0, 2',
+      message: 'target_modules: expected adjacent blocks, got 0, 2',
     });
   });
 
   it.each([
     [{ shadow_model: 'Qwen/Qwen3-0.6B' }, 'shadow_model'],
     [{ layers_to_transform: [0] }, 'layers_to_transform'],
-  ])('with %j, by name and with the reason', (more, field) => {
+  ])('with %j, naming the field and the reason', (more, field) => {
     expect(refused(more)).toMatchObject({
       code: 'unsupported',
       param: `peft.${field}`,
@@ -228,7 +228,7 @@ describe('is refused from config.json alone', () => {
     });
   });
 
-  it('for families that PEFT was not compared on, and beside the head of a task', () => {
+  it('for families that were not compared with PEFT, and with the head of a task', () => {
     expect(refused({}, 'opt')).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
     const method = catalog().methods.find(({ peft_type: type }) => type === 'SHADOW');
     expect(method?.tasks).not.toContain('seq_cls');

@@ -98,7 +98,7 @@ const PROJECTION = 'shadow_projection.default';
 const parts = (name: string) =>
   ({ [`${name}.0`]: 'module', [`${name}.0.bias`]: 'parameter', [`${name}.2`]: 'module', [`${name}.2.bias`]: 'parameter' }) as const; // prettier-ignore
 
-const NOT_OF_BLOCKS = 'PEFT does not match blocks with it; name blocks in target_modules';
+const NOT_OF_BLOCKS = 'PEFT does not match blocks with it; list blocks in target_modules';
 
 const UNSUPPORTED = { shadow_model: 'mirror', layers_to_transform: null, layers_pattern: null };
 
@@ -112,18 +112,18 @@ export const shadow = defineMethod<Options>({
   options: Options,
   unsupported: UNSUPPORTED,
   reasons: {
-    shadow_model: "a backbone is made after the base's, and not read from another model's files",
+    shadow_model: "the backbone is created from the base's config, not loaded from another model",
     layers_to_transform: NOT_OF_BLOCKS,
     layers_pattern: NOT_OF_BLOCKS,
   },
   trainingOnly: ['shadow_dropout', 'auxiliary_loss_weight'],
   idle({ auxiliary_loss_weight: weight }, { name, gives = [] }) {
     if (weight === 0 || weight === AUXILIARY || gives.includes('learns_beside')) return null;
-    const where = `task ${name}, whose loss is not that of the next token`;
+    const where = `task ${name}, which does not predict the next token`;
     return { field: 'auxiliary_loss_weight', where };
   },
   unmerged: 'its effect on the base model depends on the input',
-  withoutHeads: 'it learns by itself through the head for tokens',
+  withoutHeads: 'it is also trained through the language-model head',
   tensors: {
     [DOWN]: 'module',
     [UP]: 'module',
@@ -222,12 +222,12 @@ function targetBlocks(
   const found = all.filter(isTarget);
   const within = [...modules.linears(), ...modules.norms(), ...modules.embeddings()];
   const other = targets === null ? undefined : within.find(isTarget);
-  if (other) refuse(`${other.path} is not a whole block; name blocks, such as ${all[0]?.path}`);
+  if (other) refuse(`${other.path} is not a whole block; list blocks, such as ${all[0]?.path}`);
   if (found.length === 0)
     refuse(`no block matches ${shorten(JSON.stringify(targets), 200)}; this model's blocks are ${all[0]?.path} to ${all.at(-1)?.path}`); // prettier-ignore
   const [first, last] = [found[0] as Place, found.at(-1) as Place];
   if (last.layer - first.layer + 1 > found.length)
-    refuse(`expected neighbouring blocks, got ${found.map(({ layer }) => layer).join(', ')}`);
+    refuse(`expected adjacent blocks, got ${found.map(({ layer }) => layer).join(', ')}`);
   return found;
 }
 

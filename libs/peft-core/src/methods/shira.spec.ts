@@ -13,7 +13,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it('the forward adds what the merged weight holds', () => {
+it('the forward pass equals the merged weight', () => {
   const { update, merged } = q.outcome(random);
   expect(largest(merged)).toBeGreaterThan(1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * largest(merged));
@@ -23,7 +23,7 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'SHIRA', r: 16 }).update)).toBe(0);
 });
 
-it('draws its places from random_seed, not from the seed of the job', () => {
+it('draws its positions from random_seed, not from the seed of the job', () => {
   const drawn = (random_seed: number | null, seed: number): Float32Array =>
     q.outcome({ ...random, random_seed }, { seed }).parts.get('shira_indices') as Float32Array;
   expect(drawn(3, 1)).toEqual(drawn(3, 2));
@@ -31,7 +31,7 @@ it('draws its places from random_seed, not from the seed of the job', () => {
   expect(drawn(null, 1)).toEqual(drawn(null, 2));
 });
 
-it('may train every number of a weight, and not more', () => {
+it('can train all values of a weight, and not more', () => {
   expect(refusal({ peft_type: 'SHIRA', r: 16, target_modules: ['q_proj'] })).toBeNull();
   expect(refusal({ peft_type: 'SHIRA', r: 17, target_modules: ['q_proj'] })).toMatchObject({
     code: 'invalid_value',
@@ -39,7 +39,7 @@ it('may train every number of a weight, and not more', () => {
   });
 });
 
-it('refuses weights of more numbers than it draws places among', () => {
+it('rejects weights with too many values to draw positions', () => {
   const config = { ...configOf('llama'), hidden_size: 16_384, intermediate_size: 16_384 };
   const peft = { peft_type: 'SHIRA', target_modules: ['up_proj'] };
   expect(() => footprintOf(peft, config)).toThrow(
@@ -57,7 +57,7 @@ it('keeps small changes on a base in bf16', () => {
   }
 });
 
-it('takes the places of a file, and refuses those that are none', () => {
+it('reads the positions in a file, and rejects invalid ones', () => {
   const peft = { ...random, target_modules: ['layers.0.self_attn.q_proj'] };
   const adapter = attachMethod(q.model, peft, { run: 3, seed: 1 });
   try {
@@ -78,6 +78,6 @@ it('takes the places of a file, and refuses those that are none', () => {
   }
 });
 
-it('is refused for weights that are stored [in, out], as in PEFT', () => {
+it('rejects weights that are stored [in, out], as in PEFT', () => {
   expect(refusal(random, 'gpt2')).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
 });

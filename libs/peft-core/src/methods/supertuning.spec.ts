@@ -15,7 +15,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it.each([random, supra])('the forward adds what the merged weight holds: %j', (peft) => {
+it.each([random, supra])('the forward pass equals the merged weight: %j', (peft) => {
   const { update, merged } = q.outcome(peft);
   expect(largest(merged)).toBeGreaterThan(1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * largest(merged));
@@ -25,18 +25,21 @@ it('starts as the base', () => {
   expect(largest(q.outcome({ peft_type: 'SUPERTUNING', r: 4 }).update)).toBe(0);
 });
 
-it.each([true, false])('trains the numbers of one end of the weight: the top %s', (select_top) => {
-  const places = q.outcome({ ...random, select_top }).parts.get('supertuning_indices');
-  const [linear] = q.model.modules.linears(['q']);
-  const sizes = tidy(() => abs(linear?.weight.dense() as never).toArray() as Float32Array);
-  const chosen = [...(places ?? [])].map((place) => sizes[place] as number);
-  const up = (a: number, b: number): number => a - b;
-  const sorted = [...sizes].sort(select_top ? (a, b) => up(b, a) : up);
-  // ⌊1024 · (1 - 0.9)⌋, in order
-  expect(chosen).toEqual(sorted.slice(0, 102));
-});
+it.each([true, false])(
+  'trains the largest or smallest values of the weight: the top %s',
+  (select_top) => {
+    const places = q.outcome({ ...random, select_top }).parts.get('supertuning_indices');
+    const [linear] = q.model.modules.linears(['q']);
+    const sizes = tidy(() => abs(linear?.weight.dense() as never).toArray() as Float32Array);
+    const chosen = [...(places ?? [])].map((place) => sizes[place] as number);
+    const up = (a: number, b: number): number => a - b;
+    const sorted = [...sizes].sort(select_top ? (a, b) => up(b, a) : up);
+    // ⌊1024 · (1 - 0.9)⌋, in order
+    expect(chosen).toEqual(sorted.slice(0, 102));
+  },
+);
 
-it('counts what trains as PEFT does', () => {
+it('counts the trainable parameters like PEFT', () => {
   const parameters = (peft: object): number =>
     footprintOf({ peft_type: 'SUPERTUNING', target_modules: ['q_proj', 'v_proj'], ...peft }, configOf('llama')).trainableParameters; // prettier-ignore
   // q of 32 by 32 and v of 16 by 32, of two layers: one percent is 10.24 and 5.12
@@ -45,7 +48,7 @@ it('counts what trains as PEFT does', () => {
   expect(parameters({ r: 3 })).toBe(2 * (10 + 5 + 3 * (32 + 32) + 3 * (16 + 32)));
 });
 
-it('scales its LoRA by 2 where nothing else is said, and writes what PEFT does', () => {
+it('scales its LoRA by 2 by default, and writes the same config as PEFT', () => {
   const config = (peft: object): unknown => {
     const asked = { peft_type: 'SUPERTUNING', ...peft };
     const adapter = attachMethod(q.model, asked, { run: 3, seed: 1 });
@@ -59,7 +62,7 @@ it('scales its LoRA by 2 where nothing else is said, and writes what PEFT does',
   expect(unsaid?.update).toEqual(said?.update);
 });
 
-it('drops out of what the LoRA sees alone', () => {
+it('applies dropout only to the inputs of the LoRA', () => {
   const dropped = { ...supra, lora_dropout: 0.5 };
   const still = q.outcome(supra, { training: true });
   expect(worst(q.outcome(dropped, { training: true }).update, still.update)).toBeGreaterThan(0.1);
@@ -90,7 +93,7 @@ it('keeps small changes on a base in bf16', () => {
   }
 });
 
-it('takes the places of a file, and refuses those that are none', () => {
+it('reads the positions in a file, and rejects invalid ones', () => {
   const peft = { ...random, target_modules: ['layers.0.self_attn.q_proj'] };
   const adapter = attachMethod(q.model, peft, { run: 3, seed: 1 });
   try {
@@ -117,7 +120,7 @@ it('takes the places of a file, and refuses those that are none', () => {
   }
 });
 
-it('goes on at the places of a checkpoint, whatever this device would choose', () => {
+it('continues with the positions in a checkpoint, not those of this device', () => {
   const adapter = attachMethod(q.model, random, { run: 3, seed: 1 });
   try {
     const state = adapter.state?.() as ReadonlyMap<string, Tensor>;
@@ -138,6 +141,6 @@ it('goes on at the places of a checkpoint, whatever this device would choose', (
   }
 });
 
-it('is refused for weights that are stored [in, out], as in PEFT', () => {
+it('rejects weights that are stored [in, out], as in PEFT', () => {
   expect(refusal(random, 'gpt2')).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
 });

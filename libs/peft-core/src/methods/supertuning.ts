@@ -91,7 +91,7 @@ export const supertuning = linearMethod<Options>({
   unsupported: { save_precomputed_indices: true },
   reasons: {
     save_precomputed_indices:
-      'a file without the places means others on a base that is held in another precision',
+      'without the positions in the file, they would differ on a base in another precision',
   },
   trainingOnly: ['lora_dropout'],
   tensors: { [VALUES]: 'parameter', [INDICES]: 'parameter', [A]: 'module', [B]: 'module' },

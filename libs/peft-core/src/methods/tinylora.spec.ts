@@ -13,7 +13,7 @@ afterAll(() => q.close());
 const stirred = { peft_type: 'TINYLORA', init_weights: false };
 
 it.each([{}, { r: 32, u: 3 }, { r: 50, u: 2 }, { weight_tying: 1 }, { save_projection: false }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...stirred, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -43,14 +43,14 @@ it.each([
   expect(footprintOf(peft, configOf('llama')).trainableParameters).toBe(5 * count);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...stirred, tinylora_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-3);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
 });
 
-it('the matrices follow from the seed, and stay out of the file where that says so', () => {
+it('derives the matrices from the seed, and does not save them unless requested', () => {
   const matrices = (fields: object): Float32Array | undefined =>
     q.outcome({ ...stirred, ...fields }).parts.get('tinylora_P');
   expect(matrices({})).toEqual(matrices({}));

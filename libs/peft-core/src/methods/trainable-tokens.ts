@@ -62,7 +62,7 @@ function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
       FIELD,
     );
   const what = other === undefined ? 'nothing' : other;
-  const message = `target_modules matches ${what}; rows of the vocabulary are those of ${known.map(({ path }) => path).join(', ')}`;
+  const message = `target_modules matches ${what}; expected a module whose rows are tokens: ${known.map(({ path }) => path).join(', ')}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 

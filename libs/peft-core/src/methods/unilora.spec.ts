@@ -13,7 +13,7 @@ const stirred = { peft_type: 'UNILORA', init_weights: false };
 
 // q has 4 × 64 values in A and B at rank 4
 it.each([{}, { r: 1 }, { theta_d_length: 7 }, { theta_d_length: 5000 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...stirred, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -30,20 +30,20 @@ it('has one vector, which starts within its bound', () => {
   expect(most).toBeGreaterThan(0.45);
 });
 
-it('the same seed gives the same places, another gives others', () => {
+it('draws the same positions with the same seed, and others with another', () => {
   const { update } = q.outcome(stirred);
   expect(q.outcome(stirred).update).toEqual(update);
   expect(q.outcome({ ...stirred, proj_seed: 43 }).update).not.toEqual(update);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...stirred, unilora_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-3);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
 });
 
-it('a file with the places in it is refused', () => {
+it('rejects a file that contains positions', () => {
   expect(refusal({ peft_type: 'UNILORA', save_indices: true })).toMatchObject({
     code: 'unsupported',
     param: 'peft.save_indices',

@@ -17,7 +17,7 @@ const stirred = {
 };
 
 it.each([{}, { topk: 1 }, { topk: 9 }, { r: 1, vector_length: 1 }, { vector_length: 32 }])(
-  '%o: the forward adds what the merged weight holds',
+  '%o: the forward pass equals the merged weight',
   (fields) => {
     const { update, merged } = q.outcome({ ...stirred, ...fields });
     expect(largest(merged)).toBeGreaterThan(1e-1);
@@ -26,7 +26,7 @@ it.each([{}, { topk: 1 }, { topk: 9 }, { r: 1, vector_length: 1 }, { vector_leng
   },
 );
 
-it('has one bank, and logits of each linear', () => {
+it('has one bank, and logits for each linear layer', () => {
   const { parts } = q.outcome({ ...stirred, r: 3 });
   expect([...parts].map(([part, { length }]) => [part, length]).sort()).toEqual([
     ['vblora_logits_A', 3 * 4 * 9],
@@ -35,7 +35,7 @@ it('has one bank, and logits of each linear', () => {
   ]);
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...stirred, vblora_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-3);
@@ -46,6 +46,6 @@ it.each([
   [{ vector_length: 32 }, 'vector_length'],
   [{ vector_length: 8, num_vectors: 4, topk: 5 }, 'topk'],
   [{ vector_length: 8, save_only_topk_weights: true }, 'save_only_topk_weights'],
-])('%o is refused before anything is loaded', (fields, field) => {
+])('rejects %o before anything is loaded', (fields, field) => {
   expect(refusal({ peft_type: 'VBLORA', ...fields })).toMatchObject({ param: `peft.${field}` });
 });

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it('the forward adds what the merged weight holds', () => {
+it('the forward pass equals the merged weight', () => {
   const { update, merged } = q.outcome(random);
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(1e-5 * largest(merged));
@@ -32,13 +32,13 @@ it('draws its matrices from the key, not from the seed of the job', () => {
   expect(drawn(3, 1)).not.toEqual(drawn(4, 1));
 });
 
-it('is the same without its matrices in the file', () => {
+it('is the same if its matrices are not in the file', () => {
   const { update, parts } = q.outcome({ ...random, save_projection: false });
   expect([...parts.keys()]).toEqual(['vera_lambda_b', 'vera_lambda_d']);
   expect(update).toEqual(q.outcome(random).update);
 });
 
-it('rounds its matrices to the dtype of a base in bf16, as PEFT does', () => {
+it('rounds its matrices to bf16 on a bf16 base, as in PEFT', () => {
   const half = new OneLinear('bf16');
   try {
     const { update, parts } = half.outcome(random);
@@ -52,7 +52,7 @@ it('rounds its matrices to the dtype of a base in bf16, as PEFT does', () => {
   }
 });
 
-it('drops inputs while training, by step', () => {
+it('applies dropout to inputs in training, different in each step', () => {
   const peft = { ...random, vera_dropout: 0.5 };
   const trained = q.outcome(peft, { training: true }).update;
   expect(worst(trained, q.outcome(peft).update)).toBeGreaterThan(1e-2);

@@ -19,7 +19,7 @@ it.each([
   { n_frequency: 1024 },
   { use_idwt: false },
   ...['db2', 'db10', 'sym5', 'coif2', 'coif4'].map((wavelet_family) => ({ wavelet_family })),
-])('%o: the forward adds what the merged weight holds', (fields) => {
+])('%o: the forward pass equals the merged weight', (fields) => {
   const { update, merged } = q.outcome({ ...stirred, ...fields });
   expect(largest(merged)).toBeGreaterThan(1e-2);
   expect(worst(update, merged)).toBeLessThan(5e-5);
@@ -49,27 +49,27 @@ it.each((Object.keys(FILTERS) as Wavelet[]).filter((name) => name !== 'coif4'))(
 it.each([
   [{ wavelet_family: 'coif5' }, 'wavelet_family'],
   [{ proportional_parameters: true }, 'proportional_parameters'],
-])('%o is refused by name', (fields, field) => {
+])('rejects %o, naming the field', (fields, field) => {
   expect(refusal({ peft_type: 'WAVEFT', n_frequency: 9, ...fields })).toMatchObject({
     param: `peft.${field}`,
   });
 });
 
-it('the same seed gives the same places, another gives others', () => {
+it('draws the same positions with the same seed, and others with another', () => {
   const { update } = q.outcome(stirred);
   expect(q.outcome(stirred).update).toEqual(update);
   expect(q.outcome({ ...stirred, random_loc_seed: 778 }).update).not.toEqual(update);
 });
 
-it('starts as the base, or at random', () => {
+it('starts as the base, or randomly', () => {
   expect(largest(q.outcome({ ...stirred, init_weights: true }).update)).toBe(0);
 });
 
-it('more places than numbers are refused before anything is loaded', () => {
+it('rejects more positions than values before anything is loaded', () => {
   expect(refusal({ peft_type: 'WAVEFT', n_frequency: 513 })).toMatchObject({
     code: 'invalid_value',
     param: 'peft.n_frequency',
-    message: expect.stringMatching(/the 512 numbers of .*v_proj, got 513/) as string,
+    message: expect.stringMatching(/the 512 values of .*v_proj, got 513/) as string,
   });
   expect(refusal({ peft_type: 'WAVEFT', n_frequency: 512 })).toBeNull();
   expect(
@@ -81,11 +81,11 @@ it('more places than numbers are refused before anything is loaded', () => {
   ).toMatchObject({ param: 'peft.n_frequency' });
 });
 
-it('adapts the last linear of the feed-forward of GPT-2, whose weights are stored [in, out]', () => {
+it('adapts the last feed-forward layer of GPT-2, whose weights are stored [in, out]', () => {
   expect(refusal({ peft_type: 'WAVEFT', n_frequency: 9 }, 'gpt2')).toBeNull();
 });
 
-it('reserves for the places that single linears have', () => {
+it('reserves memory for the positions of single linear layers', () => {
   const held = (n_frequency_pattern: object): number =>
     footprintOf({ peft_type: 'WAVEFT', n_frequency: 9, n_frequency_pattern }, configOf('llama'))
       .held!.numbers!;

@@ -29,7 +29,7 @@ const footprint = (
   family = 'llama',
 ) => footprintOf({ ...TWO, ...peft }, configOf(family), false, null, parts);
 
-it('trains a classifier of the hidden states alone', () => {
+it('trains only a classifier of the hidden states', () => {
   const { hidden_size: size } = configOf('llama') as unknown as { hidden_size: number };
   const count = (peft: object, parts?: readonly (typeof LORA)[]): number =>
     footprint(peft, parts).trainableParameters;
@@ -52,15 +52,19 @@ it.each<[object, string, RegExp]>([
     /expected at most 10, got 11/,
   ],
   [{ top_k_lora: 3 }, 'top_k_lora', /expected at most the 2 adapters, got 3/],
-  [{ top_k_lora: 1, scaling_pass_value: 0.5 }, 'scaling_pass_value', /does not go with top_k_lora/],
+  [
+    { top_k_lora: 1, scaling_pass_value: 0.5 },
+    'scaling_pass_value',
+    /cannot be combined with top_k_lora/,
+  ],
   [{ xlora_depth: 0 }, 'xlora_depth', /must be at least 1/],
   [{ softmax_temperature: 0 }, 'softmax_temperature', /softmax_temperature: must be/],
   [
     { use_trainable_adapters: true },
     'use_trainable_adapters',
-    /PEFT's file has nothing of the adapters/,
+    /PEFT's file does not contain the adapters/,
   ],
-])('refuses options that mean nothing: %j', (peft, field, message) => {
+])('rejects options without effect: %j', (peft, field, message) => {
   expect(() => parsePeft({ ...TWO, ...peft })).toThrow(message);
   expect(() => parsePeft({ ...TWO, ...peft })).toThrow(
     expect.objectContaining({ param: `peft.${field}` }),
@@ -70,28 +74,28 @@ it.each<[object, string, RegExp]>([
 it.each<[object, readonly (typeof LORA & { readonly [field: string]: unknown })[], string, RegExp]>(
   [
     [{ adapters: {} }, [], 'adapters', /adapters is required/],
-    [{}, [], 'adapters', /names 2 and 0 are there/],
-    [{}, [LORA, { peft_type: 'LOHA' }], 'adapters', /adapters "1": LOHA is not mixed/],
-    [{}, [{ ...LORA, use_dora: true }, LORA], 'adapters', /adapters "0": use_dora is not mixed/],
-    [{}, [LORA, { ...LORA, bias: 'all' }], 'adapters', /adapters "1": bias "all" is not mixed/],
+    [{}, [], 'adapters', /lists 2 adapters, but 0 are present/],
+    [{}, [LORA, { peft_type: 'LOHA' }], 'adapters', /adapters "1": LOHA cannot be mixed/],
+    [{}, [{ ...LORA, use_dora: true }, LORA], 'adapters', /adapters "0": use_dora cannot be mixed/],
+    [{}, [LORA, { ...LORA, bias: 'all' }], 'adapters', /adapters "1": bias "all" cannot be mixed/],
     [{}, [LORA, { ...LORA, r: 0 }], 'adapters', /adapters "1": .*must be at least 1/],
     [
       {},
       [LORA, { ...LORA, modules_to_save: ['lm_head'] }],
       'adapters',
-      /modules_to_save \(lm_head\) are whole: they cannot be mixed/,
+      /modules_to_save \(lm_head\) are whole modules: they cannot be mixed/,
     ],
     [
       {},
       [LORA, { ...LORA, target_modules: ['lm_head'] }],
       'adapters',
-      /a LoRA at lm_head is not mixed: it is given single rows/,
+      /a LoRA at lm_head cannot be mixed: the head receives single rows/,
     ],
     [
       {},
       [{ ...LORA, target_modules: ['embed_tokens', 'q_proj'] }, LORA],
       'adapters',
-      /a LoRA at model.embed_tokens, the embedding, is not mixed/,
+      /a LoRA at model.embed_tokens, the embedding, cannot be mixed/,
     ],
     [{ hidden_size: 4096 }, [LORA, LORA], 'hidden_size', /expected the base's 32, got 4096/],
   ],
@@ -101,14 +105,14 @@ it.each<[object, readonly (typeof LORA & { readonly [field: string]: unknown })[
   expect(refused).toThrow(expect.objectContaining({ param: `peft.${field}` }));
 });
 
-it('is refused where PEFT cannot load its adapters, or counts its linears otherwise', () => {
+it('rejects models for which PEFT cannot load the adapters or numbers layers differently', () => {
   expect(() => footprint({}, [LORA, LORA], 'gpt2')).toThrow(
-    /XLORA is not supported for model_type gpt2: PEFT loads adapters for it only where/,
+    /XLORA is not supported for model_type gpt2: PEFT loads its adapters only if/,
   );
   expect(() => footprint({}, [LORA, LORA], 'opt-projected')).toThrow(
-    /XLORA is not supported for a base that embeds in/,
+    /XLORA is not supported for a base whose embedding size/,
   );
-  expect(() => footprint({}, [LORA, LORA], 'bart')).toThrow(/an encoder and a decoder/);
+  expect(() => footprint({}, [LORA, LORA], 'bart')).toThrow(/encoder-decoder models/);
   expect(footprint({}, [LORA, LORA], 'opt').virtualTokens).toBe(0);
   for (const family of ['opt', 'phi3'])
     expect(() => footprint({ layerwise_scalings: true }, [LORA, LORA], family)).toThrow(
@@ -116,24 +120,24 @@ it('is refused where PEFT cannot load its adapters, or counts its linears otherw
     );
 });
 
-it('says what is lost of a file that PEFT has saved', () => {
+it('names the missing tensor of a file that PEFT saved', () => {
   const stored = readAdapter(join(GOLDEN, 'llama/xlora'));
   const { peft, adapters, tensors } = stored;
   expect(adapters).toHaveLength(2);
   const adapter = attachMethod(model, peft, { run: 1, seed: 0, adapters });
   expect(() => adapter.load(new Map())).toThrow(
-    /lacks internal_xlora_classifier.layers.0: PEFT leaves it out when it saves X-LoRA/,
+    /has no internal_xlora_classifier.layers.0: PEFT does not save it with X-LoRA/,
   );
   adapter.load(tensors);
   adapter.detach();
   const halves = adapters.map((part) => ({ ...part, tensors: new Map() }));
   expect(() => attachMethod(model, peft, { run: 1, seed: 0, adapters: halves })).toThrow(
-    /adapters "0" lacks its factors of model.layers.0.self_attn.q_proj/,
+    /adapters "0" has no lora_A and lora_B of model.layers.0.self_attn.q_proj/,
   );
   stored.dispose();
 });
 
-it('keeps the keys and values of both passes, and lets both go', () => {
+it('stores the keys and values of both passes, and frees both', () => {
   const stored = readAdapter(join(GOLDEN, 'llama/xlora'));
   const { peft, adapters } = stored;
   const adapter = attachMethod(model, peft, { run: 1, seed: 0, adapters });

@@ -115,7 +115,10 @@ const Options = z
     if (names.length > 0 && k > names.length)
       refuse('top_k_lora', `expected at most the ${names.length} adapters, got ${k}`);
     if (options.scaling_pass_value !== 0)
-      refuse('scaling_pass_value', 'does not go with top_k_lora: none of equal weights is largest');
+      refuse(
+        'scaling_pass_value',
+        'cannot be combined with top_k_lora, which cannot select among equal scalings',
+      );
   });
 type Options = z.infer<typeof Options>;
 
@@ -161,13 +164,13 @@ function found<L extends { readonly path: string; readonly role: Role }>(
   if (modules.linears().some(({ path, role }) => role !== 'head' && !path.startsWith('model.')))
     refuse(
       'peft_type',
-      `XLORA is not supported for model_type ${modelType}: PEFT loads adapters for it only where the paths of modules begin with "model."; choose another base or method`,
+      `XLORA is not supported for model_type ${modelType}: PEFT loads its adapters only if module paths begin with "model."; choose another base or method`,
       true,
     );
   if (options.layerwise_scalings && OTHERWISE_ORDERED[modelType])
     refuse(
       'layerwise_scalings',
-      `layerwise_scalings is not supported for model_type ${modelType}: PEFT counts its linears in another order than they act in; leave it out`,
+      `layerwise_scalings is not supported for model_type ${modelType}: PEFT numbers its linear layers in an order other than that of execution; remove it`,
       true,
     );
   const count = countOf(options);
@@ -175,7 +178,7 @@ function found<L extends { readonly path: string; readonly role: Role }>(
   if (adapters.length !== count)
     refuse(
       'adapters',
-      `adapters names ${count} and ${adapters.length} are there: a file of X-LoRA's is nothing without the LoRAs that it mixes`,
+      `adapters lists ${count} adapters, but ${adapters.length} are present: an X-LoRA file requires the LoRAs that it mixes`,
       true,
     );
   const loras = adapters.map((adapter, i) => plainLora(modules, adapter, `adapters "${i}"`));
@@ -183,7 +186,7 @@ function found<L extends { readonly path: string; readonly role: Role }>(
   return { loras, linears: modules.linears().filter((one) => taken.has(one)) };
 }
 
-const WORDS = { lacks: 'is not mixed', cannot: 'cannot be mixed' };
+const WORDS = { lacks: 'cannot be mixed', cannot: 'cannot be mixed' };
 
 function plainLora<L extends { readonly path: string; readonly role: Role }>(
   modules: Places<L>,
@@ -191,7 +194,7 @@ function plainLora<L extends { readonly path: string; readonly role: Role }>(
   which: string,
 ): PlainLora<L> {
   if (method !== lora.name)
-    refuse('adapters', `${which}: ${method} is not mixed, in PEFT neither; only ${lora.name} is`);
+    refuse('adapters', `${which}: ${method} cannot be mixed, as in PEFT; only ${lora.name} can`);
   const fields = options as LoraOptions;
   try {
     checkPlain(fields, which, WORDS);
@@ -202,8 +205,12 @@ function plainLora<L extends { readonly path: string; readonly role: Role }>(
   const { linears, table } = findTargets(modules, fields, ['q', 'v'], true);
   const head = linears.find(({ role }) => role === 'head');
   if (head)
-    refuse('adapters', `${which}: a LoRA at ${head.path} is not mixed: it is given single rows`);
-  if (table) refuse('adapters', `${which}: a LoRA at ${table.path}, the embedding, is not mixed`);
+    refuse(
+      'adapters',
+      `${which}: a LoRA at ${head.path} cannot be mixed: the head receives single rows`,
+    );
+  if (table)
+    refuse('adapters', `${which}: a LoRA at ${table.path}, the embedding, cannot be mixed`);
   return { options: fields, linears, sizeOf: loraSizes(fields) };
 }
 
@@ -226,13 +233,13 @@ function checkSizes(
   if (stackCount > 1)
     refuse(
       'peft_type',
-      'XLORA is not supported for models of an encoder and a decoder, as in PEFT; choose another base or method',
+      'XLORA is not supported for encoder-decoder models, as in PEFT; choose another base or method',
       true,
     );
   if (hiddenSize !== embeddingSize)
     refuse(
       'peft_type',
-      `XLORA is not supported for a base that embeds in ${embeddingSize} and computes in ${hiddenSize}; choose another base or method`,
+      `XLORA is not supported for a base whose embedding size (${embeddingSize}) differs from its hidden size (${hiddenSize}); choose another base or method`,
       true,
     );
 }
@@ -247,7 +254,7 @@ export const xlora = defineMethod<Options>({
   options: Options,
   unsupported: { use_trainable_adapters: false },
   reasons: {
-    use_trainable_adapters: "PEFT's file has nothing of the adapters that it would train",
+    use_trainable_adapters: "PEFT's file does not contain the adapters that it would train",
   },
   tensors: CLASSIFIER_TENSORS,
   unmerged: 'its effect on the base model depends on the input',
@@ -255,7 +262,7 @@ export const xlora = defineMethod<Options>({
   taskTypes: () => ({ field: 'adapters', types: ['CAUSAL_LM'] }),
   idle({ xlora_depth: depth, xlora_size: width, xlora_dropout_p: p }) {
     if (depth > 1) return null;
-    const where = 'a classifier of one linear (xlora_depth 1)';
+    const where = 'a classifier of one linear layer (xlora_depth 1)';
     if (width !== WIDTH) return { field: 'xlora_size', where };
     return p !== DROPOUT && p > 0 ? { field: 'xlora_dropout_p', where } : null;
   },
@@ -342,5 +349,5 @@ function factorsAt(
   if (!linears.some((one) => one.path === path)) return null;
   const [a, b] = ['lora_A', 'lora_B'].map((part) => tensors?.get(`${path}.${part}`));
   if (a && b) return { a, b, ...sizes(path), dropout: options.lora_dropout };
-  throw new DomainError('invalid_adapter', `${which} lacks its factors of ${path}`, PARAM);
+  throw new DomainError('invalid_adapter', `${which} has no lora_A and lora_B of ${path}`, PARAM);
 }

@@ -55,7 +55,7 @@ it.each([
 describe.each(['PREFIX_TUNING', 'CARTRIDGE'])('%s', (peft_type) => {
   it('is rejected because some layers have no keys, as in PEFT', () =>
     expect(() => footprintOf({ peft_type, num_virtual_tokens: 2 }, base)).toThrow(
-      'supports no base with layers that do not attend',
+      'does not support bases with layers without attention',
     ));
 });
 

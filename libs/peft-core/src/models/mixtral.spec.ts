@@ -74,7 +74,7 @@ it.each<[string | string[], HfConfig]>([
   'rejects target_modules %j that match experts, for methods that do not support them',
   (targets, config) => {
     expect(() => footprintOf({ peft_type: 'MISS', target_modules: targets }, config)).toThrow(
-      /target_modules means the experts \(model\.layers\.\d+\.mlp/,
+      /target_modules also matches the experts \(model\.layers\.\d+\.mlp/,
     );
   },
 );
@@ -119,19 +119,19 @@ it.each<[object, string, string, HfConfig]>([
   [
     { target_modules: ['w1'] },
     'peft.target_modules',
-    'w1 without w3: they are one parameter, gate_up_proj; list both',
+    'w1 without w3: they are a single parameter, gate_up_proj; list both',
     mixtral,
   ],
   [
     { target_parameters: ['up_proj'] },
     'peft.target_parameters',
-    'is called "up_proj": those of this model are gate.weight, experts.gate_up_proj, experts.down_proj',
+    'is named "up_proj": this model has gate.weight, experts.gate_up_proj, experts.down_proj',
     mixtral,
   ],
   [
     { target_parameters: ['q_proj.weight'] },
     'peft.target_parameters',
-    'is called "q_proj.weight"',
+    'is named "q_proj.weight"',
     qwen,
   ],
   [
@@ -145,7 +145,7 @@ it.each<[object, string, string, HfConfig]>([
   [
     { target_modules: 'all-linear', lora_dropout: 0.1 },
     'peft.lora_dropout',
-    'lora_dropout does not go with the experts and routers that target_modules means',
+    'lora_dropout cannot be combined with the experts and routers that target_modules also matches',
     qwen,
   ],
   ...[
@@ -159,14 +159,14 @@ it.each<[object, string, string, HfConfig]>([
     return [
       { target_parameters: ['down_proj'], ...more },
       `peft.${field}`,
-      `${field} does not go with target_parameters`,
+      `${field} cannot be combined with target_parameters`,
       mixtral,
     ];
   }),
   [
     { target_parameters: ['down_proj'], init_lora_weights: 'pissa' },
     'peft.init_lora_weights',
-    '"pissa" does not go with target_parameters',
+    '"pissa" cannot be combined with target_parameters',
     mixtral,
   ],
 ])('rejects LORA with %j', (peft, param, message, config) => {
@@ -194,7 +194,7 @@ it('adapts attention, and rejects experts and routers in modules_to_save', () =>
   expect(trained({})).toBe(32 * 2 * (2 * 4096 + 4096 + 1024));
   for (const name of ['gate', 'experts', 'mlp'])
     expect(() => trained({ modules_to_save: [name] })).toThrow(
-      `modules_to_save: "${name}" names experts or their router`,
+      `modules_to_save: "${name}" matches experts or their router`,
     );
 });
 

@@ -146,8 +146,14 @@ it('all-linear excludes convolutions', () => {
 });
 
 it.each([
-  [{ peft_type: 'LOHA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
-  [{ peft_type: 'LORA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
+  [
+    { peft_type: 'LOHA', r: 1 },
+    /projection: the update of a convolution cannot be converted to LORA/,
+  ],
+  [
+    { peft_type: 'LORA', r: 1 },
+    /projection: the update of a convolution cannot be converted to LORA/,
+  ],
 ])('rejects conversion of %j at a convolution to LoRA', (more, message) =>
   tidy(() => {
     const model = buildModel(CONFIG, weights(), { dtype: 'f32', quantization: null });

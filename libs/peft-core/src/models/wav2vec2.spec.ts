@@ -66,7 +66,7 @@ it.each([
   [{ target_modules: ['conv'] }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
   [{ target_modules: '.*conv' }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
   [{ peft_type: 'OFT', target_modules: ['conv_layers.0.conv'] }, /is a convolution: in PEFT it is not a no-op/], // prettier-ignore
-  [{ peft_type: 'IA3', target_modules: ['conv_layers.0.conv'], feedforward_modules: ['conv_layers.0.conv'] }, /in PEFT neither \(Conv1d\)/], // prettier-ignore
+  [{ peft_type: 'IA3', target_modules: ['conv_layers.0.conv'], feedforward_modules: ['conv_layers.0.conv'] }, /as in PEFT \(Conv1d\)/], // prettier-ignore
 ])('rejects %j at convolutions', (peft, message) => {
   expect(() => footprintOf({ peft_type: 'LORA', ...peft }, base)).toThrow(
     expect.objectContaining({

@@ -10,7 +10,7 @@ it.each<[string, string, unknown, unknown, object?]>([
   ['FROD', 'sparse_rate', 0.01, 0.02, { save_projection: false }],
   ['ADAMSS', 'random_seed', 0, 3],
   ['PSOFT', 'ab_svd_init', 'psoft_init', 'pissa_init'],
-])('%s goes on from a file with the same %s only', (peft_type, field, own, other, more = {}) => {
+])('%s continues only from a file with the same %s', (peft_type, field, own, other, more = {}) => {
   const peft = { peft_type, ...more };
   expect(() => checkUnwritten(peft, { ...peft, [field]: own })).not.toThrow();
   expect(() => checkUnwritten(peft, { ...peft, [field]: other })).toThrow(
@@ -18,7 +18,7 @@ it.each<[string, string, unknown, unknown, object?]>([
   );
 });
 
-it('takes what the file tells as the file has it', () => {
+it('takes options that only the file records from the file', () => {
   const peft = { peft_type: 'VERA' };
   expect(() => checkUnwritten(peft, { ...peft, projection_prng_key: 3 })).not.toThrow();
   expect(() => checkUnwritten({ peft_type: 'LORA', r: 4 }, { peft_type: 'LORA' })).not.toThrow();

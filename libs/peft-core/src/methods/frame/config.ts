@@ -90,7 +90,7 @@ export function checkUnwritten(peft: PeftConfig, stored: PeftConfig): void {
   const [asked, theirs] = [options, parsePeft(stored).options] as Record<string, unknown>[];
   const other = fields.find((field) => asked?.[field] !== theirs?.[field]);
   if (other === undefined) return;
-  const message = `${other} is ${String(asked?.[other])}, and the initial adapter, which fits no other, was trained with ${String(theirs?.[other])}`;
+  const message = `${other} is ${String(asked?.[other])}, but the initial adapter was trained with ${String(theirs?.[other])} and works with no other value`;
   throw new DomainError('invalid_value', message, `peft.${other}`);
 }
 
@@ -150,7 +150,7 @@ export function continued(asked: PeftConfig | undefined, file: PeftConfig): Peft
   );
   if (other === undefined) return whole;
   const [said, was] = [ours[other], theirs[other]].map((one) => shorten(JSON.stringify(one), 100));
-  const message = `${other} is ${said}, and the initial adapter was trained with ${was}: its numbers would compute something else; leave ${other} out`;
+  const message = `${other} is ${said}, and the initial adapter was trained with ${was}: its weights would compute something else; remove ${other}`;
   throw new DomainError('invalid_value', message, `peft.${other}`);
 }
 

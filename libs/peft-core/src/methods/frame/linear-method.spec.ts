@@ -96,7 +96,7 @@ const set = (tensors: NamedTensors, part: string, value: number): void =>
     for (const [name, tensor] of tensors) if (name.split('.').at(-1) === part) fill_(tensor, value);
   });
 
-it('frees what an adapter had kept of a linear at which making it failed', () => {
+it('frees the tensors of a linear layer at which creating the adapter failed', () => {
   const [first, second] = model.modules.linears(['q']) as [Linear, Linear];
   const { weight } = second;
   let reads = 0;
@@ -121,7 +121,7 @@ it('frees what an adapter had kept of a linear at which making it failed', () =>
   }
 });
 
-it('trains what all targets share once, and saves what does not train beside it', () => {
+it('trains shared parameters once, and saves frozen tensors with them', () => {
   const adapter = attach();
   const layers = model.modules.linears(['q']).length;
   const targets = model.modules.linears(['q']).map(({ path }) => `${path}.own`);
@@ -142,7 +142,7 @@ it('trains what all targets share once, and saves what does not train beside it'
   again.detach();
 });
 
-it('adds up penalties of targets and of what they share, and passes steps on', () => {
+it('adds penalties of targets and shared parameters, and forwards steps', () => {
   const adapter = attach();
   set(adapter.parameters, 'own', 1);
   const { outFeatures } = model.modules.linears(['q'])[0] as Linear;
@@ -153,7 +153,7 @@ it('adds up penalties of targets and of what they share, and passes steps on', (
   adapter.detach();
 });
 
-it('merges a bias into a linear that has none, and leaves the rest to modules_to_save', () => {
+it('merges a bias into a linear layer without one, and ignores modules_to_save', () => {
   const adapter = attach({ modules_to_save: ['lm_head'] });
   set(adapter.parameters, 'own', 2);
   tidy(() => {
@@ -166,7 +166,7 @@ it('merges a bias into a linear that has none, and leaves the rest to modules_to
   adapter.detach();
 });
 
-it.each(['LORA', 'IA3', 'LOHA'])('%s that cannot be attached leaves no tensor behind', (type) => {
+it.each(['LORA', 'IA3', 'LOHA'])('%s that cannot be attached frees all tensors', (type) => {
   const before = memory().tensors;
   const peft = { peft_type: type, modules_to_save: ['lm_head', 'none_such'] };
   expect(() => attachMethod(model, peft, { run: 1, seed: 1 })).toThrow('none_such');

@@ -36,7 +36,7 @@ function found<T>(peft: { peft_type: string }, head: HeadRequest | null, of: (a:
 
 const TARGETS = { target_modules: ['query', 'value'] };
 
-it('checkpoints keep what steps depend on beside a head too', () => {
+it('stores the optimizer-dependent state in checkpoints, also with a head', () => {
   const peft = { peft_type: 'ADALORA', init_r: 4, target_r: 2, total_step: 9, tinit: 1, tfinal: 2 };
   const kept = (head: HeadRequest | null): string[] =>
     found({ ...peft, ...TARGETS }, head, (adapter) => [...new Map(adapter.state?.()).keys()]);
@@ -44,7 +44,7 @@ it('checkpoints keep what steps depend on beside a head too', () => {
   expect(kept(HEAD)).toEqual(kept(null));
 });
 
-it('files name the biases of targets without parts of their own as they do without a head', () => {
+it('names the biases of targets in files the same with and without a head', () => {
   const peft = { peft_type: 'UNILORA', theta_d_length: 8, bias: 'unilora_only', ...TARGETS };
   const adapted = (head: HeadRequest | null) => found(peft, head, (adapter) => adapter.adapted);
   expect(adapted(null)).toContain('bert.encoder.layer.0.attention.self.query');

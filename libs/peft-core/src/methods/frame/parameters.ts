@@ -190,7 +190,7 @@ export class ModuleParameters {
       const whole = stored.get(name);
       const own = this.saved.get(name)?.shape[dim] as number;
       if (whole?.shape[dim] === own && lost !== null) {
-        const message = `the adapter's ${name} has rank ${own} and lacks what its base is to lose: ${lost}; save it with path_initial_model_for_weight_conversion`;
+        const message = `the adapter's ${name} has rank ${own} and does not contain the part that was subtracted from its base (${lost}); save it with path_initial_model_for_weight_conversion`;
         throw new DomainError('invalid_adapter', message);
       }
       const length = values.shape[dim] as number;
@@ -225,7 +225,7 @@ export function restore(parameters: NamedTensors, stored: NamedTensors): void {
     const list = (names: string[]): string =>
       names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '');
     const parts = [];
-    if (missing.length > 0) parts.push(`lacks ${missing.length} tensors (${list(missing)})`);
+    if (missing.length > 0) parts.push(`is missing ${missing.length} tensors (${list(missing)})`);
     if (unexpected.length > 0)
       parts.push(`has ${unexpected.length} unexpected tensors (${list(unexpected)})`);
     throw new DomainError('invalid_adapter', `the adapter ${parts.join(' and ')}`);

@@ -91,10 +91,10 @@ export const PREFIX: Place = {
   kind: 'prefix',
   lacking: ({ layers, attendingLayers, attendsThroughout }) => {
     if (!attendsThroughout)
-      return 'no base with layers that do not attend: they have no keys and values';
+      return 'bases with layers without attention, which have no keys and values';
     return attendingLayers <= layers
       ? null
-      : `no base whose decoder has more layers (${attendingLayers}) than its encoder (${layers}): PEFT's file has none for the others`;
+      : `bases whose decoder has more layers (${attendingLayers}) than the encoder (${layers}): PEFT's file has no keys and values for the others`;
   },
   resolved: (model) => ({
     ...INPUTS.resolved(model),
@@ -308,12 +308,12 @@ class Parts<O extends SoftPromptFields> {
 function checkPlace({ name, place }: { name: string; place: Place }, model: ModelShape): void {
   const lacking = model.inputKind === 'tokens' ? (place.lacking?.(model) ?? null) : UNREAD;
   if (lacking === null) return;
-  const message = `${name} supports ${lacking}; choose another method`;
+  const message = `${name} does not support ${lacking}; choose another method`;
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }
 
 /** Message for models without token embeddings. PEFT looks for the embedding of tokens only. */
-const UNREAD = 'no base that reads pictures or sounds: virtual tokens stand among tokens';
+const UNREAD = 'bases that read images or audio: virtual tokens are inserted between tokens';
 
 /** Rejects a config whose sizes differ from the model's. @throws DomainError */
 function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, sizes: Resolved): void {

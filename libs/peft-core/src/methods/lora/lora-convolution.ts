@@ -35,7 +35,7 @@ export function checkConvolution(
   if (!kernel) return;
   const { init_lora_weights: init } = options;
   const refuse = (field: string): never => {
-    const message = `${field} does not go with ${path} in target_modules: it is for linears, and this is a convolution`;
+    const message = `${field} cannot be combined with ${path} in target_modules: it supports linear layers only, not convolutions`;
     throw new DomainError('unsupported', message, `peft.${field}`);
   };
   const field = FOR_LINEARS.find((one) => options[one]);

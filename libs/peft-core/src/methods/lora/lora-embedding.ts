@@ -31,17 +31,20 @@ export function embeddingShapes(
 ): PartShapes {
   const { use_dora: dora, lora_bias: bias, init_lora_weights: init } = options;
   const refuse = (field: string, why: string): never => {
-    const message = `${field} does not go with ${path} in target_modules: ${why}`;
+    const message = `${field} cannot be combined with ${path} in target_modules: ${why}`;
     throw new DomainError('unsupported', message, `peft.${field}`);
   };
   if (bias) refuse('lora_bias', 'an embedding has no bias');
-  if (dora) refuse('use_dora', 'it is for linears here');
+  if (dora) refuse('use_dora', 'it supports linear layers only');
   for (const field of ['velora_config', 'monteclora_config'] as const)
-    if (options[field]) refuse(field, 'PEFT has it for linears alone');
+    if (options[field]) refuse(field, 'PEFT supports it for linear layers only');
   if (options.alora_invocation_tokens)
-    refuse('alora_invocation_tokens', 'PEFT would have the update of an embedding act everywhere');
+    refuse(
+      'alora_invocation_tokens',
+      'in PEFT the update of an embedding would apply to all tokens',
+    );
   if (init === 'mica' || init === 'loftq')
-    refuse('init_lora_weights', `"${init}" is for linears here`);
+    refuse('init_lora_weights', `"${init}" supports linear layers only`);
   return { lora_embedding_A: [r, rows], lora_embedding_B: [columns, r] };
 }
 

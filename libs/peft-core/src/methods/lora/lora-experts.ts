@@ -83,10 +83,10 @@ const APART: Readonly<Record<string, unknown>> = {
 
 function refuseWith(options: Options, isRenamed: boolean): void {
   const means = isRenamed
-    ? 'the experts and routers that target_modules means here too; list linears of attention in it, such as q_proj, or leave the option out'
-    : 'target_parameters; leave it out';
+    ? 'the experts and routers that target_modules also matches; list attention layers instead, such as q_proj, or remove the option'
+    : 'target_parameters; remove it';
   const refuse = (field: string, what: string): never => {
-    const message = `${what} does not go with ${means}`;
+    const message = `${what} cannot be combined with ${means}`;
     throw new DomainError('unsupported', message, `peft.${field}`);
   };
   for (const [field, unused] of Object.entries(APART))

@@ -86,7 +86,7 @@ describe.each(SHAPES)('on a %s weight', (kind, shape) => {
     },
   );
 
-  it('mica starts at zero, with a B that does not train', () => {
+  it('mica starts at zero with a frozen B', () => {
     const parameters = new ModuleParameters('layer', 3);
     makeFactors(linearOf(weight()), startOf('mica'), SIZE, parameters);
     expect([...parameters.trained.keys()]).toEqual(['layer.lora_A']);
@@ -105,7 +105,7 @@ describe.each(SHAPES)('on a %s weight', (kind, shape) => {
     parameters.dispose();
   });
 
-  it.each([0, 1, 4])('%i rounds find what torch.svd_lowrank finds', (rounds) => {
+  it.each([0, 1, 4])('%i rounds equal torch.svd_lowrank', (rounds) => {
     const { tensors, close } = mapSafetensors(LOW_RANK);
     tidy(() => {
       const [w, start, values, product] = ['w', 'start', 's', 'product'].map((part) =>
@@ -127,7 +127,7 @@ it.each<[LoraInit, number, RegExp]>([
   ['corda', 6, /a rank of at most 5/],
   ['lora_ga', 3, /a rank of at most 2/],
   ['loftq', 6, /a rank of at most 5/],
-])('%s refuses rank %i', (init, r, message) => {
+])('%s rejects rank %i', (init, r, message) => {
   const parameters = new ModuleParameters('layer', 3);
   const weight = weights[1] as Tensor;
   expect(() => makeFactors(linearOf(weight), startOf(init), { r, scale: 1 }, parameters)).toThrow(
@@ -141,15 +141,18 @@ it.each<[LoraInit, boolean, RegExp | null]>([
   ['olora', true, /takes weights that are stored \[in, out\] for \[out, in\]/],
   ['pissa_niter_4', false, /"pissa_niter_4" draws random numbers/],
   ['corda', false, /"corda" found it in data/],
-])('a file of %s (stored [in, out]: %s) that lacks what W lost', (init, transposed, message) => {
-  const parameters = new ModuleParameters('layer', 3);
-  makeFactors(linearOf(weights[0] as Tensor, transposed), startOf(init), SIZE, parameters);
-  expect(takesFromWeight(init)).toBe(true);
-  tidy(() => {
-    const file = parameters.saved;
-    if (message) expect(() => parameters.takeBehind(file)).toThrow(message);
-    else expect([...parameters.takeBehind(file).keys()]).toEqual([...file.keys()]);
-    expect(() => parameters.takeBehind(parameters.exported())).not.toThrow();
-  });
-  parameters.dispose();
-});
+])(
+  'a file of %s (stored [in, out]: %s) without the part subtracted from W',
+  (init, transposed, message) => {
+    const parameters = new ModuleParameters('layer', 3);
+    makeFactors(linearOf(weights[0] as Tensor, transposed), startOf(init), SIZE, parameters);
+    expect(takesFromWeight(init)).toBe(true);
+    tidy(() => {
+      const file = parameters.saved;
+      if (message) expect(() => parameters.takeBehind(file)).toThrow(message);
+      else expect([...parameters.takeBehind(file).keys()]).toEqual([...file.keys()]);
+      expect(() => parameters.takeBehind(parameters.exported())).not.toThrow();
+    });
+    parameters.dispose();
+  },
+);

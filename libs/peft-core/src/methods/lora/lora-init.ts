@@ -144,7 +144,7 @@ export function checkRank(
   if ((takesFromWeight(init) || init === 'mica' || init === 'loftq') && r > most)
     refuse(`a rank of at most ${most} for a weight of shape [${outFeatures}, ${inFeatures}]`);
   if (init === 'loftq' && transposed) {
-    const message = `init_lora_weights "loftq" does not go with ${path}: its weight is stored as [in, out] (Conv1D), which PEFT does not take`;
+    const message = `init_lora_weights "loftq" cannot be combined with ${path}: its weight is stored as [in, out] (Conv1D), which PEFT does not support`;
     throw new DomainError('unsupported', message, 'peft.init_lora_weights');
   }
 }

@@ -16,7 +16,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-it('answers as the LoRA that its parts are, which the merged weight holds', () => {
+it('generates like the LoRA of its parts, which equals the merged weight', () => {
   const { update, merged } = q.outcome(peft);
   const { update: plain } = q.outcome({ ...peft, monteclora_config: null });
   expect(largest(update)).toBeGreaterThan(1e-1);
@@ -24,7 +24,7 @@ it('answers as the LoRA that its parts are, which the merged weight holds', () =
   expect([...update]).toEqual([...plain]);
 });
 
-it('draws A while training, by step and seed alone, around what it is', () => {
+it('draws A around its mean in training, depending only on step and seed', () => {
   const trained = (step: number) => q.outcome(peft, { training: true, step }).update;
   expect(trained(1)).toEqual(trained(1));
   expect(trained(2)).not.toEqual(trained(1));
@@ -38,7 +38,7 @@ it('draws A while training, by step and seed alone, around what it is', () => {
   expect(worst(Float32Array.from(sums), mean)).toBeLessThan(0.3 * worst(trained(1), mean));
 });
 
-it('begins with a spread and weights from 0 to 1, and writes what it drew last', () => {
+it('starts with a variance and weights from 0 to 1, and writes its last draw', () => {
   const fresh = q.outcome(peft).parts;
   for (const [part, length] of [
     ['std_prior', 4],
@@ -63,7 +63,7 @@ it('begins with a spread and weights from 0 to 1, and writes what it drew last',
   expect(variance.filter((_, i) => i % 5 === 0).every((value) => value >= 1e-3)).toBe(true);
 });
 
-it('drops inputs, and has a bias of the update’s, while it draws', () => {
+it('supports dropout and the bias of the update while it draws', () => {
   const trained = (fields: object) => q.outcome({ ...peft, ...fields }, { training: true }).update;
   expect(trained({ lora_dropout: 0.5 })).not.toEqual(trained({}));
   expect(trained({ lora_bias: true })).not.toEqual(trained({}));
@@ -75,7 +75,7 @@ it.each([
   [{ monteclora_config: { dirichlet_prior: 0 } }, 'invalid_value'],
   [{ use_dora: true }, 'invalid_value'],
   [{ init_lora_weights: 'pissa' }, 'invalid_value'],
-])('is refused with %j', (fields, code) => {
+])('rejects %j', (fields, code) => {
   const param = expect.stringMatching(/^peft\./) as unknown;
   expect(refusal({ ...peft, ...fields })).toMatchObject({ code, param });
 });

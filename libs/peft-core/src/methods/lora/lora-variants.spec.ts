@@ -35,42 +35,42 @@ describe('blocks', () => {
       /has a factor \[8, 3\], which 2 blocks do not divide/,
     ],
     ['an input', { nblocks: 5 }, 'layers.0.o_proj', 5, /has a factor \[5, 12\], which 5 blocks/],
-  ])('refuse %s', (_, fields, path, r, message) => {
+  ])('reject %s', (_, fields, path, r, message) => {
     expect(() => blocksOf(place(path), { ...CONFIG, ...fields }, r)).toThrow(message);
     expect(() => blocksOf(place(path), { ...CONFIG, ...fields }, r)).toThrow(DomainError);
   });
 });
 
-it('KaSA leaves something of a weight, and takes those that are stored [out, in]', () => {
+it('KaSA keeps part of a weight, and requires weights stored as [out, in]', () => {
   expect(kasaShapes(place('x'), 7)).toEqual({ lora_diag: [7] });
-  expect(() => kasaShapes(place('x'), 8)).toThrow(/x takes a rank of at most 7, not 8/);
+  expect(() => kasaShapes(place('x'), 8)).toThrow(/x supports a rank of at most 7, got 8/);
   expect(() => kasaShapes({ ...place('x'), transposed: true }, 2)).toThrow(/Conv1D/);
 });
 
 it.each<[object, RegExp]>([
-  [{ use_dora: true, use_bdlora: {} }, /use_dora does not go with use_bdlora/],
-  [{ use_bdlora: {}, kasa_config: {} }, /use_bdlora does not go with kasa_config/],
+  [{ use_dora: true, use_bdlora: {} }, /use_dora cannot be combined with use_bdlora/],
+  [{ use_bdlora: {}, kasa_config: {} }, /use_bdlora cannot be combined with kasa_config/],
   [
     { use_dora: true, init_lora_weights: 'mica' },
-    /use_dora does not go with init_lora_weights "mica"/,
+    /use_dora cannot be combined with init_lora_weights "mica"/,
   ],
-  [{ lora_bias: true, use_dora: true }, /lora_bias does not go with use_dora/],
-  [{ lora_bias: true, use_bdlora: {} }, /lora_bias does not go with use_bdlora/],
+  [{ lora_bias: true, use_dora: true }, /lora_bias cannot be combined with use_dora/],
+  [{ lora_bias: true, use_bdlora: {} }, /lora_bias cannot be combined with use_bdlora/],
   [{ lora_bias: true, init_lora_weights: 'gaussian' }, /lora_bias requires .*got "gaussian"/],
-  [{ kasa_config: {}, init_lora_weights: 'pissa' }, /kasa_config goes with .* not "pissa"/],
+  [{ kasa_config: {}, init_lora_weights: 'pissa' }, /kasa_config requires .* \(got "pissa"\)/],
   [
     { alora_invocation_tokens: [1], use_dora: true },
-    /use_dora does not go with alora_invocation_tokens/,
+    /use_dora cannot be combined with alora_invocation_tokens/,
   ],
   [
     { alora_invocation_tokens: [1], init_lora_weights: 'mica' },
-    /alora_invocation_tokens does not go with init_lora_weights "mica"/,
+    /alora_invocation_tokens cannot be combined with init_lora_weights "mica"/,
   ],
   [
     { alora_invocation_tokens: [1], init_lora_weights: 'pissa' },
-    /alora_invocation_tokens goes with .* not "pissa"/,
+    /alora_invocation_tokens requires .* \(got "pissa"\)/,
   ],
-  [{ velora_config: {}, kasa_config: {} }, /kasa_config does not go with velora_config/],
+  [{ velora_config: {}, kasa_config: {} }, /kasa_config cannot be combined with velora_config/],
   [{ velora_config: { num_groups: 0 } }, /velora_config.num_groups: must be at least 1/],
   [{ alora_invocation_tokens: [] }, /alora_invocation_tokens/],
   [{ alora_invocation_tokens: [-1] }, /alora_invocation_tokens/],
@@ -95,7 +95,7 @@ it.each<[object, string, RegExp]>([
   [
     { velora_config: { init_type: 'random' }, target_modules: ['embed_tokens'] },
     'velora_config',
-    /does not go with model.embed_tokens in target_modules/,
+    /cannot be combined with model.embed_tokens in target_modules/,
   ],
   [
     { alora_invocation_tokens: [5], target_modules: ['q_proj', 'lm_head'] },
@@ -105,7 +105,7 @@ it.each<[object, string, RegExp]>([
   [
     { alora_invocation_tokens: [5], target_modules: ['q_proj', 'embed_tokens'] },
     'alora_invocation_tokens',
-    /does not go with model.embed_tokens in target_modules/,
+    /cannot be combined with model.embed_tokens in target_modules/,
   ],
 ])('refuses %o on a model', (peft, field, message) => {
   const refused = (): unknown => footprintOf({ peft_type: 'LORA', ...peft }, LLAMA);
@@ -113,7 +113,7 @@ it.each<[object, string, RegExp]>([
   expect(refused).toThrow(expect.objectContaining({ param: `peft.${field}` }));
 });
 
-it('aLoRA is for tasks that continue a text', () => {
+it('aLoRA requires tasks that continue a text', () => {
   const peft = { peft_type: 'LORA', alora_invocation_tokens: [5] };
   const spec = (task: string, modelType: string) =>
     resolveSpec(

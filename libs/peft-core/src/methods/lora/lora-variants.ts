@@ -2,8 +2,8 @@
  * Variants of LoRA's two factors. A run uses at most one of these, DoRA or MiCA.
  *   BD-LoRA  A or B is block-diagonal, so that it can be split over the devices that serve it.
  *            Stored as [r, in / k] or [out, r / k]: k blocks, stacked.
- *   VeLoRA   arXiv:2405.17991.  y as in LoRA; A's gradient is that of x̂, the projection of x on a direction v of each
- *            group of features. The backward pass stores these projections instead of x.
+ *   VeLoRA   arXiv:2405.17991.  y as in LoRA; A's gradient is that of x̂, the projection of each group of features of
+ *            x on a direction v. The backward pass stores these projections instead of x.
  *   KaSA     arXiv:2412.06071.  y = x W'ᵀ + s ((x Aᵀ) ⊙ d) Bᵀ,  W' = W without its r smallest singular parts,  d: [r] ~ N(0, 1).
  *            The run's loss adds  β ‖d‖² + γ (‖BᵀB - I‖ + ‖A Aᵀ - I‖)  of every linear layer. The base stays unchanged: the
  *            update subtracts those parts from W's output.
@@ -85,16 +85,19 @@ export const invocationTokens = z
     'Activated LoRA: token ids of the invocation sequence. The adapter is active from its last occurrence on (in chats, the last in the prompt); earlier tokens use the base model. Every example must contain the sequence before its labels',
   );
 
-/** Checks VeLoRA's options. @throws DomainError if the direction would be the mean of the rows of a forward pass */
+/**
+ * Checks VeLoRA's options.
+ * @throws DomainError if the direction would be the mean of the rows of a forward pass
+ */
 export function checkVelora(config: z.infer<typeof velora>): void {
   if (!config || config.init_type === 'random') return;
-  const message = `velora_config.init_type "${config.init_type}", PEFT's default, takes the mean of all rows of a forward: what a job learns would depend on how its batches are cut and on who trains beside it; use "random"`;
+  const message = `velora_config.init_type "${config.init_type}", PEFT's default, uses the mean of all rows of a forward pass, so the result would depend on micro-batches and on other runs; use "random"`;
   throw new DomainError('unsupported', message, 'peft.velora_config');
 }
 
 /**
- * Compressed inputs of a linear layer for VeLoRA: G numbers for each row, one along the direction v of each group of M
- * features.
+ * Compressed inputs of a linear layer for VeLoRA: G values for each row, the projection of each group of M
+ * features on the direction v.
  */
 export class Compression {
   readonly #v: Tensor;
@@ -118,7 +121,8 @@ export class Compression {
   }
 
   /**
-   * x Aᵀ. A's gradient is that of x̂ = scale (x · v) ⊗ v, by group; x's gradient is that of the exact product with A.
+   * x Aᵀ. A's gradient is that of x̂ = scale (x · v) ⊗ v, by group; x's gradient is that of the exact product
+   * with A.
    */
   product(x: Tensor, a: Tensor): Tensor {
     const kept = noGrad(() => this.#along(x, x.dtype).detach());
@@ -193,13 +197,16 @@ export function kasaShapes(
     throw new DomainError(code, `kasa_config: ${path} ${what}`, 'peft.kasa_config');
   };
   if (transposed)
-    refuse('unsupported', 'is stored as [in, out] (Conv1D), which PEFT does not take');
+    refuse('unsupported', 'is stored as [in, out] (Conv1D), which PEFT does not support');
   const most = Math.min(inFeatures, outFeatures) - 1;
-  if (r > most) refuse('invalid_value', `takes a rank of at most ${most}, not ${r}`);
+  if (r > most) refuse('invalid_value', `supports a rank of at most ${most}, got ${r}`);
   return { lora_diag: [r] };
 }
 
-/** The smallest singular parts of W as factors, with s B₀A₀ the negative of these parts. The caller disposes them. */
+/**
+ * The smallest singular parts of W as factors, with s B₀A₀ the negative of these parts. The caller disposes
+ * them.
+ */
 export function smallestParts(
   { weight }: Linear,
   { r, scale }: { readonly r: number; readonly scale: number },

@@ -17,7 +17,7 @@ export function checkPlain(options: LoraOptions, param: string, { lacks, cannot 
   if (options.use_dora) refuse(param, `use_dora ${lacks}; ${convert}`);
   if (options.use_bdlora) refuse(param, `use_bdlora ${lacks}; ${convert}`);
   if (options.alora_invocation_tokens)
-    refuse(param, `alora_invocation_tokens ${lacks}: it acts on some rows only`);
+    refuse(param, `alora_invocation_tokens ${lacks}: it acts on some tokens only`);
   if (options.velora_config) refuse(param, `velora_config ${lacks}; ${convert}`);
   if (options.monteclora_config) refuse(param, `monteclora_config ${lacks}; ${convert}`);
   if (options.kasa_config) refuse(param, `kasa_config ${lacks}`);
@@ -26,21 +26,21 @@ export function checkPlain(options: LoraOptions, param: string, { lacks, cannot 
   if (parameters.length > 0)
     refuse(
       param,
-      `target_parameters (${parameters.join(', ')}) ${lacks}, in PEFT neither`,
+      `target_parameters (${parameters.join(', ')}) ${lacks}, as in PEFT`,
       'unsupported',
     );
   if (saved !== null && saved.length > 0)
-    refuse(param, `modules_to_save (${saved.join(', ')}) are whole: they ${cannot}`);
+    refuse(param, `modules_to_save (${saved.join(', ')}) are whole modules: they ${cannot}`);
   if (rows !== null) refuse(param, `trainable_token_indices are whole rows: they ${cannot}`);
   if (options.init_lora_weights === 'loftq')
     refuse(
       param,
-      `init_lora_weights "loftq" is for a base that is packed, which others have as it was trained; ${convert}`,
+      `init_lora_weights "loftq" was trained on a quantized base, but the other adapters on the original one; ${convert}`,
     );
   if (takesFromWeight(options.init_lora_weights))
     refuse(
       param,
-      `init_lora_weights "${String(options.init_lora_weights)}" is for a base that has lost a part, which others have not`,
+      `init_lora_weights "${String(options.init_lora_weights)}" changes the base's weights, but the other adapters need the original ones`,
     );
 }
 

@@ -72,7 +72,7 @@ export function sizesOf(
   const directions = Math.min(r, outFeatures, inFeatures + Number(hasBias));
   const clusters = Math.min(wanted, outFeatures);
   if (directions === outFeatures && clusters > 1)
-    refuse('r', `expected r < ${outFeatures}, the outputs of ${path}, got ${r}: with as many directions as outputs all of them are equally far apart, and clusters would come of rounding`); // prettier-ignore
+    refuse('r', `expected r < ${outFeatures}, the outputs of ${path}, got ${r}: with as many directions as outputs, all outputs have the same distance, and clusters would depend on rounding`); // prettier-ignore
   if (rank > directions)
     refuse('subspace_rank', `expected subspace_rank ≤ ${directions}, the directions of ${path}, got ${rank}`); // prettier-ignore
   return { r: directions, clusters };
@@ -100,7 +100,7 @@ export function clustersOf(
     const all = Array.from({ length: clusters }, (_, cluster) => {
       const rows = [...labels.keys()].filter((row) => labels[row] === cluster);
       if (rows.length > 0) return { rows, a: begun(u, rows, options) };
-      const message = `the outputs of ${path} make fewer than ${clusters} clusters; lower num_subspaces`;
+      const message = `the outputs of ${path} form fewer than ${clusters} clusters; lower num_subspaces`;
       throw new DomainError('invalid_value', message, 'peft.num_subspaces');
     });
     return { all, directions: vh };

@@ -93,7 +93,7 @@ export function placesOf(
 ): number {
   const there = inFeatures * (inFeatures - 1);
   if (there >= WIDE_PERMUTATION) {
-    const message = `${path} has ${inFeatures} inputs, and ${there} places between two of them; places are drawn among fewer than ${WIDE_PERMUTATION}: choose other target_modules`;
+    const message = `${path} has ${inFeatures} inputs and ${there} pairs of them; at most ${WIDE_PERMUTATION - 1} are supported: choose other target_modules`;
     throw new DomainError('unsupported', message, 'peft.target_modules');
   }
   const wanted = Math.min(Math.floor(inFeatures * inFeatures * rate), there);

@@ -90,7 +90,7 @@ export function backboneOutline(config: HfConfig, options: BackboneOptions): Out
     return outlineOf(small);
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
-    const message = `the shadow's backbone cannot be made: ${error.message}; change shadow_hidden_size, shadow_num_attention_heads or shadow_num_hidden_layers`;
+    const message = `the shadow backbone cannot be created: ${error.message}; change shadow_hidden_size, shadow_num_attention_heads or shadow_num_hidden_layers`;
     throw new DomainError('invalid_value', message, 'peft.shadow_hidden_size');
   }
 }

@@ -90,7 +90,7 @@ export abstract class SpectrumUpdate implements LinearUpdate {
 export function placesIn({ path, inFeatures, outFeatures }: Size): number {
   const all = inFeatures * outFeatures;
   if (all < WIDE_PERMUTATION) return all;
-  const message = `${path} has ${all} numbers; places are drawn among fewer than ${WIDE_PERMUTATION}: choose other target_modules`;
+  const message = `${path} has ${all} values; at most ${WIDE_PERMUTATION - 1} are supported: choose other target_modules`;
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 
@@ -102,7 +102,7 @@ export function checkPlaces(count: number, linear: Size): number {
   const { path } = linear;
   const all = placesIn(linear);
   if (count <= all) return count;
-  const message = `expected n_frequency ≤ the ${all} numbers of ${path}, got ${count}`;
+  const message = `expected n_frequency ≤ the ${all} values of ${path}, got ${count}`;
   throw new DomainError('invalid_value', message, 'peft.n_frequency');
 }
 

@@ -91,7 +91,7 @@ export function refuseLost(
     ([number]) => number < adapters && !stored.has(`${PART}.${number}.weight`),
   );
   if (!lost) return;
-  const message = `the adapter lacks ${PART}.${lost[0]}: PEFT leaves it out when it saves X-LoRA, because an adapter has that name; save it with all of the classifier's tensors`;
+  const message = `the adapter has no ${PART}.${lost[0]}: PEFT does not save it with X-LoRA, because an adapter has that name; save it with all of the classifier's tensors`;
   throw new DomainError('invalid_adapter', message);
 }
 

@@ -8,7 +8,7 @@ it.each([
   [42, [0, 7, 6, 9, 11, 3, 5, 2, 4, 10, 1, 8]],
   [0, [9, 2, 7, 4, 5, 11, 0, 3, 6, 10, 8, 1]],
   [2 ** 40 + 3, [2, 4, 10, 9, 6, 5, 3, 7, 11, 0, 8, 1]],
-])('shuffles as NumPy does with seed %i', (seed, expected) => {
+])('shuffles like NumPy with seed %i', (seed, expected) => {
   const values = upTo(12);
   new NumpyGenerator(seed).shuffle(values);
   expect([...values]).toEqual(expected);

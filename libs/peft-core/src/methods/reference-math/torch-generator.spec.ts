@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { TorchGenerator } from './torch-generator.js';
 
-it('draws what uniform_ draws, to the bit', () => {
+it('draws the same bits as uniform_', () => {
   const drawn = new TorchGenerator(7).uniform(100_000, -0.3, 0.3);
   expect([...drawn.slice(0, 3)]).toEqual([
     0.020953524857759476, -0.1807180941104889, 0.09552702307701111,
@@ -14,7 +14,7 @@ it('draws what uniform_ draws, to the bit', () => {
   expect(bits.reduce((sum, value) => sum + value, 0)).toBe(210786923086344);
 });
 
-it('takes a negative seed', () => {
+it('accepts a negative seed', () => {
   expect([...new TorchGenerator(-5).uniform(5, 0, 1)]).toEqual([
     0.9308151006698608, 0.6607242226600647, 0.9807688593864441, 0.9324097037315369,
     0.1761419177055359,
@@ -33,13 +33,13 @@ it.each([
       0.2494118796915765, 0.2615836907112959,
     ],
   ],
-])('draws %i normal numbers in f64 as torch.randn does', (size, expected) => {
+])('draws %i normal numbers in f64 like torch.randn', (size, expected) => {
   const drawn = new TorchGenerator(42).normal64(size);
   expect(drawn.length).toBe(size);
   expected.forEach((value, i) => expect(drawn[i]).toBeCloseTo(value, 12));
 });
 
-it('permutes as randperm does, also without a seed', () => {
+it('permutes like randperm, also without a seed', () => {
   expect([...new TorchGenerator(123).permutation(1000, 10)]).toEqual([
     382, 974, 946, 31, 512, 42, 918, 564, 827, 227,
   ]);
@@ -75,7 +75,7 @@ it.each([
       -0.3097267746925354, -0.3957104980945587,
     ],
   ],
-])('draws %i normal numbers as torch.normal does, but for last bits', (size, expected) => {
+])('draws %i normal numbers like torch.normal, except for the last bits', (size, expected) => {
   const drawn = new TorchGenerator(42).normal(size, 1);
   expect(drawn.length).toBe(size);
   expected.forEach((value, i) => expect(drawn[i]).toBeCloseTo(value, 5));

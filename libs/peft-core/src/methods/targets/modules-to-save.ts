@@ -180,13 +180,13 @@ export function trainModulesToSave<L extends NamedLinear, N extends Named, E ext
     const [linears, norms, embeddings] = [modules.linears(), modules.norms(), modules.embeddings()];
     const bare = embeddings.find((one) => one.parameter && isSaved(one));
     if (bare) {
-      const message = `modules_to_save: "${name}" names what holds ${bare.path}, which is trained with all of a model and not alone; name modules within it`;
+      const message = `modules_to_save: "${name}" matches a module that contains ${bare.path}, which can be trained only with the whole model; list modules within it`;
       throw new DomainError('unsupported', message, 'peft.modules_to_save');
     }
     if (![...linears, ...norms, ...embeddings].some(isSaved)) {
       const routed = modules.experts().flatMap(({ shapes }) => [...shapes.keys()]);
       if (routed.some((tensor) => isSaved({ path: tensor }))) {
-        const message = `modules_to_save: "${name}" names experts or their router, which are trained with all of a model and not alone`;
+        const message = `modules_to_save: "${name}" matches experts or their router, which can be trained only with the whole model`;
         throw new DomainError('unsupported', message, 'peft.modules_to_save');
       }
       const message = `modules_to_save: no module path ends with "${name}"`;

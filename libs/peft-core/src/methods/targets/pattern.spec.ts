@@ -38,14 +38,14 @@ describe("matches what Python's re matches", () => {
   });
 });
 
-it('takes the first rule that matches', () => {
+it('uses the first matching rule', () => {
   const value = valueByEnd({ '0\\.q_proj': 1, q_proj: 2, 'q.*': 3 }, 'peft.rank_pattern');
   expect(['h.0.q_proj', 'h.1.q_proj', 'q_b', 'v_proj'].map(value)).toEqual([1, 2, 3, undefined]);
   const layer = layerReader(['blocks', '(h|g)'], 'peft.layers_pattern');
   expect(['a.h.7.c', 'blocks.3.h.1.x', 'x.y.1.z'].map(layer)).toEqual([7, 3, null]);
 });
 
-it('compiles a list of patterns once, however often it is asked for, and keeps the latest lists', () => {
+it('compiles a list of patterns once, and caches the latest lists', () => {
   const compile = vi.spyOn(RE2JS, 'compile');
   const compiled = (ask: () => unknown): number => {
     compile.mockClear();
@@ -67,7 +67,7 @@ it('compiles a list of patterns once, however often it is asked for, and keeps t
   compile.mockRestore();
 });
 
-it('compiles no names: a rank for each linear of a large model', () => {
+it('does not compile plain names: a rank for each linear layer of a large model', () => {
   const compile = vi.spyOn(RE2JS, 'compile');
   const names = Array.from({ length: 560 }, (_, n) => `model.layers.${n}.self_attn.q_proj`);
   const rank = valueByEnd(
@@ -85,7 +85,7 @@ it('compiles no names: a rank for each linear of a large model', () => {
 
 // Backtracking would take 2 ** 60 steps or more for each of these. The limit is far above the slowest one, which takes
 // 0.1 s alone.
-describe('takes no exponential time', () => {
+describe('does not take exponential time', () => {
   const paths = Array.from({ length: 30 }, (_, n) => `model.layers.${n}.${'aa.b_'.repeat(12)}`);
   it.each([
     ['options in a row', `${'.?'.repeat(250)}Z`],
@@ -107,7 +107,7 @@ describe('takes no exponential time', () => {
   });
 });
 
-describe('refuses', () => {
+describe('rejects', () => {
   it.each([
     ['(?=.*q)', 'has a look-ahead, which is not supported in peft.x; list the modules'],
     ['.*(?!norm)', 'has a look-ahead'],
@@ -138,7 +138,7 @@ describe('refuses', () => {
     }
   });
 
-  it('patterns that are too large together, but not a rank for each linear of a large model', () => {
+  it('patterns that are too large together, but not a rank for each linear layer of a large model', () => {
     const ranks = (count: number, pattern: (n: number) => string): Record<string, number> =>
       Object.fromEntries(Array.from({ length: count }, (_, n) => [pattern(n), 8]));
     const param = 'peft.rank_pattern';
@@ -166,7 +166,7 @@ describe('refuses', () => {
     compile.mockRestore();
   });
 
-  it('what looks like one and is not', () => {
+  it('invalid patterns', () => {
     expect(wholeMatcher('[(?=a]+', 'peft.x')('?=(a')).toBe(true);
     expect(wholeMatcher('\\(\\?=\\\\1', 'peft.x')('(?=\\1')).toBe(true);
   });

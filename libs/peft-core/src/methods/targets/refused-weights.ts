@@ -15,17 +15,17 @@ type Target = Pick<LinearShape, 'path' | 'transposed' | 'kernel' | 'adaptable'>;
 export function refuseWeights(method: Takes, targets: readonly Target[]): void {
   const { name, convolutions = [], noConvolutions: reason } = method;
   const refuse = (what: string, param: string): never => {
-    throw new DomainError('unsupported', `${name} does not adapt ${what}`, param);
+    throw new DomainError('unsupported', `${name} does not support ${what}`, param);
   };
-  const others = 'leave it out of target_modules, or choose another method';
+  const others = 'remove it from target_modules, or choose another method';
   for (const { path, kernel, transposed, adaptable } of targets) {
     if (kernel && !convolutions.includes(kernel.length - 1)) {
-      const why = reason ?? `in PEFT neither (Conv${kernel.length - 1}d)`;
+      const why = reason ?? `as in PEFT (Conv${kernel.length - 1}d)`;
       refuse(`${path}, which is a convolution: ${why}; ${others}`, 'peft.target_modules');
     }
     if (adaptable === false)
       refuse(
-        `${path}: transformers reads its stride, which PEFT's layers do not have, so that no adapted model runs there; leave it out of target_modules, or train it whole by modules_to_save`,
+        `${path}: transformers reads its stride, which PEFT's layers do not have, so the adapted model would not run; remove it from target_modules, or train it whole with modules_to_save`,
         'peft.target_modules',
       );
     if (transposed && !method.conv1d)

@@ -7,15 +7,15 @@ afterEach(() => setDevice('cpu'));
 const weights = (values: readonly number[]) =>
   new Map([['embed_tokens.weight', tensor(values, [2, 2])]]);
 
-it("passes over the base's own matrix in a file, and refuses another's", () => {
+it("skips the base's own matrix in a file, and rejects another one", () => {
   tidy(() => {
     const stored = new Map([...weights([1, 2, 3, 4]), ['x.lora_A', tensor([1], [1])]]);
     expect([...withoutWeights(stored, weights([1, 2, 3, 4])).keys()]).toEqual(['x.lora_A']);
-    expect(() => withoutWeights(stored, weights([1, 2, 3, 5]))).toThrow(/is not the base's/);
+    expect(() => withoutWeights(stored, weights([1, 2, 3, 5]))).toThrow(/differs from the base's/);
   });
 });
 
-it('compares where the base lies, which is not where files are read', () => {
+it('compares on the device of the base, not of the file', () => {
   tidy(() => {
     const stored = weights([1, 2, 3, 4]);
     setDevice('meta');

@@ -71,7 +71,7 @@ export function withoutWeights(tensors: NamedTensors, weights: NamedTensors): Na
       ),
     );
     if (same) continue;
-    const message = `the adapter's ${name} is not the base's: it was trained on another base, or on one that was resized`;
+    const message = `the adapter's ${name} differs from the base's: it was trained on another base, or on a resized one`;
     throw new DomainError('invalid_adapter', message);
   }
   return rest;

@@ -60,9 +60,9 @@ export function findParameters<X extends Experts>(
     const there = [...new Set(all.map((name) => name.split('.').slice(-2).join('.')))].join(', ');
     const offer =
       there === ''
-        ? 'only those of experts and their routers are, and this model has none; list linears in target_modules'
-        : `those of this model are ${there}; list linears in target_modules`;
-    const message = `target_parameters: no parameter that is trained so is called ${shorten(JSON.stringify(lost), 200)}: ${offer}`;
+        ? 'only those of experts and their routers are supported, and this model has none; list linear layers in target_modules'
+        : `this model has ${there}; list linear layers in target_modules`;
+    const message = `target_parameters: no supported parameter is named ${shorten(JSON.stringify(lost), 200)}: ${offer}`;
     throw new DomainError('invalid_value', message, 'peft.target_parameters');
   }
   return experts.flatMap((module) => {
@@ -109,7 +109,7 @@ export function renamed(model: Routed, fields: TargetFields): Renamed {
     const all = [...olds.keys()].filter((old) => olds.get(old) === parameter);
     const [own, missing] = [true, false].map((has) => all.filter((old) => meant.has(old) === has));
     if (missing?.length) {
-      const message = `target_modules has ${own?.join(', ')} without ${missing.join(', ')}: they are one parameter, ${parameter}; list both`;
+      const message = `target_modules has ${own?.join(', ')} without ${missing.join(', ')}: they are a single parameter, ${parameter}; list both`;
       throw new DomainError('invalid_value', message, 'peft.target_modules');
     }
     parameters.set(parameter, all);

@@ -106,19 +106,19 @@ describe('target_modules', () => {
     ],
   ])('%s', (_, fields, paths) => expect(picked(fields)).toEqual(paths));
 
-  it('says which names transformers 5 renamed', () => {
-    const names = "this model's linears are: q_proj, v_proj, o_proj, down_proj, lm_head";
+  it('names modules that transformers 5 renamed', () => {
+    const names = "this model's linear layers are: q_proj, v_proj, o_proj, down_proj, lm_head";
     const refusal = (targets: string[]): unknown => picked({ target_modules: targets });
     expect(() => refusal(['query', 'layers.0.attention.value', 'other'])).toThrow(
       `${names}; transformers 5 renamed query to q_proj and value to v_proj`,
     );
     expect(() => refusal(['other'])).toThrow(new RegExp(`${names}$`));
     expect(() => checkTargets({ ...NOTHING, target_modules: ['key'] }, ['k_proj'])).toThrow(
-      "this model's linears are: k_proj; transformers 5 renamed key to k_proj",
+      "this model's linear layers are: k_proj; transformers 5 renamed key to k_proj",
     );
   });
 
-  it('all-linear takes all but the head', () => {
+  it('all-linear matches all linear layers except the head', () => {
     expect(picked({ target_modules: 'All-Linear' })).toHaveLength(8);
   });
 
@@ -135,7 +135,7 @@ describe('target_modules', () => {
     expect(() => picked(fields)).toThrow(DomainError);
   });
 
-  it('names the token embedding for methods that take one', () => {
+  it('names the token embedding for methods that support it', () => {
     const found = (fields: Partial<TargetFields>, takes = true) => {
       const { linears, table } = findTargets(modules(1), { ...NOTHING, ...fields }, [], takes);
       return [linears.length, table?.path ?? null];

@@ -136,7 +136,7 @@ function available(linears: readonly string[], targets: TargetFields['target_mod
     return now.length === 0 || linears.includes(name) ? [] : [`${name} to ${now.join(', ')}`];
   });
   const hint = renamed.length === 0 ? '' : `; transformers 5 renamed ${renamed.join(' and ')}`;
-  return `this model's linears are: ${linears.join(', ')}${hint}`;
+  return `this model's linear layers are: ${linears.join(', ')}${hint}`;
 }
 
 export const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
@@ -199,7 +199,7 @@ function refuseWeightNorm(
     .map(({ path }) => path.slice(0, -WEIGHT_NORM.length))
     .find((path) => matches(path) && !excluded(path));
   if (found === undefined) return;
-  const message = `target_modules matches ${found}, whose update PEFT cannot merge (a convolution of groups, under weight norm); name the others, or list it in exclude_modules`;
+  const message = `target_modules matches ${found}, whose update PEFT cannot merge (a grouped convolution with weight norm); list the other modules, or list it in exclude_modules`;
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 
@@ -222,7 +222,7 @@ function refuseExperts(
           targets.some((target) => isOrEndsWith(name, target) || leaves.has(lastSegment(target)));
   const meant = names.find(matches);
   if (meant === undefined) return;
-  const message = `target_modules means the experts (${meant}) too, whose parameters this method does not train; list linears of attention, such as q_proj`;
+  const message = `target_modules also matches the experts (${meant}), which this method does not support; list attention layers, such as q_proj`;
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 

@@ -49,23 +49,23 @@ describe('rows of the vocabulary', () => {
     ],
   ])('%s', (_, choice, tied, rows) => expect(chosen(choice, tied)).toEqual(rows));
 
-  it('takes as many as a job may name, at once', () => {
+  it('accepts the maximum number of tokens quickly', () => {
     const ids = Array.from({ length: 100_000 }, (_, id) => id);
     const embedding = { linears: () => [HEAD], tokenEmbedding: EMBEDDING, tied: () => [] };
     expect(chosenRows(embedding, ids, ids.length, 'token_indices')[0]?.ids).toHaveLength(100_000);
   });
 
   it.each<[string, TokenChoice, RegExp]>([
-    ['none', [], /there are no tokens in the list/],
-    ['one twice', [4, 7, 4], /token 4 is there twice/],
+    ['none', [], /the list has no tokens/],
+    ['one twice', [4, 7, 4], /token 4 is listed twice/],
     ['one beyond the vocabulary', [4, 50], /token 50 is outside the vocabulary of 50 tokens/],
-    ['another module', { q_proj: [1] }, /names "q_proj".*model.embed_tokens, lm_head/],
+    ['another module', { q_proj: [1] }, /lists "q_proj".*model.embed_tokens, lm_head/],
   ])('refuses %s', (_, choice, message) => {
     expect(() => chosen(choice)).toThrow(message);
     expect(() => chosen(choice)).toThrow(DomainError);
   });
 
-  it('refuses a module that trains in another way too', () => {
+  it('rejects a module that is also trained in another way', () => {
     expect(() => refuseTwice([EMBEDDING], ['lm_head'], 'token_indices')).not.toThrow();
     expect(() => refuseTwice([EMBEDDING], ['model.embed_tokens'], 'token_indices')).toThrow(
       /rows of model.embed_tokens, which is in target_modules or modules_to_save too/,

@@ -67,7 +67,7 @@ export function chosenRows<L extends NamedLinear, E extends Named>(
     const named = heads.filter(({ path }) => path.endsWith(name));
     if (named[0]) return { path: named[0].path, ids, embedding: null, heads: named };
     const names = [input, ...heads].map(({ path }) => path).join(', ');
-    const message = `${field} names ${JSON.stringify(name)}; rows of the vocabulary are those of ${names}`;
+    const message = `${field} lists ${JSON.stringify(name)}; expected ${names}, whose rows are tokens`;
     throw new DomainError('invalid_value', message, `peft.${field}`);
   });
   return following(found, tied);
@@ -82,7 +82,7 @@ export function tableOf<E>(
   field: string,
 ): E {
   if (tokenEmbedding) return tokenEmbedding;
-  const message = `${field} is for bases that read tokens, and this one reads none`;
+  const message = `${field} requires a base that reads tokens`;
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
@@ -105,10 +105,10 @@ function checkIds(ids: readonly number[], vocabulary: number, field: string): vo
   const refuse = (message: string): never => {
     throw new DomainError('invalid_value', `${field}: ${message}`, `peft.${field}`);
   };
-  if (ids.length === 0) refuse('there are no tokens in the list');
+  if (ids.length === 0) refuse('the list has no tokens');
   const seen = new Set<number>();
   const twice = ids.find((id) => seen.size === seen.add(id).size);
-  if (twice !== undefined) refuse(`token ${twice} is there twice`);
+  if (twice !== undefined) refuse(`token ${twice} is listed twice`);
   const beyond = ids.find((id) => id >= vocabulary);
   if (beyond !== undefined)
     refuse(`token ${beyond} is outside the vocabulary of ${vocabulary} tokens`);

@@ -25,7 +25,7 @@ function tied(fields: Partial<TargetFields>, isTied = true) {
   return [options.modules_to_save, pairs.length] as const;
 }
 
-describe('names that train, and pairs that train as one', () => {
+describe('trained names, and tied pairs', () => {
   it.each<[string, Partial<TargetFields>, ReturnType<typeof tied>]>([
     ['the embedding', { modules_to_save: ['embed_tokens'] }, [['embed_tokens', EMBEDDING.path], 1]],
     ['the head', { modules_to_save: ['lm_head'] }, [[EMBEDDING.path], 1]],
@@ -48,14 +48,14 @@ describe('names that train, and pairs that train as one', () => {
     ],
   ])('%s', (_, fields, expected) => expect(tied(fields)).toEqual(expected));
 
-  it('of a model whose matrices are two', () => {
+  it('of a model without tied weights', () => {
     expect(tied({ modules_to_save: ['lm_head'] }, false)).toEqual([['lm_head'], 0]);
     expect(tied({ target_modules: ['lm_head'] }, false)).toEqual([null, 0]);
   });
 });
 
-it.each([['lm_head'], ['embed_tokens']])('refuses updates of %s', (name) => {
+it.each([['lm_head'], ['embed_tokens']])('rejects updates of %s', (name) => {
   expect(() => tied({ target_modules: ['q_proj', name] })).toThrow(
-    /ensure_weight_tying is for modules_to_save and trainable_token_indices/,
+    /ensure_weight_tying applies to modules_to_save and trainable_token_indices/,
   );
 });

@@ -52,7 +52,7 @@ function refuseTargets<L extends NamedLinear, E extends Named>(
   const { linears, table } = findTargets(modules, options, [], true);
   const target = tied.flat().find((module) => module === table || linears.includes(module as L));
   if (!target) return;
-  const message = `ensure_weight_tying is for modules_to_save and trainable_token_indices; ${target.path} is in target_modules, and updates of a matrix that is two modules' are not tied here`;
+  const message = `ensure_weight_tying applies to modules_to_save and trainable_token_indices; ${target.path} is in target_modules, whose updates of tied weights cannot be shared`;
   throw new DomainError('unsupported', message, 'peft.ensure_weight_tying');
 }
 

@@ -29,7 +29,7 @@ export function rowsOf<L extends Named & { readonly role: Role }, E extends Name
   if (choice === null) return [];
   const chosen = chosenRows(modules, choice, rowsIn(tableOf(modules, FIELD)), FIELD);
   if (!together || chosen.length < 2 || modules.tied().length === 0) return chosen;
-  const message = `ensure_weight_tying: ${FIELD} has other tokens for the embedding than for its head; give both the same`;
+  const message = `ensure_weight_tying: ${FIELD} lists different tokens for the embedding and the head; list the same tokens`;
   throw new DomainError('invalid_value', message, `peft.${FIELD}`);
 }
 
