@@ -152,7 +152,11 @@ describe('combinations', () => {
       'llama/lora-saved-head',
       'adapters[1]: modules_to_save (lm_head) are whole modules',
     ],
-    ['PiSSA', 'llama/lora-pissa', 'adapters[1]: init_lora_weights "pissa" changes the base'],
+    [
+      'PiSSA',
+      'llama/lora-pissa',
+      'adapters[1]: init_lora_weights "pissa" is for a base from which',
+    ],
     [
       'LoftQ',
       'starts/loftq',
@@ -242,7 +246,7 @@ describe('conversions', () => {
     ['llama/lora-kasa', { rank: 2 }, 'kasa_config cannot be converted'],
     ['llama/lora-tokens', { rank: 2 }, 'trainable_token_indices'],
     ['mixtral/lora-experts', { rank: 2 }, 'cannot be converted to LORA, as in PEFT'],
-    ['llama/lora-embedding', { rank: 2 }, 'not an embedding'],
+    ['llama/lora-embedding', { rank: 2 }, 'not embeddings'],
     ['llama/prompt', { rank: 2 }, 'PROMPT_TUNING cannot be converted'],
     ['llama/loha', { rank: 33 }, 'expected at most'],
     ['llama/loha', {}, 'set rank or energy'],

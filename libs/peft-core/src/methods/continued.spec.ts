@@ -53,7 +53,7 @@ it('can change options that affect only training', () => {
 
 it.each<readonly [string, PeftConfig, PeftConfig, string]>([
   ['another scale', { peft_type: 'LORA', lora_alpha: 8 }, LORA, 'peft.lora_alpha'],
-  ['what a scale is divided by', { peft_type: 'LORA', use_rslora: false }, LORA, 'peft.use_rslora'],
+  ['the divisor of a scale', { peft_type: 'LORA', use_rslora: false }, LORA, 'peft.use_rslora'],
   ['a scale of some modules', { peft_type: 'LORA', alpha_pattern: { q_proj: 3 } }, LORA, 'peft.alpha_pattern'], // prettier-ignore
   ['a variant', { peft_type: 'LORA', use_dora: true }, LORA, 'peft.use_dora'],
   ['other tokens', { peft_type: 'TRAINABLE_TOKENS', token_indices: [4] }, { peft_type: 'TRAINABLE_TOKENS', token_indices: [3] }, 'peft.token_indices'], // prettier-ignore

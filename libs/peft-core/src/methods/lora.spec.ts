@@ -281,7 +281,7 @@ it.each<[string, Record<string, unknown>, boolean]>([
     true,
   ],
   ['invoked', { alora_invocation_tokens: [1, 4] }, true],
-  ['with biases that train', { bias: 'lora_only' }, true],
+  ['with trained biases', { bias: 'lora_only' }, true],
   ['with its own bias', { lora_bias: true }, false],
   ['DoRA', { use_dora: true }, false],
 ])('%s: in bf16 the output has the same bits after training', (_, options, isRounded) => {

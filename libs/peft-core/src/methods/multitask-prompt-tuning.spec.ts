@@ -142,7 +142,7 @@ describe('from prompts of source tasks', () => {
     );
     model.modules.detach(1);
     model.modules.detach(2);
-    expect(() => begin({})).toThrow(/the adapter has 4 tasks, and num_tasks is 1/);
+    expect(() => begin({})).toThrow(/the adapter has 4 tasks, but num_tasks is 1/);
     model.modules.detach(1);
     model.modules.detach(2);
     const from = { ...peft, num_tasks: 1, prompt_tuning_init: 'AVERAGE_SOURCE_TASKS' };

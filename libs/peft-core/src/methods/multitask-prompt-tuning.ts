@@ -46,7 +46,7 @@ const Options = z
     checkText(options, ctx);
     const { prompt_tuning_init: init, num_tasks: tasks } = options;
     if (!TO_ONE.has(init) || tasks === 1) return;
-    const message = `expected 1 with prompt_tuning_init ${init}, which makes one task of the source's, got ${tasks}`;
+    const message = `expected 1 with prompt_tuning_init ${init}, which starts a single task from the source, got ${tasks}`;
     ctx.addIssue({ code: 'custom', message, path: ['num_tasks'] });
   });
 type Options = z.infer<typeof Options>;
@@ -148,6 +148,6 @@ function ofTasks(
     throw new DomainError('invalid_value', message, 'peft.prompt_tuning_init_task');
   }
   if (theirs === tasks) return stored;
-  const message = `the adapter has ${theirs} tasks, and num_tasks is ${tasks}; prompt_tuning_init says what of them to begin with`;
+  const message = `the adapter has ${theirs} tasks, but num_tasks is ${tasks}; set prompt_tuning_init to select the initial prompts`;
   throw new DomainError('invalid_adapter', message, 'peft.num_tasks');
 }

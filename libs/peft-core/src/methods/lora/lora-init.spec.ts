@@ -138,9 +138,9 @@ it.each<[LoraInit, number, RegExp]>([
 it.each<[LoraInit, boolean, RegExp | null]>([
   ['pissa', false, null],
   ['olora', false, null],
-  ['olora', true, /takes weights that are stored \[in, out\] for \[out, in\]/],
+  ['olora', true, /treats weights that are stored \[in, out\] as \[out, in\]/],
   ['pissa_niter_4', false, /"pissa_niter_4" draws random numbers/],
-  ['corda', false, /"corda" found it in data/],
+  ['corda', false, /"corda" depends on the training data/],
 ])(
   'a file of %s (stored [in, out]: %s) without the part subtracted from W',
   (init, transposed, message) => {

@@ -231,7 +231,7 @@ function taken(
       const lost = rounds
         ? `init_lora_weights "${init}" draws random numbers`
         : init === 'olora' && target.transposed
-          ? `PEFT's "olora" takes weights that are stored [in, out] for [out, in]`
+          ? `PEFT's "olora" treats weights that are stored [in, out] as [out, in]`
           : null;
       return {
         a: parameters.parameter('lora_A', () => first.a),
@@ -253,7 +253,7 @@ function shown(
   parameters: ModuleParameters,
 ): Factors {
   const [down, up] = [found?.get(`${path}.lora_A`), found?.get(`${path}.lora_B`)];
-  const lost = `init_lora_weights "${String(init)}" found it in data`;
+  const lost = `init_lora_weights "${String(init)}" depends on the training data`;
   return noGrad(() =>
     tidy(() => ({
       a: down

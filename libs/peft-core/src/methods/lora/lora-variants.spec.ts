@@ -25,8 +25,14 @@ describe('blocks', () => {
   });
 
   it.each<[string, object, string, number, RegExp]>([
-    ['a linear in both lists', {}, 'layers.1.o_proj', 4, /layers.1.o_proj is in both/],
-    ['a linear in none', {}, 'layers.0.k_proj', 4, /is in neither.*set match_strict to false/],
+    ['a linear layer in both lists', {}, 'layers.1.o_proj', 4, /layers.1.o_proj is in both/],
+    [
+      'a linear layer in neither list',
+      {},
+      'layers.0.k_proj',
+      4,
+      /is in neither.*set match_strict to false/,
+    ],
     [
       'an odd rank',
       {},

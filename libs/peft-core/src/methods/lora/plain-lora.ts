@@ -35,12 +35,12 @@ export function checkPlain(options: LoraOptions, param: string, { lacks, cannot 
   if (options.init_lora_weights === 'loftq')
     refuse(
       param,
-      `init_lora_weights "loftq" was trained on a quantized base, but the other adapters on the original one; ${convert}`,
+      `init_lora_weights "loftq" was trained on a quantized base and does not fit the original one; ${convert}`,
     );
   if (takesFromWeight(options.init_lora_weights))
     refuse(
       param,
-      `init_lora_weights "${String(options.init_lora_weights)}" changes the base's weights, but the other adapters need the original ones`,
+      `init_lora_weights "${String(options.init_lora_weights)}" is for a base from which a part was subtracted, not for the original one`,
     );
 }
 

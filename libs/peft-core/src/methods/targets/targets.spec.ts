@@ -100,7 +100,7 @@ describe('target_modules', () => {
       ['1.self_attn.q_proj'],
     ],
     [
-      'not what is trained whole',
+      'not modules that are trained whole',
       { target_modules: ['q_proj', 'down_proj'], modules_to_save: ['mlp'] },
       ['0.self_attn.q_proj', '1.self_attn.q_proj'],
     ],
@@ -124,7 +124,7 @@ describe('target_modules', () => {
 
   it.each<[string, Partial<TargetFields>, RegExp]>([
     [
-      'nothing that is there',
+      'missing modules',
       { target_modules: ['c_attn'] },
       /q_proj, v_proj, o_proj, down_proj, lm_head/,
     ],

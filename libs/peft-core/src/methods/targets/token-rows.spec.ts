@@ -33,13 +33,13 @@ describe('rows of the vocabulary', () => {
       ],
     ],
     [
-      'the same of both where they are tied: one',
+      'the same tokens of tied modules: one',
       { embed_tokens: [3], lm_head: [3] },
       true,
       [['model.embed_tokens', [3], 1]],
     ],
     [
-      'others of each where they are tied: two',
+      'different tokens of tied modules: two',
       { embed_tokens: [3], lm_head: [2] },
       true,
       [
@@ -57,8 +57,8 @@ describe('rows of the vocabulary', () => {
 
   it.each<[string, TokenChoice, RegExp]>([
     ['none', [], /the list has no tokens/],
-    ['one twice', [4, 7, 4], /token 4 is listed twice/],
-    ['one beyond the vocabulary', [4, 50], /token 50 is outside the vocabulary of 50 tokens/],
+    ['a token twice', [4, 7, 4], /token 4 is listed twice/],
+    ['a token beyond the vocabulary', [4, 50], /token 50 is outside the vocabulary of 50 tokens/],
     ['another module', { q_proj: [1] }, /lists "q_proj".*model.embed_tokens, lm_head/],
   ])('refuses %s', (_, choice, message) => {
     expect(() => chosen(choice)).toThrow(message);
