@@ -34,7 +34,7 @@ export async function writeCredentials(
       () => true,
       () => false,
     ));
-  const elsewhere = !valid && !ownsDatabase && (await keys.anyAdmin());
+  const elsewhere = !valid && !ownsDatabase && (await keys.hasAdminKey());
   const apiKey = valid ? known : elsewhere ? null : await keys.createFirst();
   const content = { url: `${where.url}/v1`, api_key: apiKey, grpc_url: where.grpcUrl };
   if (apiKey !== null) writeSecret(credentials, JSON.stringify(content, null, 2) + '\n');

@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/keys/api-keys.service.js';
-import { keyFirst } from './auth/keys/key-first.js';
+import { authenticateFirst } from './auth/keys/authenticate-first.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { Readiness } from './readiness.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
@@ -215,7 +215,7 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   app.use(refuseSlowBodies(settings.bodyStandsMs));
   app.use(compressed);
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
-  app.use('/v1', keyFirst(app.get(ApiKeysService)));
+  app.use('/v1', authenticateFirst(app.get(ApiKeysService)));
   app.use(jsonBody);
   const bodyError: ErrorRequestHandler = (error, request, response, _next) =>
     respondWithError(request, response, error);

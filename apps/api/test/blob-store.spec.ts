@@ -19,7 +19,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { DomainError } from '@graft/contracts';
-import { CutOff } from '../dist/blobs/blob-receiver.js';
+import { InterruptedUpload } from '../dist/blobs/blob-receiver.js';
 import { BlobStore } from '../dist/blobs/blob-store.js';
 import { S3Backend } from '../dist/blobs/s3-backend.js';
 import { Settings } from '../dist/config.js';
@@ -219,7 +219,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     const key = 'job/1/state';
     async function* part(from: number, to: number): AsyncGenerator<Buffer> {
       yield* stream(data.subarray(from, to));
-      if (to < data.length) throw new CutOff(to);
+      if (to < data.length) throw new InterruptedUpload(to);
     }
     const attempt = (offset: number, to = data.length) =>
       store.receive(part(offset, to), { expect: expected, resume: { key, offset } });

@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import { DomainError, type Scope } from '@graft/contracts';
 import type { Response } from 'express';
 import { ApiKeysService } from './keys/api-keys.service.js';
-import { PUBLIC, SCOPE, type Identified, type Principal } from './principal.js';
+import { PUBLIC, SCOPE, type AuthenticatedRequest, type Principal } from './principal.js';
 import { RateLimits } from '../limits/rate-limits.js';
 import { bearer } from './keys/secret-format.js';
 
@@ -19,7 +19,7 @@ export class AuthGuard implements CanActivate {
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const handler = context.getHandler();
     if (this.reflector.get<boolean>(PUBLIC, handler)) return true;
-    const request = context.switchToHttp().getRequest<Identified>();
+    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
     const response = context.switchToHttp().getResponse<Response>();
     const principal =
       request.principal ??

@@ -14,11 +14,11 @@ export const poolAllowed = (pool: string, project: string): string =>
    AND NOT EXISTS (SELECT 1 FROM pool closed WHERE closed.name = ${pool} AND NOT closed.open AND NOT EXISTS (
      SELECT 1 FROM pool_grant WHERE pool_grant.pool = closed.name AND pool_grant.project_id = ${project})))`;
 
-/** Code of the warning that {@link neverJoined} words. */
+/** Code of the warning that {@link neverJoinedWarning} words. */
 export const POOL_NEVER_JOINED = 'pool_never_joined';
 
 /** Returns the warning that a pool does not exist yet. Jobs may wait in such a pool. */
-export function neverJoined(pool: string, others: readonly string[]): string {
+export function neverJoinedWarning(pool: string, others: readonly string[]): string {
   const wayOut =
     others.length > 0
       ? `This project may use ${others.length === 1 ? 'pool' : 'pools'} ${others.join(', ')}`
@@ -54,7 +54,7 @@ export class Pools {
   }
 
   /** Returns a warning for each pool that has queued trials of a sweep and that no worker has ever joined. */
-  async neverJoinedBy(projectId: string, sweep: string): Promise<string[]> {
+  async neverJoinedWarnings(projectId: string, sweep: string): Promise<string[]> {
     const rows = await this.database.query<{ pool: string }>(
       `SELECT DISTINCT pool FROM job WHERE sweep_id = $1 AND state = 'queued' AND deleted_at IS NULL
          AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = job.pool) ORDER BY pool`,
@@ -62,11 +62,11 @@ export class Pools {
     );
     if (rows.length === 0) return [];
     const others = await this.allowed(projectId);
-    return rows.map(({ pool }) => neverJoined(pool, others));
+    return rows.map(({ pool }) => neverJoinedWarning(pool, others));
   }
 
   /** Returns the error for a project that may not use a pool, with the pools that it may use. */
-  async refusal(projectId: string, pool: string, parameter: string): Promise<DomainError> {
+  async notAllowedError(projectId: string, pool: string, parameter: string): Promise<DomainError> {
     const others = await this.allowed(projectId);
     const wayOut =
       others.length > 0

@@ -23,7 +23,7 @@ export interface Principal {
 }
 
 /** A request, with its caller if the key has been checked. */
-export type Identified = Request & { principal?: Principal };
+export type AuthenticatedRequest = Request & { principal?: Principal };
 
 /** Whether the caller is an administrator of the installation, who may see all projects. */
 export const isAdmin = ({ scopes }: Pick<Principal, 'scopes'>): boolean => scopes.includes('admin');
@@ -34,7 +34,7 @@ export const SCOPE = 'graft:scope';
 /** Marks a route that needs no key. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
 /** Declares the scopes of which a route requires at least one; `admin` includes all of them. */
-export const Needs = (...anyOf: Scope[]): CustomDecorator => SetMetadata(SCOPE, anyOf);
+export const RequireScope = (...anyOf: Scope[]): CustomDecorator => SetMetadata(SCOPE, anyOf);
 
 export const Caller = createParamDecorator(
   (_: unknown, context: ExecutionContext): Principal =>

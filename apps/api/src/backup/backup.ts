@@ -8,13 +8,13 @@ import { hasEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded
 import { copyEmbedded, dumpDatabase } from './database-copy.js';
 import { inParallel } from './in-parallel.js';
 import { blobPath, writeManifest, type Manifest } from './manifest.js';
-import { Progress, type Say } from './progress.js';
+import { Progress, type Print } from './progress.js';
 import { syncedFile } from './synced-file.js';
 
 const AT_ONCE = 4;
 const NAMED_IN_ERRORS = 5;
 
-export interface Made {
+export interface BackupSummary {
   readonly name: string;
   readonly manifest: Manifest;
   /** Number of blobs that no earlier backup in the folder contained. */
@@ -28,7 +28,11 @@ export interface Made {
  * leaves no snapshot.
  * @throws DomainError that names the missing or damaged blobs
  */
-export async function makeBackup(config: ApiConfig, backup: string, say: Say): Promise<Made> {
+export async function makeBackup(
+  config: ApiConfig,
+  backup: string,
+  print: Print,
+): Promise<BackupSummary> {
   const embedded = config.databaseUrl ? null : await embeddedIn(config.home);
   try {
     const settings = new Settings(config, config.databaseUrl ?? embedded?.url ?? '');
@@ -38,12 +42,12 @@ export async function makeBackup(config: ApiConfig, backup: string, say: Say): P
     await mkdir(join(folder, ...(embedded ? ['postgres'] : [])), { recursive: true, mode: 0o700 });
     try {
       const facts = await factsOf(settings.databaseUrl);
-      say('copying the database');
+      print('copying the database');
       const { files, blobs } = embedded
         ? await copyEmbedded(settings.databaseUrl, join(config.home, 'postgres'), folder)
         : await dumpDatabase(settings.databaseUrl, folder);
       const sorted = blobs.toSorted((a, b) => (a.sha256 < b.sha256 ? -1 : 1));
-      const copied = await copyBlobs(await blobBackend(settings), sorted, backup, say);
+      const copied = await copyBlobs(await blobBackend(settings), sorted, backup, print);
       const manifest = await writeManifest(
         folder,
         {
@@ -98,9 +102,9 @@ async function copyBlobs(
   from: BlobBackend,
   blobs: readonly StoredBlob[],
   backup: string,
-  say: Say,
+  print: Print,
 ): Promise<number> {
-  const progress = new Progress('blobs', blobs, say);
+  const progress = new Progress('blobs', blobs, print);
   const bad: string[] = [];
   let copied = 0;
   await inParallel(blobs, AT_ONCE, async (blob) => {

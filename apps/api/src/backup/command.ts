@@ -18,23 +18,23 @@ export async function backupCommand(
   folder: string,
   { config, snapshot }: { config: ApiConfig; snapshot: string | undefined },
 ): Promise<number> {
-  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  const report = (text: string): void => void process.stderr.write(`${text}\n`);
   try {
     if (command === 'backup') {
-      const { name, manifest, copied } = await makeBackup(config, folder, say);
+      const { name, manifest, copied } = await makeBackup(config, folder, report);
       print(`${name}: ${size(manifest.blobs)}; ${copied} of them are new in ${folder}`);
     } else if (command === 'restore') {
-      const { name, manifest } = await restoreBackup(config, folder, say, snapshot);
+      const { name, manifest } = await restoreBackup(config, folder, report, snapshot);
       print(`restored ${name}: ${size(manifest.blobs)}; start the API now`);
     } else {
-      const { name, manifest, problems } = await verifyBackup(folder, say, snapshot);
+      const { name, manifest, problems } = await verifyBackup(folder, report, snapshot);
       for (const problem of problems) print(problem);
       if (problems.length > 0) throw new Error(`${name} is damaged (${problems.length} files)`);
       print(`${name} is complete: ${size(manifest.blobs)}and a ${manifest.database} database`);
     }
     return 0;
   } catch (error) {
-    say(`${command} failed: ${(error as Error).message}`);
+    report(`${command} failed: ${(error as Error).message}`);
     return 1;
   }
 }

@@ -49,8 +49,11 @@ export async function runPg(
     env: { ...process.env, ...(password && { PGPASSWORD: password }) },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
-  let said = '';
-  child.stderr.on('data', (data: Buffer) => (said = `${said}${data.toString()}`.slice(-2000)));
+  let stderrTail = '';
+  child.stderr.on(
+    'data',
+    (data: Buffer) => (stderrTail = `${stderrTail}${data.toString()}`.slice(-2000)),
+  );
   const [code] = (await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
     const help = 'install the PostgreSQL client programs, in the version of the server or newer';
     throw new DomainError(
@@ -58,7 +61,7 @@ export async function runPg(
       error.code === 'ENOENT' ? `${program} is not installed; ${help}` : error.message,
     );
   })) as [number | null];
-  if (code !== 0) throw new DomainError('unavailable', `${program} failed: ${said.trim()}`);
+  if (code !== 0) throw new DomainError('unavailable', `${program} failed: ${stderrTail.trim()}`);
 }
 
 export function withoutPassword(databaseUrl: string): string {

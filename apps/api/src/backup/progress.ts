@@ -1,7 +1,7 @@
 import type { StoredBlob } from '../blobs/blob-backend.js';
 
 /** Reports a line of progress to the user. */
-export type Say = (text: string) => void;
+export type Print = (text: string) => void;
 
 const EVERY_MS = 2_000;
 const GB = 1e9;
@@ -10,13 +10,13 @@ const GB = 1e9;
 export class Progress {
   private count = 0;
   private bytes = 0;
-  private saidAt = performance.now();
+  private printedAt = performance.now();
   private readonly whole: number;
 
   constructor(
     private readonly what: string,
     private readonly items: { readonly length: number } & Iterable<StoredBlob>,
-    private readonly say: Say,
+    private readonly print: Print,
   ) {
     this.whole = [...items].reduce((sum, { size }) => sum + size, 0);
   }
@@ -24,12 +24,12 @@ export class Progress {
   done({ size }: StoredBlob): void {
     this.count++;
     this.bytes += size;
-    if (performance.now() - this.saidAt >= EVERY_MS) this.end();
+    if (performance.now() - this.printedAt >= EVERY_MS) this.end();
   }
 
   end(): void {
-    this.saidAt = performance.now();
+    this.printedAt = performance.now();
     const [done, whole] = [this.bytes, this.whole].map((bytes) => (bytes / GB).toFixed(1));
-    this.say(`${this.what}: ${this.count} of ${this.items.length}, ${done} of ${whole} GB`);
+    this.print(`${this.what}: ${this.count} of ${this.items.length}, ${done} of ${whole} GB`);
   }
 }

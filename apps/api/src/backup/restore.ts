@@ -8,7 +8,7 @@ import { hasEmbeddedPostgres, serverIdentity } from '../database/embedded-postgr
 import { runPg, withoutPassword } from './database-copy.js';
 import { inParallel } from './in-parallel.js';
 import { blobPath } from './manifest.js';
-import { Progress, type Say } from './progress.js';
+import { Progress, type Print } from './progress.js';
 import { verifyBackup, type Verified } from './verify.js';
 
 const AT_ONCE = 4;
@@ -22,12 +22,12 @@ const AT_ONCE = 4;
 export async function restoreBackup(
   config: ApiConfig,
   backup: string,
-  say: Say,
+  print: Print,
   name?: string,
 ): Promise<Verified> {
   const settings = new Settings(config, config.databaseUrl ?? '');
-  say('verifying the backup');
-  const verified = await verifyBackup(backup, say, name);
+  print('verifying the backup');
+  const verified = await verifyBackup(backup, print, name);
   const { manifest, problems, blobs } = verified;
   if (problems.length > 0)
     throw new DomainError('invalid_value', `the backup is damaged: ${problems.join('; ')}`);
@@ -44,12 +44,12 @@ export async function restoreBackup(
     );
   await (isEmbedded ? refuseHome(config.home) : refuseDatabase(settings.databaseUrl));
   await mkdir(config.home, { recursive: true });
-  await restoreBlobs(await blobBackend(settings), verified, backup, say);
-  say('restoring the database');
+  await restoreBlobs(await blobBackend(settings), verified, backup, print);
+  print('restoring the database');
   const folder = join(backup, verified.name);
   if (isEmbedded) await restoreEmbedded(folder, config.home);
   else await restoreDump(folder, settings.databaseUrl);
-  say(`restored ${blobs.length} blobs and the database of ${manifest.created_at}`);
+  print(`restored ${blobs.length} blobs and the database of ${manifest.created_at}`);
   return verified;
 }
 
@@ -80,7 +80,7 @@ async function restoreBlobs(
   to: BlobBackend,
   { manifest, blobs }: Verified,
   backup: string,
-  say: Say,
+  print: Print,
 ): Promise<void> {
   await to.open();
   const found = await to.marker();
@@ -89,7 +89,7 @@ async function restoreBlobs(
       'conflict',
       `${to.place} contains the blobs of another installation (its file "installation" contains ${found})`,
     );
-  const progress = new Progress('blobs', blobs, say);
+  const progress = new Progress('blobs', blobs, print);
   await inParallel(blobs, AT_ONCE, async (blob) => {
     await restoreBlob(to, blob, blobPath(backup, blob.sha256));
     progress.done(blob);

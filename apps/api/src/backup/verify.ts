@@ -9,7 +9,7 @@ import {
   readManifest,
   type Manifest,
 } from './manifest.js';
-import { Progress, type Say } from './progress.js';
+import { Progress, type Print } from './progress.js';
 import { hashOf } from './synced-file.js';
 import type { StoredBlob } from '../blobs/blob-backend.js';
 
@@ -27,7 +27,7 @@ export interface Verified {
  * Reads every byte of a snapshot and compares it with the hashes recorded by the backup.
  * @param name name of the snapshot; default: the newest
  */
-export async function verifyBackup(backup: string, say: Say, name?: string): Promise<Verified> {
+export async function verifyBackup(backup: string, print: Print, name?: string): Promise<Verified> {
   const found = await findSnapshot(backup, name);
   const folder = join(backup, found);
   const manifest = await readManifest(folder);
@@ -48,7 +48,7 @@ export async function verifyBackup(backup: string, say: Say, name?: string): Pro
   }
   const blobs: StoredBlob[] = [];
   for await (const blob of blobsOf(folder)) blobs.push(blob);
-  const progress = new Progress('blobs', blobs, say);
+  const progress = new Progress('blobs', blobs, print);
   await inParallel(blobs, AT_ONCE, async (blob) => {
     await check(blobPath(backup, blob.sha256), blob);
     progress.done(blob);

@@ -13,7 +13,7 @@ const SAMPLE = 20;
  * process must find from then on: with other storage, all blobs would count as lost and jobs would restart at step 0.
  * @throws Error with a message for the operator
  */
-export async function settleMarker(database: Database, backend: BlobBackend): Promise<void> {
+export async function initializeMarker(database: Database, backend: BlobBackend): Promise<void> {
   await database.transaction(async (manager) => {
     const known = await markerOf(database, 'FOR UPDATE', manager);
     const found = await backend.marker();
@@ -41,7 +41,7 @@ export async function settleMarker(database: Database, backend: BlobBackend): Pr
  * Checks that the storage is still that of this installation.
  * @throws Outage if it is not, for example because a folder is no longer mounted
  */
-export async function proveMarker(database: Database, backend: BlobBackend): Promise<void> {
+export async function verifyMarker(database: Database, backend: BlobBackend): Promise<void> {
   if ((await backend.marker()) === (await markerOf(database))) return;
   log.error(
     { place: backend.place },

@@ -31,7 +31,7 @@ export interface ReceiveOptions {
 }
 
 /** The source ended early, or another call took over the upload. It may be resumed later. */
-export class CutOff extends DomainError {
+export class InterruptedUpload extends DomainError {
   constructor(size: number) {
     super('unavailable', `the upload was interrupted after ${size} bytes; resume it from there`);
   }
@@ -75,12 +75,12 @@ export class BlobReceiver {
     let target: Target | null = null;
     let size = offset;
     try {
-      target = resume ? await this.partials.resume(resume.key, offset) : await this.fresh();
+      target = resume ? await this.partials.resume(resume.key, offset) : await this.newTarget();
       const { file, hash } = target;
       // `write()` may write only a part on a disk that becomes full, and succeed.
       const position = { at: offset };
       for await (const chunk of source) {
-        if (!target.isCurrent()) throw new CutOff(size);
+        if (!target.isCurrent()) throw new InterruptedUpload(size);
         if (size + chunk.length > limit)
           throw new DomainError('file_too_large', `the file is larger than ${limit} bytes`, 'file');
         options.within?.(size + chunk.length);
@@ -91,7 +91,8 @@ export class BlobReceiver {
         size += chunk.length;
       }
       // A lost connection may look like the end of the source. A resume without new bytes is final.
-      if (resume && expect && size > offset && size < expect.size) throw new CutOff(size);
+      if (resume && expect && size > offset && size < expect.size)
+        throw new InterruptedUpload(size);
       await file.sync();
       await file.close();
       const sha256 = hash.digest('hex');
@@ -100,7 +101,7 @@ export class BlobReceiver {
       return { sha256, size, temporary: target.path };
     } catch (error) {
       await target?.file.close().catch(() => undefined);
-      if (error instanceof CutOff) target?.leave(size);
+      if (error instanceof InterruptedUpload) target?.leave(size);
       else if (target) {
         target.end();
         await rm(target.path, { force: true });
@@ -111,7 +112,7 @@ export class BlobReceiver {
     }
   }
 
-  private async fresh(): Promise<Target> {
+  private async newTarget(): Promise<Target> {
     const path = join(this.incoming, randomText());
     const file = await open(path, 'wx', 0o600);
     const hash = createHash('sha256');

@@ -9,7 +9,7 @@ import { Database } from '../database/database.js';
 import { log } from '../log.js';
 import { blobBackend, type BlobBackend, type StoredBlob } from './blob-backend.js';
 import { BlobReceiver, type Received, type ReceiveOptions } from './blob-receiver.js';
-import { proveMarker, settleMarker } from './blob-marker.js';
+import { verifyMarker, initializeMarker } from './blob-marker.js';
 
 export type { StoredBlob } from './blob-backend.js';
 export type { Received, ReceiveOptions } from './blob-receiver.js';
@@ -24,7 +24,7 @@ const LEFT_MS = 3600 * 1000;
 @Injectable()
 export class BlobStore {
   private opened: { backend: BlobBackend; receiver: BlobReceiver } | null = null;
-  private makingSpace: Promise<void> | null = null;
+  private freeingSpace: Promise<void> | null = null;
 
   constructor(
     private readonly settings: Settings,
@@ -38,7 +38,7 @@ export class BlobStore {
   async open(): Promise<void> {
     const backend = await blobBackend(this.settings);
     await backend.open();
-    await settleMarker(this.database, backend);
+    await initializeMarker(this.database, backend);
     this.opened = { backend, receiver: new BlobReceiver(backend.incoming) };
   }
 
@@ -73,20 +73,20 @@ export class BlobStore {
   /** Receives content. The caller then keeps or discards it. */
   receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
     return this.ready.receiver.receive(source, options).catch((error: unknown) => {
-      if (error instanceof DomainError && error.code === 'disk_full') this.makeSpace();
+      if (error instanceof DomainError && error.code === 'disk_full') this.freeSpace();
       throw error;
     });
   }
 
   /** Deletes unreferenced blobs before their grace period ends, after the disk was too full for an upload. */
-  private makeSpace(): void {
-    this.makingSpace ??= this.deleteUnnamed()
+  private freeSpace(): void {
+    this.freeingSpace ??= this.deleteUnreferenced()
       .catch((error: unknown) => log.warn({ err: error }, 'could not free space on the disk'))
-      .finally(() => (this.makingSpace = null));
+      .finally(() => (this.freeingSpace = null));
   }
 
   /** Deletes the longest unreferenced blobs first, until there is enough space. */
-  private async deleteUnnamed(): Promise<void> {
+  private async deleteUnreferenced(): Promise<void> {
     while (await this.ready.receiver.lacksSpace()) {
       const [oldest] = await this.database.query<{ sha256: string }>(
         `SELECT sha256 FROM blob WHERE dropped_at > created_at AND ${UNNAMED} ORDER BY dropped_at LIMIT 1`,
@@ -112,7 +112,7 @@ export class BlobStore {
   async keep(received: Received, write: WriteRow): Promise<StoredBlob> {
     try {
       await this.announce(received);
-      return await this.database.transaction((manager) => this.keepIn(manager, received, write));
+      return await this.database.transaction((manager) => this.storeIn(manager, received, write));
     } catch (error) {
       await this.discard(received);
       await this.release(received.sha256).catch(() => undefined);
@@ -124,7 +124,7 @@ export class BlobStore {
    * Stores received content in the caller's transaction. The caller announces it before the transaction and discards
    * it afterwards.
    */
-  async keepIn(manager: EntityManager, received: Received, write: WriteRow): Promise<StoredBlob> {
+  async storeIn(manager: EntityManager, received: Received, write: WriteRow): Promise<StoredBlob> {
     const { temporary, ...blob } = received;
     await this.lock(manager, [blob.sha256]);
     await this.backend.commit(temporary, blob);
@@ -163,7 +163,7 @@ export class BlobStore {
    * Protects existing blobs from deletion until the transaction has added its references.
    * @returns whether all of them exist
    */
-  async hold(manager: EntityManager, names: readonly string[]): Promise<boolean> {
+  async protect(manager: EntityManager, names: readonly string[]): Promise<boolean> {
     const distinct = [...new Set(names)];
     await this.lock(manager, distinct);
     const rows = await this.database.query(
@@ -175,7 +175,7 @@ export class BlobStore {
   }
 
   read(sha256: string, offset = 0): Readable {
-    return this.backend.read(named(sha256), offset);
+    return this.backend.read(validHash(sha256), offset);
   }
 
   /**
@@ -185,7 +185,7 @@ export class BlobStore {
   async has(sha256: string): Promise<boolean> {
     if (!SHA256.test(sha256)) return false;
     if ((await this.backend.size(sha256)) !== null) return true;
-    await this.prove();
+    await this.checkStorage();
     return false;
   }
 
@@ -193,8 +193,8 @@ export class BlobStore {
    * Checks that the storage is available.
    * @throws DomainError, or an error of the disk or S3, if it is not
    */
-  prove(): Promise<void> {
-    return proveMarker(this.database, this.backend);
+  checkStorage(): Promise<void> {
+    return verifyMarker(this.database, this.backend);
   }
 
   /**
@@ -203,8 +203,8 @@ export class BlobStore {
    */
   async haveAll(files: readonly StoredBlob[]): Promise<boolean> {
     for (const { sha256, size } of files)
-      if ((await this.backend.size(named(sha256))) !== size) {
-        await proveMarker(this.database, this.backend);
+      if ((await this.backend.size(validHash(sha256))) !== size) {
+        await verifyMarker(this.database, this.backend);
         return false;
       }
     return true;
@@ -218,7 +218,7 @@ export class BlobStore {
       for await (const chunk of this.read(sha256)) hash.update(chunk as Buffer);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
-      await proveMarker(this.database, this.backend);
+      await verifyMarker(this.database, this.backend);
       return false;
     }
     return hash.digest('hex') === sha256;
@@ -226,12 +226,12 @@ export class BlobStore {
 
   /** Returns the path of a local file with the blob, for readers that open it soon. */
   file({ sha256, size }: StoredBlob): Promise<string> {
-    return this.backend.file({ sha256: named(sha256), size });
+    return this.backend.file({ sha256: validHash(sha256), size });
   }
 
   /** Returns a URL from which a worker may read the blob directly, or null if it may not. */
   url(sha256: string): Promise<string | null> {
-    return this.backend.url(named(sha256));
+    return this.backend.url(validHash(sha256));
   }
 
   /**
@@ -256,7 +256,7 @@ export class BlobStore {
   }
 
   /** Returns deletable blobs that were last stored more than an hour ago, the longest unreferenced first. */
-  async unnamed(limit: number): Promise<string[]> {
+  async unreferenced(limit: number): Promise<string[]> {
     const rows = await this.database.query<{ sha256: string }>(
       `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour' AND ${mayGo('$2')}
        ORDER BY dropped_at NULLS FIRST LIMIT $1`,
@@ -285,7 +285,7 @@ const UNNAMED = 'NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob
 const mayGo = (graceMs: string): string =>
   `(dropped_at IS NULL OR dropped_at <= clock_timestamp() - ${graceMs} * interval '1 millisecond') AND ${UNNAMED}`;
 
-function named(sha256: string): string {
+function validHash(sha256: string): string {
   if (SHA256.test(sha256)) return sha256;
   throw new DomainError(
     'invalid_value',

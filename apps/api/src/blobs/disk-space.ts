@@ -13,9 +13,9 @@ const REFUSED_MS = 3600 * 1000;
 /** Reservations of disk space for data that is being written. */
 export class DiskSpace {
   /** Reserved bytes that are still to be written, by uploader. */
-  private readonly held = new Map<string | null, number>();
+  private readonly reservedBytes = new Map<string | null, number>();
   /** The latest request that was rejected for lack of space. */
-  private refused: { bytes: number; uploader: string | null; at: number } | null = null;
+  private lastRejection: { bytes: number; uploader: string | null; at: number } | null = null;
 
   constructor(private readonly folder: string) {}
 
@@ -26,13 +26,13 @@ export class DiskSpace {
    * uploads' reserve
    * @throws DomainError disk_full, or file_too_large if the bytes can never fit
    */
-  async claim(bytes: number | null, uploader: string | null = null): Promise<Claim> {
-    const { free, total, reserve } = await this.look(uploader);
+  async claim(bytes: number | null, uploader: string | null = null): Promise<SpaceReservation> {
+    const { free, total, reserve } = await this.measure(uploader);
     const needed = bytes ?? 0;
     if (needed > total - reserve)
       throw new DomainError('file_too_large', `the server's disk is too small for ${needed} bytes`);
-    if (free < reserve || needed > free - reserve) throw this.refuse(needed, uploader);
-    return new Claim(this, uploader, bytes ?? Infinity);
+    if (free < reserve || needed > free - reserve) throw this.reject(needed, uploader);
+    return new SpaceReservation(this, uploader, bytes ?? Infinity);
   }
 
   /**
@@ -41,41 +41,41 @@ export class DiskSpace {
    * @returns the number of bytes reserved
    * @throws DomainError disk_full if the reserve would be used
    */
-  async hold(uploader: string | null, needed: number, wanted: number): Promise<number> {
-    const { free, reserve } = await this.look(uploader);
+  async reserve(uploader: string | null, needed: number, wanted: number): Promise<number> {
+    const { free, reserve } = await this.measure(uploader);
     const left = free - reserve - this.heldByAll;
-    if (needed > left) throw this.refuse(needed, uploader);
-    const own = this.held.get(uploader) ?? 0;
+    if (needed > left) throw this.reject(needed, uploader);
+    const own = this.reservedBytes.get(uploader) ?? 0;
     const share = Math.floor((left - own) / 2);
     const bytes = Math.max(needed, Math.min(wanted, SLICE_BYTES, share));
-    this.held.set(uploader, own + bytes);
+    this.reservedBytes.set(uploader, own + bytes);
     return bytes;
   }
 
   give(uploader: string | null, bytes: number): void {
-    const rest = (this.held.get(uploader) ?? 0) - bytes;
-    if (rest > 0) this.held.set(uploader, rest);
-    else this.held.delete(uploader);
+    const rest = (this.reservedBytes.get(uploader) ?? 0) - bytes;
+    if (rest > 0) this.reservedBytes.set(uploader, rest);
+    else this.reservedBytes.delete(uploader);
   }
 
   /** Whether there is still not enough space for a request that was rejected within the last hour. */
   async lacksSpace(): Promise<boolean> {
-    const { refused } = this;
+    const { lastRejection: refused } = this;
     if (refused === null || performance.now() - refused.at > REFUSED_MS) return false;
-    const { free, reserve } = await this.look(refused.uploader);
+    const { free, reserve } = await this.measure(refused.uploader);
     return refused.bytes > free - reserve - this.heldByAll;
   }
 
   private get heldByAll(): number {
-    return [...this.held.values()].reduce((sum, bytes) => sum + bytes, 0);
+    return [...this.reservedBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  private refuse(bytes: number, uploader: string | null): DomainError {
-    this.refused = { bytes, uploader, at: performance.now() };
+  private reject(bytes: number, uploader: string | null): DomainError {
+    this.lastRejection = { bytes, uploader, at: performance.now() };
     return diskFull();
   }
 
-  private async look(
+  private async measure(
     uploader: string | null,
   ): Promise<{ free: number; total: number; reserve: number }> {
     const disk = await statfs(this.folder);
@@ -90,8 +90,8 @@ export class DiskSpace {
 }
 
 /** Space that one upload reserves until it is released. */
-export class Claim {
-  private held = 0;
+export class SpaceReservation {
+  private reserved = 0;
 
   constructor(
     private readonly disk: DiskSpace,
@@ -101,16 +101,20 @@ export class Claim {
 
   /** Call it before writing that many bytes. */
   async use(bytes: number): Promise<void> {
-    if (bytes > this.held)
-      this.held += await this.disk.hold(this.uploader, bytes - this.held, this.toCome - this.held);
-    this.held -= bytes;
+    if (bytes > this.reserved)
+      this.reserved += await this.disk.reserve(
+        this.uploader,
+        bytes - this.reserved,
+        this.toCome - this.reserved,
+      );
+    this.reserved -= bytes;
     this.toCome -= bytes;
     this.disk.give(this.uploader, bytes);
   }
 
   release(): void {
-    this.disk.give(this.uploader, this.held);
-    this.held = 0;
+    this.disk.give(this.uploader, this.reserved);
+    this.reserved = 0;
   }
 }
 

@@ -22,7 +22,7 @@ export interface Resumed {
 }
 
 /** State of an interrupted upload in this process. No request writes to its file. */
-interface Left {
+interface StoredPart {
   readonly path: string;
   readonly hash: Hash;
   readonly size: number;
@@ -34,7 +34,7 @@ interface Left {
  * bytes must not change.
  */
 export class PartialUploads {
-  private readonly left = new Map<string, Left>();
+  private readonly left = new Map<string, StoredPart>();
   private readonly current = new Map<string, object>();
 
   constructor(private readonly folder: string) {}
@@ -53,12 +53,12 @@ export class PartialUploads {
     this.current.set(key, turn);
     const left = this.left.get(key);
     this.left.delete(key);
-    const goesOn = left?.size === offset ? left : null;
-    const path = goesOn?.path ?? (await this.begin(key, offset));
+    const resumable = left?.size === offset ? left : null;
+    const path = resumable?.path ?? (await this.begin(key, offset));
     const file = await open(path, 'r+');
     try {
       await file.truncate(offset);
-      const hash = goesOn?.hash ?? (await hashOf(path, offset));
+      const hash = resumable?.hash ?? (await hashOf(path, offset));
       const end = (): void => {
         if (this.current.get(key) === turn) this.current.delete(key);
       };

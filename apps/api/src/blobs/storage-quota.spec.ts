@@ -56,11 +56,11 @@ describe('the storage that a project uses', () => {
         );
         await name(`project-${pick(2)}`, `${worker}-${n}`, ...blobs);
         if (pick(3) > 0) await forget(`${worker}-${pick(n + 1)}`);
-        if (n % 10 === 0) await quota.addUp(10, 3);
+        if (n % 10 === 0) await quota.sumChanges(10, 3);
       }
     };
     await Promise.all(Array.from({ length: 6 }, (_, worker) => work(worker)));
-    await quota.addUp(10, 1);
+    await quota.sumChanges(10, 1);
     expect(await changes()).toBe(2);
     for (const project of ['project-0', 'project-1']) {
       const [row] = await ask<{ bytes: number }>(
@@ -75,7 +75,7 @@ describe('the storage that a project uses', () => {
   it('remains a sum of few rows', async () => {
     for (let n = 0; n < 150; n++) await name('a', `owner-${n}`, [`sha-${n}`, 1]);
     expect(await changes()).toBe(150);
-    await quota.addUp(10);
+    await quota.sumChanges(10);
     expect(await changes()).toBe(1);
     expect(await quota.used('a')).toBe(150);
   });

@@ -45,7 +45,7 @@ export class StorageQuota {
    * project.
    * @throws DomainError insufficient_quota
    */
-  async settle(manager: EntityManager, projectId: string): Promise<void> {
+  async enforce(manager: EntityManager, projectId: string): Promise<void> {
     if ((await this.limit(projectId, manager)) === null) return;
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
@@ -58,7 +58,7 @@ export class StorageQuota {
   }
 
   /** Sums the changes of projects that have many. Concurrent calls produce the same sum. */
-  async addUp(projects: number, most = MOST_CHANGES): Promise<void> {
+  async sumChanges(projects: number, most = MOST_CHANGES): Promise<void> {
     await this.database.query(
       `WITH many AS (
          SELECT project_id FROM storage_change GROUP BY project_id HAVING count(*) > $2 LIMIT $1

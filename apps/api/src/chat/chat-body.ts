@@ -9,12 +9,12 @@ import {
 } from '@graft/contracts';
 import { z } from 'zod';
 import {
-  NOT_DONE,
-  NOT_DONE_IN_CHAT,
-  NOT_DONE_IN_MESSAGE,
-  NOT_DONE_IN_STREAM,
-  NOT_DONE_IN_TEXT,
-} from './answers/not-done.js';
+  UNSUPPORTED,
+  UNSUPPORTED_IN_CHAT,
+  UNSUPPORTED_IN_MESSAGE,
+  UNSUPPORTED_IN_STREAM,
+  UNSUPPORTED_IN_TEXT,
+} from './answers/unsupported-fields.js';
 import { formOf, ResponseFormat } from './response-format.js';
 import { ToolCallOfMessage, toolFields, toolsOf } from './tools.js';
 
@@ -41,11 +41,11 @@ const sampling = {
   stop: z.union([Stop, z.array(Stop).max(4)]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z
-    .strictObject({ include_usage: z.boolean().optional(), ...NOT_DONE_IN_STREAM })
+    .strictObject({ include_usage: z.boolean().optional(), ...UNSUPPORTED_IN_STREAM })
     .nullish(),
   user: z.string().nullish().describe('Accepted and ignored'),
   graft: GraftOfChat.nullish(),
-  ...NOT_DONE,
+  ...UNSUPPORTED,
 };
 
 /** Fields about the caller or performance. They are accepted because they do not change the answer. */
@@ -63,14 +63,14 @@ const Message = z.strictObject({
   content: Content.nullish(),
   tool_call_id: z.string().max(200).nullish(),
   tool_calls: z.array(ToolCallOfMessage).max(128).nullish(),
-  ...NOT_DONE_IN_MESSAGE,
+  ...UNSUPPORTED_IN_MESSAGE,
 });
 
-/** Every field is supported, rejected, or has no effect (not-done.ts). */
+/** Every field is supported, rejected, or has no effect (unsupported-fields.ts). */
 export const ChatBody = z.strictObject({
   ...sampling,
   ...unused,
-  ...NOT_DONE_IN_CHAT,
+  ...UNSUPPORTED_IN_CHAT,
   max_completion_tokens: answerOptions.max_tokens,
   ...toolFields,
   response_format: ResponseFormat.nullish().describe('Format that constrains the answer'),
@@ -92,7 +92,7 @@ export type ChatBody = z.infer<typeof ChatBody>;
 
 export const CompletionBody = z.strictObject({
   ...sampling,
-  ...NOT_DONE_IN_TEXT,
+  ...UNSUPPORTED_IN_TEXT,
   logprobs: z
     .int()
     .min(0)
@@ -112,37 +112,37 @@ type Sampling = z.infer<z.ZodObject<typeof sampling>>;
 export const DEFAULT_TOKENS = 256;
 
 /** The requested maximum length of an answer, and the name of the field that specified it. */
-export interface Limit {
+export interface TokenLimit {
   readonly tokens: number;
   readonly param: string;
 }
 
 /** A request to a model, and how to send its answer. */
-export interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
+export interface ParsedRequest extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
   readonly request: GenerateRequest;
-  readonly limit: Limit | null;
-  readonly oneCall?: boolean;
+  readonly limit: TokenLimit | null;
+  readonly singleToolCall?: boolean;
 }
 
-export function chatOf(body: unknown): Asked {
-  const asked = parseBody(ChatBody, body);
-  const limit = limitOf(asked);
-  const request = requestOf(asked, {
-    messages: plainMessages(asked.messages),
+export function parseChat(body: unknown): ParsedRequest {
+  const parsed = parseBody(ChatBody, body);
+  const limit = limitOf(parsed);
+  const request = requestOf(parsed, {
+    messages: plainMessages(parsed.messages),
     prompt: null,
-    tools: toolsOf(asked),
-    response_format: formOf(asked.response_format),
-    top_logprobs: topLogprobs(asked),
+    tools: toolsOf(parsed),
+    response_format: formOf(parsed.response_format),
+    top_logprobs: topLogprobs(parsed),
     max_tokens: limit?.tokens,
   });
-  return { ...asked, request, limit, oneCall: asked.parallel_tool_calls === false };
+  return { ...parsed, request, limit, singleToolCall: parsed.parallel_tool_calls === false };
 }
 
-export function completionOf(body: unknown): Asked {
-  const asked = parseBody(CompletionBody, body);
-  const { prompt, logprobs } = asked;
-  const request = requestOf(asked, { messages: null, prompt, top_logprobs: logprobs });
-  return { ...asked, request, limit: limitOf(asked) };
+export function parseCompletion(body: unknown): ParsedRequest {
+  const parsed = parseBody(CompletionBody, body);
+  const { prompt, logprobs } = parsed;
+  const request = requestOf(parsed, { messages: null, prompt, top_logprobs: logprobs });
+  return { ...parsed, request, limit: limitOf(parsed) };
 }
 
 /**
@@ -150,18 +150,18 @@ export function completionOf(body: unknown): Asked {
  * @param own fields that the endpoint translates
  */
 const requestOf = (
-  asked: Sampling,
+  parsed: Sampling,
   own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
 ): GenerateRequest =>
   readRequest('generate', {
-    ...asked,
+    ...parsed,
     ...own,
-    max_tokens: own.max_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS,
-    temperature: asked.temperature ?? 1,
-    top_p: asked.top_p ?? 1,
-    seed: asked.seed ?? randomInt(2 ** 31),
-    stop: [asked.stop ?? []].flat(),
-    task_id: asked.graft?.task_ids,
+    max_tokens: own.max_tokens ?? parsed.max_tokens ?? DEFAULT_TOKENS,
+    temperature: parsed.temperature ?? 1,
+    top_p: parsed.top_p ?? 1,
+    seed: parsed.seed ?? randomInt(2 ** 31),
+    stop: [parsed.stop ?? []].flat(),
+    task_id: parsed.graft?.task_ids,
   });
 
 function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
@@ -174,10 +174,10 @@ function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
 const LENGTH_FIELDS = ['max_completion_tokens', 'max_tokens'] as const;
 
 function limitOf(
-  asked: Readonly<Partial<Record<(typeof LENGTH_FIELDS)[number], number | null | undefined>>>,
-): Limit | null {
+  parsed: Readonly<Partial<Record<(typeof LENGTH_FIELDS)[number], number | null | undefined>>>,
+): TokenLimit | null {
   for (const param of LENGTH_FIELDS) {
-    const tokens = asked[param];
+    const tokens = parsed[param];
     if (tokens != null) return { tokens, param };
   }
   return null;

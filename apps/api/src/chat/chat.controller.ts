@@ -8,7 +8,7 @@ import {
 } from '@graft/contracts';
 import type { Response } from 'express';
 import { ApiJsonOrStreamResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { ChatBody, CompletionBody } from './chat-body.js';
 import { ChatService } from './chat.service.js';
@@ -30,7 +30,7 @@ export class ChatController {
 
   @Post('chat/completions')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiBody({ schema: bodySchema(ChatBody, CHAT_BODY_EXAMPLE) })
   @ApiJsonOrStreamResponse(
     ChatCompletionObject,
@@ -47,7 +47,7 @@ export class ChatController {
 
   @Post('completions')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiBody({ schema: bodySchema(CompletionBody, COMPLETION_BODY_EXAMPLE) })
   @ApiJsonOrStreamResponse(
     CompletionObject,

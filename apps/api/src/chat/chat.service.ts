@@ -14,14 +14,14 @@ import { AnswerChunks } from './answers/answer-chunks.js';
 import {
   CHAT,
   TEXT,
-  collected,
+  collectAnswer,
   writeStream,
-  writeWhole,
-  type AnswerShape,
+  writeAnswer,
+  type AnswerFormat,
   type Chunks,
-  type Said,
+  type CompletedAnswer,
 } from './answers/write-answer.js';
-import { chatOf, completionOf, type Asked, type Limit } from './chat-body.js';
+import { parseChat, parseCompletion, type ParsedRequest, type TokenLimit } from './chat-body.js';
 import { checkUse, checkWindow } from './model-checks.js';
 
 @Injectable()
@@ -32,11 +32,11 @@ export class ChatService {
   ) {}
 
   async chat(caller: Principal, body: unknown, response: Response): Promise<void> {
-    await this.answer(caller, chatOf(body), CHAT, response);
+    await this.answer(caller, parseChat(body), CHAT, response);
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
-    await this.answer(caller, completionOf(body), TEXT, response);
+    await this.answer(caller, parseCompletion(body), TEXT, response);
   }
 
   /**
@@ -44,10 +44,10 @@ export class ChatService {
    * the same, but a max_completion_tokens beyond the context window is allowed.
    * @returns `null` if `left` aborts first
    */
-  async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<Said | null> {
-    const asked = { ...chatOf(body), limit: null };
-    const said = await collected(await this.chunks(caller, asked, left));
-    return left.aborted ? null : said;
+  async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<CompletedAnswer | null> {
+    const parsed = { ...parseChat(body), limit: null };
+    const answer = await collectAnswer(await this.chunks(caller, parsed, left));
+    return left.aborted ? null : answer;
   }
 
   /**
@@ -58,7 +58,7 @@ export class ChatService {
     caller: Principal,
     model: string,
     param: string,
-    limit: Limit | null = null,
+    limit: TokenLimit | null = null,
   ): Promise<void> {
     const resolved = await this.models.resolve(caller, model, param);
     checkUse(resolved, 'chat', param);
@@ -67,45 +67,49 @@ export class ChatService {
 
   private async answer(
     caller: Principal,
-    asked: Asked,
-    shape: AnswerShape,
+    parsed: ParsedRequest,
+    shape: AnswerFormat,
     response: Response,
   ): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const chunks = await this.chunks(caller, asked, left.signal);
+    const chunks = await this.chunks(caller, parsed, left.signal);
     const head = {
       id: newId(shape.idPrefix),
       created: Math.floor(Date.now() / 1000),
-      model: asked.model,
+      model: parsed.model,
     };
-    if (asked.stream)
+    if (parsed.stream)
       await writeStream(
         response,
         chunks,
         head,
         shape,
-        asked.stream_options?.include_usage ?? false,
+        parsed.stream_options?.include_usage ?? false,
       );
-    else await writeWhole(response, chunks, head, shape);
+    else await writeAnswer(response, chunks, head, shape);
   }
 
-  private async chunks(caller: Principal, asked: Asked, left: AbortSignal): Promise<Chunks> {
-    const { request, limit } = asked;
+  private async chunks(
+    caller: Principal,
+    parsed: ParsedRequest,
+    left: AbortSignal,
+  ): Promise<Chunks> {
+    const { request, limit } = parsed;
     refuseTooLarge(request);
-    const model = await this.models.resolve(caller, asked.model, 'model');
+    const model = await this.models.resolve(caller, parsed.model, 'model');
     checkUse(model, 'chat');
     if (limit) checkWindow(limit, model);
     const tokensOf = (piece: GenerateAnswer): number =>
       Math.min(piece.completion_tokens, request.max_tokens);
     const question = { kind: 'generate' as const, payload: request, model };
     const chunks = this.answers.of(caller, question, left, tokensOf);
-    return asked.oneCall ? withOneCall(chunks) : chunks;
+    return parsed.singleToolCall ? withSingleToolCall(chunks) : chunks;
   }
 }
 
 /** Removes all tool calls after the first one. */
-async function* withOneCall(chunks: Chunks): Chunks {
+async function* withSingleToolCall(chunks: Chunks): Chunks {
   let isCalled = false;
   for await (const { phase, piece } of chunks) {
     const calls: readonly ToolCall[] = isCalled ? [] : (piece?.tool_calls ?? []).slice(0, 1);

@@ -3,7 +3,7 @@ import { DomainError, type ModelUse } from '@graft/contracts';
 import { tasksOfBase, tasksUsedTo, windowOf } from '../catalog/plugins.js';
 import { usesOf } from '../models/model-object.js';
 import type { Resolved } from '../models/models.service.js';
-import type { Limit } from './chat-body.js';
+import type { TokenLimit } from './chat-body.js';
 
 const ENDPOINT: Readonly<Record<ModelUse, string>> = {
   chat: 'POST /v1/chat/completions',
@@ -51,7 +51,10 @@ export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param =
  * Checks the requested length.
  * @throws DomainError if no answer of the model can reach it
  */
-export function checkWindow({ tokens, param }: Limit, { id, base: { config } }: Resolved): void {
+export function checkWindow(
+  { tokens, param }: TokenLimit,
+  { id, base: { config } }: Resolved,
+): void {
   const most = config === null ? Infinity : windowOf(config);
   if (tokens <= most) return;
   throw new DomainError(

@@ -41,7 +41,7 @@ export const ToolCallOfMessage = z.strictObject({
   function: z.strictObject({ name: z.string().min(1).max(200), arguments: z.string() }),
 });
 
-type Asked = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
+type ToolFields = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
 
 /**
  * Returns the tools of a request, or null if the answer may not call any.
@@ -49,23 +49,23 @@ type Asked = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_forma
  */
 export function toolsOf({
   tools,
-  tool_choice: asked,
+  tool_choice: requested,
   response_format: format,
-}: Asked): AnswerTools | null {
-  const refuse = (param: string, why: string, code: 'invalid_value' | 'unsupported'): never => {
+}: ToolFields): AnswerTools | null {
+  const reject = (param: string, why: string, code: 'invalid_value' | 'unsupported'): never => {
     throw new DomainError(code, `${param}: ${why}`, param);
   };
-  const choice = asked ?? 'auto';
+  const choice = requested ?? 'auto';
   if (!tools || tools.length === 0) {
-    if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'requires tools', 'invalid_value'); // prettier-ignore
+    if (choice !== 'none' && choice !== 'auto') reject('tool_choice', 'requires tools', 'invalid_value'); // prettier-ignore
     return null;
   }
   if (choice === 'none') return null;
   const isHeld = (format as { type?: string } | null | undefined)?.type ?? 'text';
-  if (isHeld !== 'text') refuse('response_format', 'is not supported together with tools; omit one of the two', 'unsupported'); // prettier-ignore
+  if (isHeld !== 'text') reject('response_format', 'is not supported together with tools; omit one of the two', 'unsupported'); // prettier-ignore
   const wanted = typeof choice === 'string' ? null : choice.function.name;
   if (wanted !== null && !tools.some((tool) => tool.function.name === wanted))
-    refuse('tool_choice.function.name', `tools has no function named ${wanted}`, 'invalid_value');
+    reject('tool_choice.function.name', `tools has no function named ${wanted}`, 'invalid_value');
   const plain = tools.map(({ type, function: { strict: _, ...rest } }) => ({
     type,
     function: rest,

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
 import type { Assignment, BlobRef } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
-import { sharedLook } from '../blobs/shared-look.js';
+import { sharedCheck } from '../blobs/shared-check.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
 import type { Model } from '../database/entities/storage.js';
@@ -20,14 +20,14 @@ const PROVED_MS = 1000;
 /** Builds the assignments that are sent to workers with a lease. */
 @Injectable()
 export class Assignments {
-  private readonly prove: () => Promise<void>;
+  private readonly checkStorage: () => Promise<void>;
 
   constructor(
     private readonly database: WorkerDatabase,
     blobs: BlobStore,
     private readonly damaged: DamagedCheckpoints,
   ) {
-    this.prove = sharedLook(() => blobs.prove(), PROVED_MS);
+    this.checkStorage = sharedCheck(() => blobs.checkStorage(), PROVED_MS);
   }
 
   /**
@@ -37,7 +37,7 @@ export class Assignments {
   async of(taken: Taken): Promise<Assignment> {
     // The worker will read the base model, the data and the adapter. Checking the storage once is cheaper than
     // checking each file.
-    await this.prove();
+    await this.checkStorage();
     const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
       'SELECT files, source, config FROM model WHERE id = $1',
       [taken.base_id],

@@ -51,7 +51,7 @@ export class PoolPauses implements OnModuleDestroy {
 
   private async look(pool: string, resume: () => void): Promise<void> {
     try {
-      await this.blobs.prove();
+      await this.blobs.checkStorage();
     } catch (error) {
       log.warn({ err: error, pool }, 'storage is not available');
       return this.wait(pool, resume);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT, NOT_DONE_IN_EVALS } from '../chat/answers/not-done.js';
+import { UNSUPPORTED_IN_CHAT, UNSUPPORTED_IN_EVALS } from '../chat/answers/unsupported-fields.js';
 import { asResponseFormat, ResponseFormat, TextFormat } from '../chat/response-format.js';
 import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
 
@@ -61,8 +61,8 @@ const sampling = {
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   seed: z.int().min(0).nullish(),
-  reasoning_effort: NOT_DONE_IN_CHAT.reasoning_effort,
-  tools: NOT_DONE_IN_EVALS.tools,
+  reasoning_effort: UNSUPPORTED_IN_CHAT.reasoning_effort,
+  tools: UNSUPPORTED_IN_EVALS.tools,
 };
 
 const sampled = {

@@ -105,7 +105,7 @@ export class EvalRunsService {
       // Inserting the items takes long, so the quota is locked only afterwards: from here on, other runs of the
       // project wait.
       await this.quotas.admitEvalRun(manager, caller.projectId, id);
-      await this.storage.settle(manager, caller.projectId);
+      await this.storage.enforce(manager, caller.projectId);
       const items = batches.reduce((sum, { count }) => sum + count, 0);
       const detail = { eval: of.id, items };
       await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });

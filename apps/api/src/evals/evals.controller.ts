@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { EvalOutputItemObject, EvalObject, EvalRunObject } from '@graft/contracts';
 import { ApiJsonResponse, ApiPageResponse, ApiQueryParam } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { z } from 'zod';
 import { CreateEvalBody, CreateRunBody, UpdateEvalBody } from './eval-body.js';
@@ -53,7 +53,7 @@ export class EvalsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(CreateEvalBody, CREATE_EVAL_BODY_EXAMPLE) })
   @ApiJsonResponse(EvalObject, 'Creates an eval')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<object> {
@@ -61,7 +61,7 @@ export class EvalsController {
   }
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(EvalObject, 'Evals', { limit: 20, most: 100 })
   @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
   @ApiQueryParam('order_by', {
@@ -74,7 +74,7 @@ export class EvalsController {
   }
 
   @Get(':id')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(EvalObject, 'Returns an eval')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<object> {
     return this.evals.get(caller, id);
@@ -82,7 +82,7 @@ export class EvalsController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateEvalBody) })
   @ApiJsonResponse(EvalObject, 'Updates the name or the metadata of an eval')
   update(
@@ -94,7 +94,7 @@ export class EvalsController {
   }
 
   @Delete(':id')
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(
     z.object({ object: z.literal('eval.deleted'), deleted: z.literal(true), eval_id: z.string() }),
     'Deletes an eval and its runs',
@@ -105,7 +105,7 @@ export class EvalsController {
 
   @Post(':id/runs')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(CreateRunBody, CREATE_RUN_BODY_EXAMPLE) })
   @ApiJsonResponse(EvalRunObject, 'Starts a run of an eval')
   createRun(
@@ -117,7 +117,7 @@ export class EvalsController {
   }
 
   @Get(':id/runs')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(EvalRunObject, 'Lists the runs of an eval', { limit: 20, most: 100 })
   @ApiQueryParam('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
   @ApiQueryParam('status', {
@@ -133,7 +133,7 @@ export class EvalsController {
   }
 
   @Get(':id/runs/:run')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(EvalRunObject, 'Returns a run of an eval')
   getRun(
     @Caller() caller: Principal,
@@ -146,7 +146,7 @@ export class EvalsController {
   /** OpenAI's route to cancel a run. */
   @Post(':id/runs/:run')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(EvalRunObject, 'Cancels a run; grades so far are kept')
   cancelRun(
     @Caller() caller: Principal,
@@ -157,7 +157,7 @@ export class EvalsController {
   }
 
   @Delete(':id/runs/:run')
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(
     z.object({
       object: z.literal('eval.run.deleted'),
@@ -175,7 +175,7 @@ export class EvalsController {
   }
 
   @Get(':id/runs/:run/output_items')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(EvalOutputItemObject, 'Lists the items of a run with their grades', {
     limit: 20,
     most: 100,
@@ -192,7 +192,7 @@ export class EvalsController {
   }
 
   @Get(':id/runs/:run/output_items/:item')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(EvalOutputItemObject, 'Returns an item of a run with its grades')
   outputItem(
     @Caller() caller: Principal,

@@ -77,7 +77,7 @@ export class Completion {
     };
     if (job.spec.operation) await this.blobs.discard(curve);
     else
-      await this.blobs.keepIn(manager, curve, (_, csv) =>
+      await this.blobs.storeIn(manager, curve, (_, csv) =>
         asResult({ name: 'metrics.csv', ...csv }),
       );
     for (const blob of resultOrder(fact.adapter)) await asResult(blob);

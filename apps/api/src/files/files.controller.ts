@@ -9,7 +9,7 @@ import {
   ApiPageResponse,
   ApiQueryParam,
 } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { FilesService } from './files.service.js';
 import { sendFile } from './send-file.js';
 
@@ -21,7 +21,7 @@ export class FilesController {
 
   @Post()
   @HttpCode(200)
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiConsumes('multipart/form-data')
   @ApiBody({
     schema: {
@@ -43,7 +43,7 @@ export class FilesController {
   }
 
   @Get()
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiPageResponse(FileObject, 'Lists files, newest first by default', {
     limit: 10_000,
     most: 10_000,
@@ -59,21 +59,21 @@ export class FilesController {
   }
 
   @Get(':id')
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiJsonResponse(FileObject, 'Returns a file with the results of its check')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<FileObject> {
     return this.files.get(caller, id);
   }
 
   @Delete(':id')
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiDeletedResponse('file', 'Deletes a file')
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'file'>> {
     return this.files.remove(caller, id);
   }
 
   @Get(':id/records')
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiPageResponse(FileRecordObject, 'Lists the records of a training file', {
     limit: 20,
     most: 100,
@@ -87,7 +87,7 @@ export class FilesController {
   }
 
   @Get(':id/content')
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiFileResponse(['application/octet-stream', 'text/plain'], 'Returns the content of a file')
   async content(
     @Caller() caller: Principal,

@@ -86,7 +86,7 @@ export class FilesService {
           arriving.push(arrived);
           return arrived;
         },
-        { beside: 'purpose' },
+        { otherPart: 'purpose' },
       );
       if (JSON.stringify(columnsOf(parts.fields)) !== columns)
         throw new DomainError(
@@ -153,7 +153,7 @@ export class FilesService {
       };
       await completes?.(manager, id);
       await this.insert(row, manager);
-      await this.quota.settle(manager, caller.projectId);
+      await this.quota.enforce(manager, caller.projectId);
       await this.audit.write(manager, {
         caller,
         action: upload === undefined ? 'file.created' : 'upload.completed',

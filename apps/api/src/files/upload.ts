@@ -17,7 +17,7 @@ export interface Before {
 
 interface Wanted {
   readonly wanted?: string;
-  readonly beside?: string;
+  readonly otherPart?: string;
 }
 
 /**
@@ -29,9 +29,9 @@ interface Wanted {
 export async function readUpload<T>(
   request: Request,
   store: (part: Readable, before: Before) => Promise<T>,
-  { wanted = 'file', beside }: Wanted = {},
+  { wanted = 'file', otherPart }: Wanted = {},
 ): Promise<UploadedParts<T>> {
-  const { fields, parts } = await readUploads(request, store, wanted, 1, beside);
+  const { fields, parts } = await readUploads(request, store, wanted, 1, otherPart);
   const [{ filename, content }] = parts as [Part<T>];
   return { filename, fields, content };
 }
@@ -47,13 +47,13 @@ export function readUploads<T>(
   store: (part: Readable, before: Before) => Promise<T>,
   wanted: string,
   most: 1 | 2,
-  beside?: string,
+  otherPart?: string,
 ): Promise<{ fields: Before['fields']; parts: readonly Part<T>[] }> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
       'invalid_value',
-      beside
-        ? `send the file as multipart/form-data with the parts \`${wanted}\` and \`${beside}\``
+      otherPart
+        ? `send the file as multipart/form-data with the parts \`${wanted}\` and \`${otherPart}\``
         : `send multipart/form-data with the part \`${wanted}\``,
       wanted,
     );

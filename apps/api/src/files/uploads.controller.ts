@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { UploadObject, UploadPartObject } from '@graft/contracts';
 import type { Request } from 'express';
 import { ApiJsonResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { UploadsService } from './uploads.service.js';
 
 @ApiTags('files')
@@ -14,14 +14,14 @@ export class UploadsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiJsonResponse(UploadObject, 'Creates an upload in parts')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<UploadObject> {
     return this.uploads.create(caller, body);
   }
 
   @Get(':id')
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiJsonResponse(UploadObject, 'Returns an upload with its received parts')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
     return this.uploads.get(caller, id);
@@ -29,7 +29,7 @@ export class UploadsController {
 
   @Post(':id/parts')
   @HttpCode(200)
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiConsumes('multipart/form-data')
   @ApiBody({
     schema: {
@@ -49,7 +49,7 @@ export class UploadsController {
 
   @Post(':id/complete')
   @HttpCode(200)
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiJsonResponse(UploadObject, 'Completes an upload: creates a file from its parts')
   complete(
     @Caller() caller: Principal,
@@ -61,7 +61,7 @@ export class UploadsController {
 
   @Post(':id/cancel')
   @HttpCode(200)
-  @Needs('files:write')
+  @RequireScope('files:write')
   @ApiJsonResponse(UploadObject, 'Cancels an upload')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
     return this.uploads.cancel(caller, id);

@@ -159,7 +159,7 @@ export class UploadsService {
               [partId, id, blob.sha256, blob.size],
               manager,
             );
-            await this.quota.settle(manager, upload.project_id);
+            await this.quota.enforce(manager, upload.project_id);
             await this.audit.write(manager, { caller, action: 'upload.continued', target: id });
           },
           { uploader: upload.project_id, limit: MAX_PART_BYTES, announced, within },

@@ -1,6 +1,6 @@
 import { shorten } from '@graft/contracts';
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT, notDone } from '../chat/answers/not-done.js';
+import { UNSUPPORTED_IN_CHAT, unsupported } from '../chat/answers/unsupported-fields.js';
 import { METRICS } from './similarity.js';
 
 // Schemas of OpenAI's graders, which are also the testing criteria of evals.
@@ -79,7 +79,7 @@ const SamplingParams = z.strictObject({
   seed: z.int().min(0).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
-  reasoning_effort: NOT_DONE_IN_CHAT.reasoning_effort,
+  reasoning_effort: UNSUPPORTED_IN_CHAT.reasoning_effort,
 });
 
 const scoreModel = {
@@ -101,7 +101,7 @@ const python = {
     .min(1)
     .max(256 * 1024)
     .describe('Python code that defines grade(sample, item), which returns a number'),
-  image_tag: notDone(
+  image_tag: unsupported(
     'code is run by the interpreter of GRAFT_PYTHON: leave it out',
     z.literal('2025-05-08'),
   ),

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { GradeObject } from '@graft/contracts';
 import type { Response } from 'express';
 import { ApiJsonResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import type { Grader } from './grader.js';
 import { RunGraderBody, ValidateGraderBody } from './grader.js';
@@ -30,7 +30,7 @@ export class GradersController {
 
   @Post('validate')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiBody({ schema: bodySchema(ValidateGraderBody) })
   @ApiJsonResponse(z.object({ grader: z.record(z.string(), z.unknown()) }), 'Validates a grader')
   validate(
@@ -42,7 +42,7 @@ export class GradersController {
 
   @Post('run')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiBody({ schema: bodySchema(RunGraderBody, RUN_GRADER_BODY_EXAMPLE) })
   @ApiJsonResponse(GradeObject, 'Runs a grader on a sample')
   async run(

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { OverviewObject, ReadyObject } from '@graft/contracts';
 import type { Response } from 'express';
 import { ApiJsonResponse, ApiFileResponse, ApiAlternativeResponse } from '../http/openapi.js';
-import { Caller, Needs, Public, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, Public, type Principal } from '../auth/principal.js';
 import { HealthService } from './health.service.js';
 import { z } from 'zod';
 
@@ -40,7 +40,7 @@ export class HealthController {
 
   @Get('metrics')
   @ApiBearerAuth()
-  @Needs('metrics:read')
+  @RequireScope('metrics:read')
   @ApiFileResponse(['text/plain'], 'Returns metrics for Prometheus')
   async metrics(@Res() response: Response): Promise<void> {
     response.type('text/plain; version=0.0.4').send(await this.health.metrics());
@@ -48,7 +48,7 @@ export class HealthController {
 
   @Get('v1/overview')
   @ApiBearerAuth()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(OverviewObject, 'Returns counts of jobs, workers and slots')
   overview(@Caller() caller: Principal): Promise<OverviewObject> {
     return this.health.overview(caller);

@@ -61,7 +61,7 @@ export class HealthService {
    */
   private storage(): Promise<void> {
     this.looking ??= Promise.resolve()
-      .then(() => this.blobs.prove())
+      .then(() => this.blobs.checkStorage())
       .finally(() => (this.looking = null));
     return Promise.race([
       this.looking,

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type JobIntegrationObject, type JobObject } from '@graft/contracts';
 import { In, type EntityManager } from 'typeorm';
-import { neverJoined, poolAllowed } from '../auth/pools.js';
+import { neverJoinedWarning, poolAllowed } from '../auth/pools.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
@@ -104,7 +104,7 @@ export class JobsRepository {
       const isShutOut = held.get(job.id);
       if (isShutOut !== undefined) return isShutOut ? shutOut(object) : cordonedOff(object);
       const others = withoutPool.get(job.id);
-      if (others) return warnedOfPool(object, neverJoined(job.pool, others));
+      if (others) return warnedOfPool(object, neverJoinedWarning(job.pool, others));
       return tooNew.has(job.id) ? outdatedPool(object, job.schema_version) : object;
     });
   }

@@ -2,7 +2,7 @@ import { type Deleted, IntegrationObject, type Page } from '@graft/contracts';
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { ApiJsonResponse, ApiDeletedResponse, ApiListResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { SetIntegration } from './integration-body.js';
 import { Integrations } from './integrations.service.js';
@@ -14,14 +14,14 @@ export class IntegrationsController {
   constructor(private readonly integrations: Integrations) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiListResponse(IntegrationObject, 'Lists the experiment trackers of the project')
   list(@Caller() caller: Principal): Promise<Page<IntegrationObject>> {
     return this.integrations.list(caller);
   }
 
   @Get(':type')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(IntegrationObject, 'Returns an experiment tracker: wandb or mlflow')
   get(@Caller() caller: Principal, @Param('type') type: string): Promise<IntegrationObject> {
     return this.integrations.get(caller, type);
@@ -29,7 +29,7 @@ export class IntegrationsController {
 
   @Post(':type')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(SetIntegration) })
   @ApiJsonResponse(
     IntegrationObject,
@@ -44,7 +44,7 @@ export class IntegrationsController {
   }
 
   @Delete(':type')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiDeletedResponse(
     'integration',
     'Deletes an experiment tracker; its runs are kept on its server',

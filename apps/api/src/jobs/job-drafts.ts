@@ -110,7 +110,7 @@ export class JobDrafts {
       for (const { id, param } of files) await this.files.hold(manager, id, param);
     }
     for (const { id, param, blobs } of adapters)
-      if (!(await this.blobs.hold(manager, blobs)))
+      if (!(await this.blobs.protect(manager, blobs)))
         throw new DomainError('invalid_adapter', `${id} was just deleted`, param);
   }
 

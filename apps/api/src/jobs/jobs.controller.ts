@@ -39,7 +39,7 @@ import {
   ApiQueryParam,
   ApiEventStream,
 } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobPreviews } from '../preview/job-previews.js';
 import { JobStream } from '../stream/job-stream.js';
@@ -92,7 +92,7 @@ export class JobsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
   @ApiJsonResponse(JobObject, 'Creates a fine-tuning job')
   create(
@@ -106,7 +106,7 @@ export class JobsController {
   /** Validates a request as `create` does, with the same errors, and returns what it would do. */
   @Post('preview')
   @HttpCode(200)
-  @Needs('jobs:write', 'jobs:read')
+  @RequireScope('jobs:write', 'jobs:read')
   @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
   @ApiJsonResponse(JobPreviewObject, 'Returns what creating a job would do, without creating it')
   preview(
@@ -120,7 +120,7 @@ export class JobsController {
   }
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(JobObject, 'Lists fine-tuning jobs, newest first by default', {
     limit: 20,
     most: MOST_JOBS,
@@ -174,7 +174,7 @@ export class JobsController {
   }
 
   @Get(':id')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(JobObject, 'Returns a fine-tuning job')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.get(caller, id);
@@ -182,7 +182,7 @@ export class JobsController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateJob, UPDATE_JOB_EXAMPLE) })
   @ApiJsonResponse(
     JobObject,
@@ -197,7 +197,7 @@ export class JobsController {
   }
 
   @Delete(':id')
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(
     DeletedJobObject,
     'Deletes a finished job with its checkpoints, model and result files',
@@ -208,7 +208,7 @@ export class JobsController {
 
   @Post(':id/restore')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(JobObject, 'Restores a deleted job')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.changes.restore(caller, id);
@@ -216,7 +216,7 @@ export class JobsController {
 
   @Post(':id/cancel')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(JobObject, 'Cancels a job')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.cancel(caller, id);
@@ -224,7 +224,7 @@ export class JobsController {
 
   @Post(':id/pause')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(JobObject, 'Pauses a job. A running job saves a checkpoint first')
   pause(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.pause(caller, id);
@@ -232,14 +232,14 @@ export class JobsController {
 
   @Post(':id/resume')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(JobObject, 'Resumes a paused job')
   resume(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.resume(caller, id);
   }
 
   @Get(':id/events')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(JobEventObject, 'Lists the events of a job, newest first', {
     limit: 20,
     most: 1000,
@@ -253,7 +253,7 @@ export class JobsController {
   }
 
   @Get(':id/logs')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(JobEventObject, 'Lists the log lines of a job, newest first', {
     limit: 200,
     most: 1000,
@@ -267,7 +267,7 @@ export class JobsController {
   }
 
   @Get(':id/checkpoints')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(CheckpointObject, 'Lists the checkpoints of a job, newest first', {
     limit: 10,
     most: 100,
@@ -281,7 +281,7 @@ export class JobsController {
   }
 
   @Get(':id/samples')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(
     JobSampleObject,
     'Lists the completions of the sample prompts of a job, newest first',
@@ -299,7 +299,7 @@ export class JobsController {
   }
 
   @Get(':id/ledger')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(
     JobLedgerObject,
     'Returns the training examples with the highest loss (the loss ledger)',
@@ -325,7 +325,7 @@ export class JobsController {
   }
 
   @Get(':id/confusion')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(JobConfusionObject, 'Returns the confusion matrix of an evaluation')
   @ApiQueryParam('step', {
     type: 'integer',
@@ -340,14 +340,14 @@ export class JobsController {
   }
 
   @Get(':id/metrics')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(MetricsObject, 'Returns the metrics of the steps and evaluations of a job')
   series(@Caller() caller: Principal, @Param('id') id: string): Promise<MetricsObject> {
     return this.metrics.get(caller, id);
   }
 
   @Get(':id/tensorboard')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiProduces('application/octet-stream')
   @ApiFileResponse(
     ['application/octet-stream'],
@@ -368,7 +368,7 @@ export class JobsController {
   }
 
   @Get(':id/trace')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(ChromeTrace, 'Returns a trace of a job for ui.perfetto.dev or chrome://tracing')
   async trace(
     @Caller() caller: Principal,
@@ -381,7 +381,7 @@ export class JobsController {
   }
 
   @Get(':id/stream')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiEventStream(
     { job: JobObject, event: JobEventObject, metrics: Measured, reset: z.object({}) },
     'Streams changes of a job',

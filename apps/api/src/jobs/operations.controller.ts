@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateOperation, JobObject } from '@graft/contracts';
 import { ApiJsonResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobCreation } from './create-job.js';
 import { CreateHeaders, type CallHeaders } from './create-headers.js';
@@ -18,7 +18,7 @@ export class OperationsController {
   /** Creates the job of an operation, which is queried and cancelled like any other job (docs/adr/0018). */
   @Post()
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(CreateOperation, CREATE_OPERATION_EXAMPLE) })
   @ApiJsonResponse(JobObject, 'Creates a job that merges, combines or converts adapters')
   create(

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, ModelObject, type Page } from '@graft/contracts';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery } from '../http/parse.js';
 import { ImportModel, ModelImport } from './imports/import.js';
 import { ModelsService } from './models.service.js';
@@ -26,7 +26,7 @@ export class ModelsController {
   ) {}
 
   @Get()
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiPageResponse(ModelObject, 'Lists base models and fine-tuned models', {
     limit: MOST_MODELS,
     most: MOST_MODELS,
@@ -40,7 +40,7 @@ export class ModelsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(ImportModel, IMPORT_MODEL_EXAMPLE) })
   @ApiJsonResponse(ModelObject, 'Imports a base model')
   import(@Caller() caller: Principal, @Body() body: unknown): Promise<ModelObject> {
@@ -48,14 +48,14 @@ export class ModelsController {
   }
 
   @Get('*id')
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiJsonResponse(ModelObject, 'Returns a model')
   get(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<ModelObject> {
     return this.models.get(caller, idOf(id));
   }
 
   @Delete('*id')
-  @Needs('models:write')
+  @RequireScope('models:write')
   @ApiDeletedResponse('model', 'Deletes a model')
   remove(
     @Caller() caller: Principal,

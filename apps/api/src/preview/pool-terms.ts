@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ProjectLimits } from '@graft/contracts';
-import { neverJoined, poolAllowed, Pools } from '../auth/pools.js';
+import { neverJoinedWarning, poolAllowed, Pools } from '../auth/pools.js';
 import { Database } from '../database/database.js';
 import { memoryOf, type PoolMemory } from './pool-memory.js';
 
@@ -33,9 +33,9 @@ export class PoolTerms {
       [projectId, pool],
     );
     if (!terms) throw new DomainError('not_found', `no such project: ${projectId}`, 'project_id');
-    if (!terms.allowed) throw await this.pools.refusal(projectId, pool, parameter);
+    if (!terms.allowed) throw await this.pools.notAllowedError(projectId, pool, parameter);
     const { exists, allowed: _, ...found } = terms;
     const others = exists ? [] : await this.pools.allowed(projectId);
-    return { ...found, neverJoined: exists ? null : neverJoined(pool, others) };
+    return { ...found, neverJoined: exists ? null : neverJoinedWarning(pool, others) };
   }
 }

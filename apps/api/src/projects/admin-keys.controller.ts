@@ -10,7 +10,7 @@ import {
   ApiPageResponse,
   ApiQueryParam,
 } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { unix } from '../ids.js';
 import { bodySchema, pageQuery, slice } from '../http/parse.js';
@@ -31,7 +31,7 @@ export class AdminKeysController {
   ) {}
 
   @Get()
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiPageResponse(AdminApiKeyObject, 'Lists the administrator keys of the installation', {
     limit: 20,
     most: 100,
@@ -45,7 +45,7 @@ export class AdminKeysController {
 
   @Post()
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(CreateAdminKey) })
   @ApiJsonResponse(
     AdminApiKeyObject,
@@ -67,14 +67,14 @@ export class AdminKeysController {
   }
 
   @Get(':id')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(AdminApiKeyObject, 'Returns an administrator key')
   async get(@Param('id') id: string): Promise<AdminApiKeyObject> {
     return adminKeyObject(await this.keys.admin(id));
   }
 
   @Delete(':id')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiDeletedResponse('organization.admin_api_key.deleted', 'Revokes an administrator key')
   async revoke(
     @Caller() caller: Principal,

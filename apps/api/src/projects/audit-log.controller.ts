@@ -2,7 +2,7 @@ import { Controller, Get, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AuditLogObject, type Page } from '@graft/contracts';
 import { ApiPageResponse, ApiQueryParam, ApiQueryParams } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { AUDIT_FILTERS, AUDIT_TIMES, AuditLog } from './audit-log.js';
 
 @ApiTags('administration')
@@ -12,7 +12,7 @@ export class AuditLogController {
   constructor(private readonly log: AuditLog) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(AuditLogObject, 'Lists the entries of the audit log, newest first', {
     limit: 20,
     most: 100,

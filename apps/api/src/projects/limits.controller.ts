@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { LimitsObject } from '@graft/contracts';
 import { StorageQuota } from '../blobs/storage-quota.js';
 import { ApiJsonResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { unix } from '../ids.js';
 import { highestPriority, Quotas } from '../lifecycle/lease/quotas.js';
 import { ownProject } from './own-project.js';
@@ -18,14 +18,14 @@ export class LimitsController {
   ) {}
 
   @Get('limits')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(LimitsObject, 'Returns the limits and the usage of the key’s project')
   get(@Caller() { projectId }: Principal): Promise<LimitsObject> {
     return this.of(projectId);
   }
 
   @Get('organization/projects/:id/limits')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(LimitsObject, 'Returns the limits and the usage of a project')
   async ofProject(@Caller() caller: Principal, @Param('id') id: string): Promise<LimitsObject> {
     return this.of(ownProject(caller, id));

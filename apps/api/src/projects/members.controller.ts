@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, ProjectUserObject } from '@graft/contracts';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { AddMember, MembersService, ModifyMember } from './members.service.js';
 
@@ -13,7 +13,7 @@ export class MembersController {
   constructor(private readonly members: MembersService) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(ProjectUserObject, 'Lists the members of a project', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
@@ -25,7 +25,7 @@ export class MembersController {
 
   @Post()
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(AddMember) })
   @ApiJsonResponse(ProjectUserObject, 'Adds a member to a project')
   add(
@@ -37,7 +37,7 @@ export class MembersController {
   }
 
   @Get(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(ProjectUserObject, 'Returns a member of a project')
   get(
     @Caller() caller: Principal,
@@ -49,7 +49,7 @@ export class MembersController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(ModifyMember) })
   @ApiJsonResponse(ProjectUserObject, 'Changes the name or the role of a member')
   modify(
@@ -62,7 +62,7 @@ export class MembersController {
   }
 
   @Delete(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiDeletedResponse(
     'organization.project.user.deleted',
     'Removes a member from a project and revokes the keys of the member',

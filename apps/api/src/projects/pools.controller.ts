@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Page, PoolObject } from '@graft/contracts';
 import { ApiJsonResponse, ApiListResponse, ApiQueryParam } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { GrantPool, ModifyPool, PoolGrants } from './pool-grants.service.js';
 
@@ -13,7 +13,7 @@ export class PoolsController {
   constructor(private readonly grants: PoolGrants) {}
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiListResponse(PoolObject, 'Lists the pools of workers')
   @ApiQueryParam('name', { type: 'string' })
   list(@Caller() caller: Principal, @Query('name') name: unknown): Promise<Page<PoolObject>> {
@@ -21,7 +21,7 @@ export class PoolsController {
   }
 
   @Get(':id')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(PoolObject, 'Returns a pool with its load in the last hour')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.get(caller, id);
@@ -29,7 +29,7 @@ export class PoolsController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(ModifyPool) })
   @ApiJsonResponse(
     PoolObject,
@@ -45,7 +45,7 @@ export class PoolsController {
 
   @Post(':id/cordon')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(PoolObject, 'Cordons a pool: its workers start no new jobs or chats')
   cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, true);
@@ -53,7 +53,7 @@ export class PoolsController {
 
   @Post(':id/uncordon')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(PoolObject, 'Uncordons a pool: its workers start jobs and chats again')
   uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, false);
@@ -61,7 +61,7 @@ export class PoolsController {
 
   @Post(':id/grants')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(GrantPool) })
   @ApiJsonResponse(PoolObject, 'Grants a pool to a project')
   grant(
@@ -73,7 +73,7 @@ export class PoolsController {
   }
 
   @Delete(':id/grants/:project')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(PoolObject, 'Revokes the grant of a pool to a project')
   revoke(
     @Caller() caller: Principal,

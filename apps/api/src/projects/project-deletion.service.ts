@@ -4,7 +4,7 @@ import type { EntityManager } from 'typeorm';
 import { DEFAULT_PROJECT } from '../auth/keys/api-keys.service.js';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
-import { keepAnAdmin } from '../auth/keys/working-keys.js';
+import { requireRemainingAdminKey } from '../auth/keys/valid-keys.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -62,7 +62,12 @@ export class ProjectDeletions {
       // An earlier run of this transaction may have committed before its connection was lost.
       if (project.deletes_at) return;
       if (!project.archived_at)
-        await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
+        await requireRemainingAdminKey(
+          this.database,
+          manager,
+          (key) => key.project_id === id,
+          `${id} holds`,
+        );
       const [row] = await this.database.query<{ deletes_at: Date }>(
         `UPDATE project SET deleted_at = now(), archived_at = COALESCE(archived_at, now()), deletes_at = ${DELETES_AT}
          WHERE id = $1 RETURNING deletes_at`,

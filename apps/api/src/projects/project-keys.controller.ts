@@ -4,7 +4,7 @@ import { type Deleted, type Page, ProjectApiKeyObject } from '@graft/contracts';
 import { ApiKeysService, CreateKey } from '../auth/keys/api-keys.service.js';
 import { projectKeyObject } from '../auth/keys/key-objects.js';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery, slice } from '../http/parse.js';
 import { ownProject } from './own-project.js';
 
@@ -15,7 +15,7 @@ export class ProjectKeysController {
   constructor(private readonly keys: ApiKeysService) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(ProjectApiKeyObject, 'Lists the API keys of a project', { limit: 20, most: 100 })
   async list(
     @Caller() caller: Principal,
@@ -29,7 +29,7 @@ export class ProjectKeysController {
   /** Creates a key. OpenAI's API has no such endpoint: OpenAI creates keys only in its dashboard. */
   @Post()
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
   @ApiJsonResponse(
     ProjectApiKeyObject,
@@ -45,7 +45,7 @@ export class ProjectKeysController {
   }
 
   @Get(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(ProjectApiKeyObject, 'Returns an API key of a project')
   async get(
     @Caller() caller: Principal,
@@ -56,7 +56,7 @@ export class ProjectKeysController {
   }
 
   @Delete(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiDeletedResponse('organization.project.api_key.deleted', 'Revokes an API key')
   async revoke(
     @Caller() caller: Principal,

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Page, ProjectDeletionObject, ProjectObject } from '@graft/contracts';
 import { ApiJsonResponse, ApiPageResponse, ApiQueryParam } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { ProjectDeletions } from './project-deletion.service.js';
 import { CreateProject, ModifyProject, ProjectsService } from './projects.service.js';
@@ -17,7 +17,7 @@ export class ProjectsController {
   ) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(ProjectObject, 'Lists projects', { limit: 20, most: 100 })
   @ApiQueryParam('include_archived', { type: 'boolean', default: false })
   list(
@@ -29,7 +29,7 @@ export class ProjectsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(CreateProject) })
   @ApiJsonResponse(ProjectObject, 'Creates a project')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<ProjectObject> {
@@ -37,7 +37,7 @@ export class ProjectsController {
   }
 
   @Get(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(ProjectObject, 'Returns a project')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.get(caller, id);
@@ -45,7 +45,7 @@ export class ProjectsController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(ModifyProject) })
   @ApiJsonResponse(ProjectObject, 'Changes the name, weight or limits of a project')
   modify(
@@ -58,7 +58,7 @@ export class ProjectsController {
 
   @Post(':id/archive')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(
     ProjectObject,
     'Archives a project: disables its keys and cancels its unfinished jobs',
@@ -68,7 +68,7 @@ export class ProjectsController {
   }
 
   @Get(':id/deletion')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(
     ProjectDeletionObject,
     'Returns what the deletion of a project deletes and keeps, and when',
@@ -78,7 +78,7 @@ export class ProjectsController {
   }
 
   @Delete(':id')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(ProjectObject, 'Archives a project and deletes it after a delay')
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.remove(caller, id);
@@ -86,7 +86,7 @@ export class ProjectsController {
 
   @Post(':id/restore')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(ProjectObject, 'Restores a deleted project')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.restore(caller, id);

@@ -12,7 +12,7 @@ import { DEFAULT_PROJECT } from '../auth/keys/api-keys.service.js';
 import { Audit } from '../auth/audit.js';
 import { poolAllowed } from '../auth/pools.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
-import { keepAnAdmin } from '../auth/keys/working-keys.js';
+import { requireRemainingAdminKey } from '../auth/keys/valid-keys.js';
 import { Database } from '../database/database.js';
 import { Project } from '../database/entities/tenancy.js';
 import { pageOf, pageQuery } from '../http/parse.js';
@@ -147,7 +147,12 @@ export class ProjectsService {
     await this.database.transaction(async (manager) => {
       const { archived_at } = await lockedProject(manager, id);
       if (archived_at === null)
-        await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
+        await requireRemainingAdminKey(
+          this.database,
+          manager,
+          (key) => key.project_id === id,
+          `${id} holds`,
+        );
       await this.database.query(
         'UPDATE project SET archived_at = COALESCE(archived_at, clock_timestamp()) WHERE id = $1',
         [id],

@@ -67,7 +67,7 @@ export class Retention implements OnModuleDestroy {
   private async run(): Promise<void> {
     try {
       await this.guarded('interrupted', () => this.blobs.sweep());
-      await this.guarded('storage', () => this.quota.addUp(BATCH));
+      await this.guarded('storage', () => this.quota.sumChanges(BATCH));
       while (!this.closing && (await this.batch()));
     } catch (error) {
       log.warn({ err: error }, 'could not delete expired data; retrying later');
@@ -179,7 +179,7 @@ export class Retention implements OnModuleDestroy {
   }
 
   private async unnamedBlobs(): Promise<number> {
-    const names = await this.blobs.unnamed(BATCH);
+    const names = await this.blobs.unreferenced(BATCH);
     for (const name of names) await this.blobs.release(name);
     return names.length;
   }

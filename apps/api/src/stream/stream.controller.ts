@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { JobObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { ApiEventStream } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { JobStream } from './job-stream.js';
 import { z } from 'zod';
 
@@ -14,7 +14,7 @@ export class StreamController {
   constructor(private readonly streams: JobStream) {}
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiEventStream(
     { ready: z.object({}), job: JobObject },
     'Streams the jobs of the project as they change',

@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/com
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateSweep, SweepObject, type Page } from '@graft/contracts';
 import { ApiJsonResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { CreateHeaders, type CallHeaders } from '../jobs/create-headers.js';
 import { SweepCreation } from './create-sweep.js';
@@ -33,7 +33,7 @@ export class SweepsController {
 
   @Post()
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiBody({ schema: bodySchema(CreateSweep, CREATE_SWEEP_EXAMPLE) })
   @ApiJsonResponse(SweepObject, 'Creates a sweep: jobs that differ in some of their fields')
   create(
@@ -45,7 +45,7 @@ export class SweepsController {
   }
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(SweepObject, 'Lists sweeps, newest first', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
@@ -55,7 +55,7 @@ export class SweepsController {
   }
 
   @Get(':id')
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiJsonResponse(SweepObject, 'Returns a sweep with its trials')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.get(caller, id);
@@ -63,7 +63,7 @@ export class SweepsController {
 
   @Post(':id/cancel')
   @HttpCode(200)
-  @Needs('jobs:write')
+  @RequireScope('jobs:write')
   @ApiJsonResponse(SweepObject, 'Cancels the unfinished trials of a sweep')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.cancel(caller, id);

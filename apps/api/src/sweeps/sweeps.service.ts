@@ -42,7 +42,7 @@ export class SweepsService {
     const row = await this.row(caller, id);
     const rows = await this.trials.of(id);
     const trials = rows.filter(isShown).map((trial) => trialObject(trial, row.search.metric));
-    const messages = await this.pools.neverJoinedBy(caller.projectId, id);
+    const messages = await this.pools.neverJoinedWarnings(caller.projectId, id);
     const warnings = messages.map((message) => ({ code: POOL_NEVER_JOINED, message, step: null }));
     return { ...sweepObject(row, rows), warnings, trials };
   }

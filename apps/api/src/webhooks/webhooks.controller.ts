@@ -7,7 +7,7 @@ import {
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
 import { WebhookEndpoints } from './webhook-endpoints.service.js';
@@ -22,7 +22,7 @@ export class WebhooksController {
 
   @Post()
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(CreateEndpoint) })
   @ApiJsonResponse(
     WebhookEndpointObject,
@@ -33,7 +33,7 @@ export class WebhooksController {
   }
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(WebhookEndpointObject, 'Lists webhook endpoints, newest first', {
     limit: 20,
     most: 100,
@@ -43,7 +43,7 @@ export class WebhooksController {
   }
 
   @Get(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(WebhookEndpointObject, 'Returns a webhook endpoint')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookEndpointObject> {
     return this.endpoints.get(caller, id);
@@ -51,7 +51,7 @@ export class WebhooksController {
 
   @Post(':id')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(UpdateEndpoint) })
   @ApiJsonResponse(WebhookEndpointObject, 'Updates, enables or disables a webhook endpoint')
   update(
@@ -63,7 +63,7 @@ export class WebhooksController {
   }
 
   @Delete(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiDeletedResponse('webhook_endpoint', 'Deletes a webhook endpoint')
   remove(
     @Caller() caller: Principal,
@@ -74,7 +74,7 @@ export class WebhooksController {
 
   @Post(':id/rotate_secret')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(
     WebhookEndpointObject,
     'Rotates the secret of an endpoint. Only this response contains the new secret',
@@ -85,14 +85,14 @@ export class WebhooksController {
 
   @Post(':id/test')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(WebhookDeliveryObject, 'Sends a test event to an endpoint')
   test(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookDeliveryObject> {
     return this.endpoints.test(caller, id);
   }
 
   @Get(':id/deliveries')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(WebhookDeliveryObject, 'Lists the deliveries to an endpoint, newest first', {
     limit: 20,
     most: 100,
@@ -106,7 +106,7 @@ export class WebhooksController {
   }
 
   @Get(':id/deliveries/:delivery')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(WebhookDeliveryObject, 'Returns a delivery with its attempts')
   delivery(
     @Caller() caller: Principal,
@@ -118,7 +118,7 @@ export class WebhooksController {
 
   @Post(':id/deliveries/:delivery/retry')
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiJsonResponse(WebhookDeliveryObject, 'Retries a delivery')
   retry(
     @Caller() caller: Principal,

@@ -13,7 +13,7 @@ import type {
 } from '@graft/contracts/grpc';
 import { once } from 'node:events';
 import { poolAllowed } from '../auth/pools.js';
-import { CutOff } from '../blobs/blob-receiver.js';
+import { InterruptedUpload } from '../blobs/blob-receiver.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
@@ -120,7 +120,7 @@ export class BlobTransfer {
         manager,
       );
       if (rows.length === 0) throw notCurrent(header);
-      await this.quota.settle(manager, projectId);
+      await this.quota.enforce(manager, projectId);
     };
     return this.blobs.put(content(call, messages, this.settings.bodyStandsMs), asArtifact, {
       limit: size,
@@ -193,7 +193,7 @@ const keyOf = ({ jobId, attempt, blob }: PutBlobHeader): string =>
 
 /**
  * Yields the data of an upload.
- * @throws CutOff if the call is cancelled or no data arrives for `standsMs`, so that a stalled upload does
+ * @throws InterruptedUpload if the call is cancelled or no data arrives for `standsMs`, so that a stalled upload does
  * not hold its resources forever
  */
 async function* content(
@@ -211,7 +211,7 @@ async function* content(
     const next = await Promise.race([messages.next(), cancelled, stands])
       .catch(() => 'cut' as const)
       .finally(() => clearTimeout(timer));
-    if (next === 'cut') throw new CutOff(size);
+    if (next === 'cut') throw new InterruptedUpload(size);
     if (next.done) return;
     if (next.value.body?.$case !== 'data') continue;
     const chunk = Buffer.from(next.value.body.value);

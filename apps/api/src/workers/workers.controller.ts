@@ -2,7 +2,7 @@ import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/c
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, WorkerObject } from '@graft/contracts';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
-import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { pageQuery } from '../http/parse.js';
 import { WorkerList } from './worker-list.js';
 import { WorkerOrders } from './worker-orders.js';
@@ -17,7 +17,7 @@ export class WorkersController {
   ) {}
 
   @Get()
-  @Needs('jobs:read')
+  @RequireScope('jobs:read')
   @ApiPageResponse(WorkerObject, 'Lists workers', { limit: 500, most: 500 })
   list(
     @Caller() caller: Principal,
@@ -28,7 +28,7 @@ export class WorkersController {
 
   @Post(':id/drain')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(WorkerObject, 'Drains a worker: it saves and returns its jobs, then exits')
   async drain(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.drain(caller, id);
@@ -37,7 +37,7 @@ export class WorkersController {
 
   @Post(':id/cordon')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(WorkerObject, 'Cordons a worker: no new jobs or chats; running jobs continue')
   async cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.cordon(caller, id);
@@ -46,7 +46,7 @@ export class WorkersController {
 
   @Post(':id/uncordon')
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiJsonResponse(WorkerObject, 'Uncordons a worker: it accepts jobs again')
   async uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
     await this.orders.uncordon(caller, id);
@@ -54,7 +54,7 @@ export class WorkersController {
   }
 
   @Delete(':id')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiDeletedResponse('graft.worker', 'Removes an offline worker')
   async remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted> {
     await this.orders.remove(caller, id);

@@ -15,11 +15,11 @@ import { sha256 } from '../../ids.js';
 import { ExpiresAt } from './expires-at.js';
 import { requireActive } from '../active-project.js';
 import { Audit } from '../audit.js';
-import { effectiveScopes, grantableScopes, manages } from './key-scopes.js';
+import { effectiveScopes, grantableScopes, mayManageKey } from './key-scopes.js';
 import { keyObject, type KeyRow } from './key-objects.js';
 import type { Principal } from '../principal.js';
 import { makeSecret, sameHash, secretId } from './secret-format.js';
-import { keepAnAdmin, WORKING } from './working-keys.js';
+import { requireRemainingAdminKey, VALID_KEYS } from './valid-keys.js';
 
 export const CreateKey = z.strictObject({
   name: z.string().min(1).max(100),
@@ -49,7 +49,7 @@ type KeyInUse = Pick<ApiKey, 'id' | 'project_id' | 'member_id' | 'hash'> & {
 };
 
 /** A new key with its secret, which is shown only once. */
-export interface MadeKey {
+export interface CreatedKey {
   readonly key: KeyRow;
   readonly secret: string;
 }
@@ -75,7 +75,7 @@ export class ApiKeysService {
     const [key] = await this.database.query<KeyInUse>(
       `SELECT key.id, key.project_id, key.member_id, key.scopes, key.hash, member.role, clock_timestamp() AS now,
          COALESCE(key.last_used_at < clock_timestamp() - interval '1 minute', true) AS unnoted
-       FROM ${WORKING} AND key.id = $1`,
+       FROM ${VALID_KEYS} AND key.id = $1`,
       [id],
     );
     if (!key || !sameHash(key.hash, sha256(token)))
@@ -103,7 +103,7 @@ export class ApiKeysService {
   /** Returns the keys that are still valid. */
   async stillGood(keyIds: readonly string[]): Promise<ReadonlySet<string>> {
     const rows = await this.database.query<{ id: string }>(
-      `SELECT key.id FROM ${WORKING} AND key.id = ANY($1)`,
+      `SELECT key.id FROM ${VALID_KEYS} AND key.id = ANY($1)`,
       [keyIds],
     );
     return new Set(rows.map(({ id }) => id));
@@ -112,7 +112,7 @@ export class ApiKeysService {
   /** Returns the keys of a project that the caller may manage and that are not revoked, newest first. */
   async list(caller: Principal, projectId = caller.projectId): Promise<KeyRow[]> {
     const rows = await this.rows('key.project_id = $1 AND key.revoked_at IS NULL', [projectId]);
-    return rows.filter((key) => manages(caller, key));
+    return rows.filter((key) => mayManageKey(caller, key));
   }
 
   /** Returns the administrators' keys, regardless of the project they act in. */
@@ -129,7 +129,7 @@ export class ApiKeysService {
       'key.id = $1 AND key.project_id = $2 AND key.revoked_at IS NULL',
       [id, projectId],
     );
-    if (!key || !manages(caller, key)) throw noSuchKey(id);
+    if (!key || !mayManageKey(caller, key)) throw noSuchKey(id);
     return key;
   }
 
@@ -148,7 +148,11 @@ export class ApiKeysService {
     return { ...keyObject({ ...key, scopes: [...caller.scopes] }), project: { id, name } };
   }
 
-  async create(caller: Principal, body: unknown, projectId = caller.projectId): Promise<MadeKey> {
+  async create(
+    caller: Principal,
+    body: unknown,
+    projectId = caller.projectId,
+  ): Promise<CreatedKey> {
     const { name, scopes, expires_at, member_id } = parseBody(CreateKey, body);
     const expires = expires_at ? new Date(expires_at * 1000) : null;
     // A member can create keys only for members: a key without a member would keep working after he is removed.
@@ -167,7 +171,7 @@ export class ApiKeysService {
         expires_at: expires,
       });
     });
-    return this.made(secret);
+    return this.createdKey(secret);
   }
 
   async revoke(
@@ -184,8 +188,13 @@ export class ApiKeysService {
         [id, projectId],
         manager,
       );
-      if (!key || !manages(caller, key)) throw noSuchKey(id);
-      await keepAnAdmin(this.database, manager, (admin) => admin.id === id, `${id} is`);
+      if (!key || !mayManageKey(caller, key)) throw noSuchKey(id);
+      await requireRemainingAdminKey(
+        this.database,
+        manager,
+        (admin) => admin.id === id,
+        `${id} is`,
+      );
       const revoked = await this.database.query(
         `UPDATE api_key SET revoked_at = $2
          WHERE id = $1 AND (revoked_at IS NULL OR revoked_at = $2) RETURNING id`,
@@ -205,7 +214,7 @@ export class ApiKeysService {
   }
 
   /** Whether the installation has a valid administrator's key. */
-  async anyAdmin(): Promise<boolean> {
+  async hasAdminKey(): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM api_key WHERE scopes @> '["admin"]' AND revoked_at IS NULL
          AND (expires_at IS NULL OR expires_at > clock_timestamp()) LIMIT 1`,
@@ -267,7 +276,7 @@ export class ApiKeysService {
     });
   }
 
-  private async made({ id, text }: ReturnType<typeof makeSecret>): Promise<MadeKey> {
+  private async createdKey({ id, text }: ReturnType<typeof makeSecret>): Promise<CreatedKey> {
     const [key] = await this.rows('key.id = $1', [id]);
     if (!key) throw noSuchKey(id);
     return { key, secret: text };

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, JoinTokenObject, type Page } from '@graft/contracts';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../../http/openapi.js';
-import { Caller, Needs, type Principal } from '../principal.js';
+import { Caller, RequireScope, type Principal } from '../principal.js';
 import { bodySchema, pageQuery } from '../../http/parse.js';
 import { CreateJoinToken, JoinTokensService } from './join-tokens.service.js';
 
@@ -13,7 +13,7 @@ export class JoinTokensController {
   constructor(private readonly tokens: JoinTokensService) {}
 
   @Get()
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiPageResponse(JoinTokenObject, 'Lists the join tokens of workers', {
     limit: 10_000,
     most: 10_000,
@@ -24,7 +24,7 @@ export class JoinTokensController {
 
   @Post()
   @HttpCode(200)
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiBody({ schema: bodySchema(CreateJoinToken) })
   @ApiJsonResponse(JoinTokenObject, 'Creates a join token. Only this response contains its secret')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<JoinTokenObject> {
@@ -32,7 +32,7 @@ export class JoinTokensController {
   }
 
   @Delete(':id')
-  @Needs('admin')
+  @RequireScope('admin')
   @ApiDeletedResponse('graft.join_token', 'Revokes a join token')
   revoke(
     @Caller() caller: Principal,

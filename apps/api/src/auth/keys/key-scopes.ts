@@ -13,7 +13,7 @@ export const effectiveScopes = (scopes: readonly string[], role: Role | null): r
   role === null ? scopes : scopes.filter((scope) => within(role, scope));
 
 /** Whether the caller may see and revoke a key. Owners of a project may not manage administrators' keys. */
-export const manages = (caller: Principal, { scopes }: Pick<ApiKey, 'scopes'>): boolean =>
+export const mayManageKey = (caller: Principal, { scopes }: Pick<ApiKey, 'scopes'>): boolean =>
   isAdmin(caller) || !scopes.some((scope) => BEYOND_PROJECT.includes(scope));
 
 /**
@@ -23,24 +23,24 @@ export const manages = (caller: Principal, { scopes }: Pick<ApiKey, 'scopes'>): 
 export function grantableScopes(
   caller: Principal,
   role: Role | null,
-  asked: readonly Scope[] | undefined,
+  requested: readonly Scope[] | undefined,
 ): Scope[] {
   if (role !== null) {
-    const beyond = asked?.find((scope) => !within(role, scope));
+    const beyond = requested?.find((scope) => !within(role, scope));
     if (beyond)
       throw new DomainError(
         'invalid_value',
         `scopes: a key of ${role === 'owner' ? 'an' : 'a'} ${role} can have ${ROLE_SCOPES[role].join(', ')}, not ${beyond}`,
         'scopes',
       );
-    return [...(asked ?? ROLE_SCOPES[role])];
+    return [...(requested ?? ROLE_SCOPES[role])];
   }
-  const beyond = asked?.find((scope) => BEYOND_PROJECT.includes(scope));
+  const beyond = requested?.find((scope) => BEYOND_PROJECT.includes(scope));
   if (beyond && !isAdmin(caller))
     throw new DomainError(
       'insufficient_scope',
       `scopes: only a key with the scope admin may create one with ${beyond}`,
       'scopes',
     );
-  return [...(asked ?? PROJECT_SCOPES)];
+  return [...(requested ?? PROJECT_SCOPES)];
 }

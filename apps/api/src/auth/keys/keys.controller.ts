@@ -5,7 +5,7 @@ import { bodySchema, pageQuery, slice } from '../../http/parse.js';
 import { ApiKeysService, CreateKey } from './api-keys.service.js';
 import { keyObject } from './key-objects.js';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../../http/openapi.js';
-import { Caller, Needs, type Principal } from '../principal.js';
+import { Caller, RequireScope, type Principal } from '../principal.js';
 
 @ApiTags('keys')
 @ApiBearerAuth()
@@ -14,7 +14,7 @@ export class KeysController {
   constructor(private readonly keys: ApiKeysService) {}
 
   @Get()
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiPageResponse(ApiKeyObject, 'Lists the API keys of the project', {
     limit: 10_000,
     most: 10_000,
@@ -36,7 +36,7 @@ export class KeysController {
 
   @Post()
   @HttpCode(200)
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
   @ApiJsonResponse(ApiKeyObject, 'Creates an API key. Only this response contains its secret')
   async create(@Caller() caller: Principal, @Body() body: unknown): Promise<ApiKeyObject> {
@@ -45,7 +45,7 @@ export class KeysController {
   }
 
   @Delete(':id')
-  @Needs('project:admin')
+  @RequireScope('project:admin')
   @ApiDeletedResponse('graft.api_key', 'Revokes an API key')
   revoke(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'graft.api_key'>> {
     return this.keys.revoke(caller, id);

@@ -17,7 +17,7 @@ import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
 /** A request, and the model that answers it. */
-export interface Question<K extends RequestKind> {
+export interface AnswerRequest<K extends RequestKind> {
   readonly kind: K;
   readonly payload: RequestOf<K>;
   readonly model: Resolved;
@@ -39,7 +39,7 @@ function messageOf({
   payload,
   model,
   file,
-}: Question<RequestKind>): Omit<ModelRequest, 'id'> {
+}: AnswerRequest<RequestKind>): Omit<ModelRequest, 'id'> {
   const dtype = model.baseDtype === 'f32' ? 'f32' : 'bf16';
   return {
     base: baseRef(model.base, { dtype, quantization: model.quantization }),
@@ -94,7 +94,7 @@ export class AnswerChunks {
    */
   async *of<K extends RequestKind>(
     caller: Principal,
-    question: Question<K>,
+    question: AnswerRequest<K>,
     left: AbortSignal,
     tokensOf: (piece: AnswerOf<K>) => number,
   ): AsyncGenerator<AnswerChunk<K>> {
@@ -128,7 +128,7 @@ export class AnswerChunks {
 
   private async *untilOver<K extends RequestKind>(
     { projectId }: Principal,
-    question: Question<K>,
+    question: AnswerRequest<K>,
     left: AbortSignal,
     tokensOf: (piece: AnswerOf<K>) => number,
   ): AsyncGenerator<{ readonly chunk: AnswerChunk<K>; readonly last: boolean }> {
@@ -138,14 +138,14 @@ export class AnswerChunks {
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
     let answer = await this.answers.begin({ projectId, baseId: base?.id ?? '', blobs }, left);
     const { id = '' } = answer ?? {};
-    let begun = false;
+    let started = false;
     let tokens = 0;
     try {
       while (answer) {
-        const asked = { request: { ...message, id }, media: file?.pieces ?? [] };
+        const withMedia = { request: { ...message, id }, media: file?.pieces ?? [] };
         try {
-          for await (const response of this.modelRequests.ask(answer.worker, asked, left)) {
-            begun = true;
+          for await (const response of this.modelRequests.ask(answer.worker, withMedia, left)) {
+            started = true;
             const chunk = chunkOf(kind, response);
             if (chunk.piece) tokens = tokensOf(chunk.piece);
             yield { chunk, last: response.last };
@@ -153,8 +153,8 @@ export class AnswerChunks {
           return;
         } catch (error) {
           // The worker may have less capacity than the database shows: try another one.
-          if (!(error instanceof NotBegun) || begun) throw error;
-          answer = await this.answers.elsewhere(answer, left);
+          if (!(error instanceof NotBegun) || started) throw error;
+          answer = await this.answers.requeue(answer, left);
         }
       }
     } finally {

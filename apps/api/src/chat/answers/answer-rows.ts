@@ -32,14 +32,14 @@ export interface PlacedRow extends WaitingRow {
 export type Served = 'yes' | 'outdated' | 'no';
 
 /** State that decides whether an answer is admitted. */
-export interface Seen {
+export interface AdmissionState {
   /** Maximum number of the project's answers, including queued ones; `null`: unlimited. */
   readonly limit: number | null;
   readonly mine: number;
   readonly served: Served;
 }
 
-export interface Found extends Pick<Seen, 'served'> {
+export interface AnswerState extends Pick<AdmissionState, 'served'> {
   /** `null` while the answer is queued. */
   readonly worker: WorkerAddress | null;
 }
@@ -119,23 +119,23 @@ export class AnswerRows {
   }
 
   /** Lets the transaction commit without waiting for the disk. */
-  async hurry(manager: EntityManager): Promise<void> {
+  async skipCommitWait(manager: EntityManager): Promise<void> {
     await this.database.query('SET LOCAL synchronous_commit = off', [], manager);
   }
 
-  async seen(
+  async admissionState(
     manager: EntityManager,
     { id, projectId }: Pick<NewAnswer, 'id' | 'projectId'>,
     leaseMs: number,
-  ): Promise<Seen> {
-    const [row] = await this.database.query<Seen>(
+  ): Promise<AdmissionState> {
+    const [row] = await this.database.query<AdmissionState>(
       `SELECT (SELECT (limits->>'chats')::int FROM project WHERE id = $1) AS "limit",
          (SELECT count(*)::int FROM answer WHERE project_id = $1 AND id <> $3 AND ${LIVES}) AS mine,
          ${servedBy('$1', '$2', '$4')} AS served`,
       [projectId, leaseMs, id, SCHEMA_VERSION],
       manager,
     );
-    return row as Seen;
+    return row as AdmissionState;
   }
 
   /**
@@ -177,7 +177,7 @@ export class AnswerRows {
   }
 
   /** Whether any other answer is queued. */
-  async waits(but: string | null = null, manager?: EntityManager): Promise<boolean> {
+  async hasQueued(but: string | null = null, manager?: EntityManager): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM answer WHERE worker_id IS NULL AND ${LIVES} AND id IS DISTINCT FROM $1 LIMIT 1`,
       [but],
@@ -242,7 +242,7 @@ export class AnswerRows {
   }
 
   /** Returns a rejected answer to the queue. The worker counts as full until it reports capacity again. */
-  async takeBack(manager: EntityManager, id: string, workerId: string): Promise<void> {
+  async requeue(manager: EntityManager, id: string, workerId: string): Promise<void> {
     await this.database.query(
       `WITH back AS (UPDATE answer SET worker_id = NULL WHERE id = $1)
        UPDATE worker SET free_chats = 0 WHERE id = $2`,
@@ -265,7 +265,7 @@ export class AnswerRows {
   }
 
   /** Returns those of the answers that still exist. */
-  async found(ids: readonly string[], leaseMs: number): Promise<Map<string, Found>> {
+  async existing(ids: readonly string[], leaseMs: number): Promise<Map<string, AnswerState>> {
     if (ids.length === 0) return new Map();
     const rows = await this.database.query<{ id: string; served: Served } & WorkerAddress>(
       `SELECT answer.id, maker.id AS "workerId", session_id AS "sessionId", maker.gateway_id AS "gatewayId",

@@ -16,11 +16,11 @@ const LOOK_MS = 1_000;
 const RETRY_AFTER_SECONDS = 5;
 
 /** An answer with the worker that generates it. */
-export interface PlacedAnswer extends Asked {
+export interface PlacedAnswer extends AnswerIdentity {
   readonly worker: WorkerAddress;
 }
 
-type Asked = Pick<NewAnswer, 'id' | 'projectId' | 'baseId'>;
+type AnswerIdentity = Pick<NewAnswer, 'id' | 'projectId' | 'baseId'>;
 
 /** An answer that is queued in this process. */
 interface Waiting {
@@ -43,9 +43,9 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   private readonly open = new Set<string>();
   private readonly waiting = new Map<string, Waiting>();
   private renewing: NodeJS.Timeout | undefined;
-  private looking: Promise<void> | null = null;
+  private scanning: Promise<void> | null = null;
   private again = false;
-  private lookTimer: NodeJS.Timeout | null = null;
+  private scanTimer: NodeJS.Timeout | null = null;
   private readonly unwatch: () => void;
 
   constructor(
@@ -56,7 +56,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     private readonly gateways: Gateways,
     private readonly quotas: Quotas,
   ) {
-    this.unwatch = wakeUps.watch(`answers:${this.gateways.id}`, () => this.look());
+    this.unwatch = wakeUps.watch(`answers:${this.gateways.id}`, () => this.scan());
   }
 
   /** Not started in the constructor: if another provider failed to construct, nothing would stop the timer. */
@@ -76,14 +76,17 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
    * advance in time
    */
   async begin(
-    asked: Omit<NewAnswer, 'id' | 'gatewayId'>,
+    fields: Omit<NewAnswer, 'id' | 'gatewayId'>,
     left: AbortSignal,
   ): Promise<PlacedAnswer | null> {
-    const answer: NewAnswer = { ...asked, id: newId('gen-'), gatewayId: this.gateways.id };
+    const answer: NewAnswer = { ...fields, id: newId('gen-'), gatewayId: this.gateways.id };
     let placed: PlacedAnswer | null = null;
     this.open.add(answer.id);
     try {
-      placed = await this.placed(answer, left, { enter: () => this.enter(answer), bounded: true });
+      placed = await this.placed(answer, left, {
+        enter: () => this.enqueue(answer),
+        bounded: true,
+      });
       return placed;
     } finally {
       if (!placed) await this.end(answer.id);
@@ -91,10 +94,10 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Queues an answer again whose worker has no capacity after all. Its age decides its position. */
-  elsewhere(answer: PlacedAnswer, left: AbortSignal): Promise<PlacedAnswer | null> {
+  requeue(answer: PlacedAnswer, left: AbortSignal): Promise<PlacedAnswer | null> {
     const { id, worker } = answer;
     const enter = (): Promise<void> =>
-      this.changed((manager) => this.rows.takeBack(manager, id, worker.workerId));
+      this.changed((manager) => this.rows.requeue(manager, id, worker.workerId));
     return this.placed(answer, left, { enter, bounded: false });
   }
 
@@ -103,27 +106,27 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     this.open.delete(id);
     try {
       await this.changed((manager) => this.rows.end(manager, id, tokens));
-      if (await this.rows.waits()) await this.placeWaiting();
+      if (await this.rows.hasQueued()) await this.placeWaiting();
     } catch (error) {
       log.warn({ err: error, answer: id }, 'could not end an answer; it will expire');
     }
   }
 
   /** Writes the row if the project's limit allows it, and assigns a worker if no answer is queued. */
-  private async enter(answer: NewAnswer): Promise<void> {
+  private async enqueue(answer: NewAnswer): Promise<void> {
     const { leaseMs } = this.settings;
     const placed = await this.changed(async (manager) => {
       await this.rows.lockProject(manager, answer.projectId);
       await this.admit(manager, answer);
       await this.rows.insert(manager, answer, leaseMs);
-      if (await this.rows.waits(answer.id, manager)) return null;
+      if (await this.rows.hasQueued(answer.id, manager)) return null;
       return this.rows.place(manager, leaseMs, answer.id);
     });
-    if (placed !== null && placed !== 'lost') this.tell(placed);
+    if (placed !== null && placed !== 'lost') this.notifyPlaced(placed);
   }
 
   /** Evicts the answer that exceeds the queue's length. */
-  private async overflow({ id, projectId }: Asked): Promise<void> {
+  private async evictOverflow({ id, projectId }: AnswerIdentity): Promise<void> {
     const { chatQueue } = this.settings;
     const last = await this.changed(async (manager) => {
       await this.rows.lockQueue(manager);
@@ -147,7 +150,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   }
 
   private async admit(manager: EntityManager, answer: NewAnswer): Promise<void> {
-    const seen = await this.rows.seen(manager, answer, this.settings.leaseMs);
+    const seen = await this.rows.admissionState(manager, answer, this.settings.leaseMs);
     if (seen.limit !== null && seen.mine >= seen.limit)
       throw new DomainError(
         'insufficient_quota',
@@ -161,7 +164,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
 
   /** Waits until a worker is assigned to the row that `enter` writes. */
   private async placed(
-    answer: Asked,
+    answer: AnswerIdentity,
     left: AbortSignal,
     { enter, bounded }: { readonly enter: () => Promise<void>; readonly bounded: boolean },
   ): Promise<PlacedAnswer | null> {
@@ -180,7 +183,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
       await enter();
       waiting.entered = true;
       if (!waiting.placed) await this.placeWaiting();
-      if (!waiting.placed && bounded) await this.overflow(answer);
+      if (!waiting.placed && bounded) await this.evictOverflow(answer);
       for (;;) {
         if (left.aborted) return null;
         if (waiting.placed) return { ...answer, worker: waiting.placed };
@@ -188,7 +191,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         if (waiting.served !== 'yes') throw noWorker(answer, waiting.served);
         const remaining = until - performance.now();
         if (remaining <= 0) throw full(`none was free within ${this.settings.chatWaitMs / 1000} s`);
-        this.lookSoon();
+        this.scheduleScan();
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, remaining);
           waiting.wake = () => {
@@ -209,7 +212,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
    */
   private changed<T>(change: (manager: EntityManager) => Promise<T>): Promise<T> {
     return this.database.transaction(async (manager) => {
-      await this.rows.hurry(manager);
+      await this.rows.skipCommitWait(manager);
       return change(manager);
     });
   }
@@ -222,11 +225,11 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         return this.rows.place(manager, this.settings.leaseMs);
       });
       if (placed === null) return;
-      if (placed !== 'lost') this.tell(placed);
+      if (placed !== 'lost') this.notifyPlaced(placed);
     }
   }
 
-  private tell({ id, gatewayId, worker }: PlacedRow): void {
+  private notifyPlaced({ id, gatewayId, worker }: PlacedRow): void {
     const waiting = this.waiting.get(id);
     if (waiting) {
       waiting.placed = worker;
@@ -234,33 +237,33 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     } else this.wakeUps.announce(`answers:${gatewayId}`);
   }
 
-  private lookSoon(): void {
-    this.lookTimer ??= setTimeout(() => {
-      this.lookTimer = null;
-      this.look();
+  private scheduleScan(): void {
+    this.scanTimer ??= setTimeout(() => {
+      this.scanTimer = null;
+      this.scan();
     }, LOOK_MS);
   }
 
   /** Assigns queued answers of any process, and finds those that other processes assigned. */
-  private look(): void {
+  private scan(): void {
     if (this.waiting.size === 0) return;
     this.again = true;
-    this.looking ??= this.looks()
+    this.scanning ??= this.scanRepeatedly()
       .catch((error: unknown) =>
         log.warn({ err: error }, 'could not assign a worker to queued chats'),
       )
       .finally(() => {
-        this.looking = null;
-        if (this.waiting.size > 0) this.lookSoon();
+        this.scanning = null;
+        if (this.waiting.size > 0) this.scheduleScan();
       });
   }
 
-  private async looks(): Promise<void> {
+  private async scanRepeatedly(): Promise<void> {
     while (this.again) {
       this.again = false;
       if (await this.rows.canPlace(this.settings.leaseMs)) await this.placeWaiting();
       const entered = [...this.waiting].filter(([, waiting]) => waiting.entered);
-      const found = await this.rows.found(
+      const found = await this.rows.existing(
         entered.map(([id]) => id),
         this.settings.leaseMs,
       );
@@ -285,8 +288,8 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   async onModuleDestroy(): Promise<void> {
     this.unwatch();
     clearInterval(this.renewing);
-    if (this.lookTimer) clearTimeout(this.lookTimer);
-    await this.looking;
+    if (this.scanTimer) clearTimeout(this.scanTimer);
+    await this.scanning;
   }
 }
 
@@ -298,7 +301,10 @@ const full = (why: string): DomainError =>
     RETRY_AFTER_SECONDS,
   );
 
-const noWorker = ({ baseId }: Pick<Asked, 'baseId'>, served: Exclude<Served, 'yes'>): DomainError =>
+const noWorker = (
+  { baseId }: Pick<AnswerIdentity, 'baseId'>,
+  served: Exclude<Served, 'yes'>,
+): DomainError =>
   new DomainError(
     'no_worker',
     served === 'outdated'

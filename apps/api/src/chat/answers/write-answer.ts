@@ -15,7 +15,7 @@ import type { AnswerChunk } from './answer-chunks.js';
 export type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 
 /** A completed answer. */
-export interface Said {
+export interface CompletedAnswer {
   readonly text: string;
   readonly finishReason: string;
   readonly usage: Usage;
@@ -25,12 +25,12 @@ export interface Said {
 }
 
 /** Differences between the two endpoints' formats. */
-export interface AnswerShape {
+export interface AnswerFormat {
   readonly object: string;
   readonly chunkObject: string;
   readonly idPrefix: string;
   readonly first: object | null;
-  whole(said: Pick<Said, 'text' | 'calls'>): object;
+  complete(answer: Pick<CompletedAnswer, 'text' | 'calls'>): object;
   part(text: string): object;
   calls(calls: readonly ToolCall[], from: number): object;
   logprobs(tokens: readonly TokenLogprob[]): object;
@@ -42,12 +42,12 @@ const ofCall = ({ name, arguments: given }: ToolCall): object => ({
   function: { name, arguments: given },
 });
 
-export const CHAT: AnswerShape = {
+export const CHAT: AnswerFormat = {
   object: 'chat.completion',
   chunkObject: 'chat.completion.chunk',
   idPrefix: 'chatcmpl-',
   first: { delta: { role: 'assistant', content: '' } },
-  whole: ({ text, calls }) => ({
+  complete: ({ text, calls }) => ({
     message: {
       role: 'assistant',
       content: text === '' && calls.length > 0 ? null : text,
@@ -62,41 +62,41 @@ export const CHAT: AnswerShape = {
   logprobs: chatLogprobs,
 };
 
-export const TEXT: AnswerShape = {
+export const TEXT: AnswerFormat = {
   object: 'text_completion',
   chunkObject: 'text_completion',
   idPrefix: 'cmpl-',
   first: null,
-  whole: ({ text }) => ({ text }),
+  complete: ({ text }) => ({ text }),
   part: (text) => ({ text }),
   calls: () => ({ text: '' }),
   logprobs: textLogprobs,
 };
 
 /** Fields at the start of every message of an answer. */
-export type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;
+export type AnswerHead = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
 /** Writes the answer as one JSON body. */
-export async function writeWhole(
+export async function writeAnswer(
   response: Response,
   chunks: Chunks,
-  head: Head,
-  shape: AnswerShape,
+  head: AnswerHead,
+  shape: AnswerFormat,
 ): Promise<void> {
-  const said = await collected(chunks);
-  if (!said || response.destroyed) return;
+  const answer = await collectAnswer(chunks);
+  if (!answer || response.destroyed) return;
   response.json({
     ...head,
     object: shape.object,
     choices: [
       {
         index: 0,
-        ...shape.whole(said),
-        finish_reason: said.finishReason,
-        logprobs: said.logprobs && shape.logprobs(said.logprobs),
+        ...shape.complete(answer),
+        finish_reason: answer.finishReason,
+        logprobs: answer.logprobs && shape.logprobs(answer.logprobs),
       },
     ],
-    usage: said.usage,
+    usage: answer.usage,
   });
 }
 
@@ -105,7 +105,7 @@ const finished = (reason: string, calls: number): string =>
   reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
 
 /** Collects all chunks. Returns null if there are none because the client disconnected. */
-export async function collected(chunks: Chunks): Promise<Said | null> {
+export async function collectAnswer(chunks: Chunks): Promise<CompletedAnswer | null> {
   let text = '';
   let last: GenerateAnswer | null = null;
   let logprobs: TokenLogprob[] | null = null;
@@ -129,8 +129,8 @@ export async function collected(chunks: Chunks): Promise<Said | null> {
 export async function writeStream(
   response: Response,
   chunks: Chunks,
-  head: Head,
-  shape: AnswerShape,
+  head: AnswerHead,
+  shape: AnswerFormat,
   includeUsage: boolean,
 ): Promise<void> {
   // If the last chunk contains the usage, all others contain `usage: null`.

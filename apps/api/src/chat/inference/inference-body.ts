@@ -12,10 +12,10 @@ const One = z.union([Text, Picture]);
 const Tokens = z.array(z.int().min(0)).min(1);
 
 /** Check the count last, or a list of strings would be reported as an invalid list of token ids. */
-const few = <T extends z.ZodType>(schema: T): T =>
-  schema.refine((input) => listed(input).inputs.length <= MOST_INPUTS, {
+const withinInputLimit = <T extends z.ZodType>(schema: T): T =>
+  schema.refine((input) => listInputs(input).inputs.length <= MOST_INPUTS, {
     error: ({ input }) =>
-      `expected at most ${MOST_INPUTS} inputs, got ${listed(input).inputs.length}`,
+      `expected at most ${MOST_INPUTS} inputs, got ${listInputs(input).inputs.length}`,
   });
 
 const model = z.string().min(1).max(300);
@@ -38,7 +38,7 @@ const format = z.enum(['float', 'base64']).nullish();
 
 export const EmbeddingsBody = z.strictObject({
   model,
-  input: few(z.union([One, z.array(One).min(1), Tokens, z.array(Tokens).min(1)]))
+  input: withinInputLimit(z.union([One, z.array(One).min(1), Tokens, z.array(Tokens).min(1)]))
     .optional()
     .describe(
       `A text or a list of texts, or token ids of one or several texts; for models that read images, data URLs, as strings or as {"image"}. At most ${MOST_INPUTS} inputs`,
@@ -75,7 +75,7 @@ export const EmbeddingsFields = z.strictObject({ model, encoding_format: format,
 
 export const ClassifyBody = z.strictObject({
   model,
-  input: few(z.union([Text, z.looseObject({}), z.array(z.unknown()).min(1)])).describe(
+  input: withinInputLimit(z.union([Text, z.looseObject({}), z.array(z.unknown()).min(1)])).describe(
     `An input or a list of at most ${MOST_INPUTS} inputs: a text, or the fields of the task's records without the label`,
   ),
   user,
@@ -85,7 +85,7 @@ export type ClassifyBody = z.infer<typeof ClassifyBody>;
 export const ClassifyFields = z.strictObject({ model, user });
 
 /** Returns the inputs one by one, with the name of each for errors. */
-export function listed(input: unknown): {
+export function listInputs(input: unknown): {
   readonly inputs: readonly unknown[];
   readonly name: (index: number) => string;
 } {

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { ApiJsonResponse } from '../../http/openapi.js';
-import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
 import { bodySchema } from '../../http/parse.js';
 import { ClassifyBody, EmbeddingsBody } from './inference-body.js';
 import { InferenceService } from './inference.service.js';
@@ -23,7 +23,7 @@ export class InferenceController {
 
   @Post('embeddings')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
@@ -41,7 +41,7 @@ export class InferenceController {
 
   @Post('classify')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE),

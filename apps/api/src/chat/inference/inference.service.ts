@@ -28,9 +28,9 @@ import {
   EmbeddingsBody,
   EmbeddingsFields,
   embeddingsInput,
-  listed,
+  listInputs,
 } from './inference-body.js';
-import { mediaQuestion, type MediaFile } from './media-input.js';
+import { readMediaRequest, type MediaFile } from './media-input.js';
 import { checkUse } from '../model-checks.js';
 
 /** Maximum number of values in one response. OpenAI's longest response has 2,048 vectors of 3,072 values. */
@@ -40,7 +40,7 @@ const MOST_CHARACTERS = 6 * MOST_NUMBERS;
 /** Maximum number of tokens of an input (the trainer's limit). More tokens reported by a worker are not counted. */
 const MOST_TOKENS = 8192;
 
-interface Asked {
+interface EndpointRequest {
   readonly request: Request;
   readonly body: unknown;
 }
@@ -68,32 +68,40 @@ export class InferenceService {
   ) {}
 
   /** Handles OpenAI's embeddings endpoint. */
-  async embed(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
+  async embed(
+    caller: Principal,
+    { request, body }: EndpointRequest,
+    response: Response,
+  ): Promise<void> {
     const forms = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
-    const { asked, inputFor, file } = await mediaQuestion(request, body, forms);
-    const model = await this.resolved(caller, asked.model, 'embed');
-    const { inputs, name } = listed(inputFor(taskOf(model, 'embed')));
-    const dimensions = 'dimensions' in asked ? (asked.dimensions ?? null) : null;
+    const { parsed, inputFor, file } = await readMediaRequest(request, body, forms);
+    const model = await this.resolved(caller, parsed.model, 'embed');
+    const { inputs, name } = listInputs(inputFor(taskOf(model, 'embed')));
+    const dimensions = 'dimensions' in parsed ? (parsed.dimensions ?? null) : null;
     if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
     const found = await this.infer(caller, { model, use: 'embed', inputs, name, file }, response);
     if (!found || response.destroyed) return;
     if (!found.answers.every(isVector)) throw malformed();
-    const isBase64 = asked.encoding_format === 'base64';
+    const isBase64 = parsed.encoding_format === 'base64';
     const usage = { prompt_tokens: found.tokens, total_tokens: found.tokens };
-    const end = { model: asked.model, usage };
+    const end = { model: parsed.model, usage };
     const embeddings = found.answers.map((answer) => () => (isBase64 ? answer : numbersOf(answer)));
     await sendEmbeddings(response, embeddings, end);
   }
 
   /** Handles vLLM's classification endpoint. */
-  async classify(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
-    const { asked, inputFor, file } = await mediaQuestion(request, body, {
+  async classify(
+    caller: Principal,
+    { request, body }: EndpointRequest,
+    response: Response,
+  ): Promise<void> {
+    const { parsed, inputFor, file } = await readMediaRequest(request, body, {
       json: ClassifyBody,
       input: ({ input }) => input,
       fields: ClassifyFields,
     });
-    const model = await this.resolved(caller, asked.model, 'classify');
-    const { inputs, name } = listed(inputFor(model.task?.name));
+    const model = await this.resolved(caller, parsed.model, 'classify');
+    const { inputs, name } = listInputs(inputFor(model.task?.name));
     const found = await this.infer(
       caller,
       { model, use: 'classify', inputs, name, file },
@@ -104,7 +112,7 @@ export class InferenceService {
       id: newId('classify-'),
       object: 'list',
       created: Math.floor(Date.now() / 1000),
-      model: asked.model,
+      model: parsed.model,
       data: found.answers.map((answer, index) => ({ index, ...labelled(answer, model) })),
       usage: { prompt_tokens: found.tokens, total_tokens: found.tokens, completion_tokens: 0 },
     });
@@ -134,7 +142,7 @@ export class InferenceService {
     const most = MOST_TOKENS * inputs.length;
     const tokensOf = (piece: InferAnswer): number => Math.min(piece.prompt_tokens, most);
     const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
-    return collected(chunks, inputs.length).catch((error: unknown) => {
+    return collectOutput(chunks, inputs.length).catch((error: unknown) => {
       throw ofInput(error);
     });
   }
@@ -160,7 +168,7 @@ function labelled(answer: unknown, { task }: Resolved): object {
   return { ...(answer as object), probs, num_classes: probs.length };
 }
 
-async function collected(
+async function collectOutput(
   chunks: AsyncIterable<AnswerChunk<'infer'>>,
   count: number,
 ): Promise<Inferred | null> {

@@ -7,8 +7,8 @@ import { inputsOfTask } from '../../catalog/plugins.js';
 import { readUpload } from '../../files/upload.js';
 
 /** A request in JSON or as a file. Its inputs are built when the model is known. */
-export interface MediaQuestion<T> {
-  readonly asked: T;
+export interface MediaRequest<T> {
+  readonly parsed: T;
   /**
    * Returns the inputs, or the file as the only one.
    * @param task task of the model; undefined if it has none
@@ -28,7 +28,7 @@ const PIECE_BYTES = 64 * 1024;
 interface Forms<B, F> {
   readonly json: z.ZodType<B>;
   /** Returns the input of a JSON body. */
-  readonly input: (asked: B) => unknown;
+  readonly input: (parsed: B) => unknown;
   /** Schema of the fields of a multipart body, whose input is a file. */
   readonly fields: z.ZodType<F>;
 }
@@ -37,27 +37,27 @@ interface Forms<B, F> {
  * Reads the request.
  * @throws DomainError if the body is neither JSON of the endpoint nor a file with a model's name
  */
-export async function mediaQuestion<B, F>(
+export async function readMediaRequest<B, F>(
   request: Request,
   body: unknown,
   { json, input, fields }: Forms<B, F>,
-): Promise<MediaQuestion<B | F>> {
+): Promise<MediaRequest<B | F>> {
   if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-    const asked = parseBody(json, body);
-    const given = input(asked);
-    return { asked, inputFor: () => given, file: null };
+    const parsed = parseBody(json, body);
+    const given = input(parsed);
+    return { parsed, inputFor: () => given, file: null };
   }
-  const { fields: given, content: file } = await readUpload(request, mediaPart, {
-    beside: 'model',
+  const { fields: given, content: file } = await readUpload(request, readMediaPart, {
+    otherPart: 'model',
   });
-  return { asked: parseBody(fields, given), inputFor: cutUrl, file };
+  return { parsed: parseBody(fields, given), inputFor: cutUrl, file };
 }
 
 /**
  * Reads a file part into pieces of one size, however small its chunks are.
  * @throws DomainError if the file is empty or too large
  */
-export async function mediaPart(part: Readable): Promise<MediaFile> {
+export async function readMediaPart(part: Readable): Promise<MediaFile> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const come of part as AsyncIterable<Buffer>) {
@@ -77,7 +77,7 @@ export async function mediaPart(part: Readable): Promise<MediaFile> {
 }
 
 /** Record for a file that is sent separately. The format is detected from its bytes. */
-export const cutRecord = (kind: 'image' | 'audio'): Record<string, string> => ({
+export const emptyMediaRecord = (kind: 'image' | 'audio'): Record<string, string> => ({
   [kind]: `data:${kind}/x-file;base64,`,
 });
 
@@ -89,7 +89,7 @@ function cutUrl(task: string | undefined): Record<string, string> {
       'the model reads text, not files; send the text in `input` of a JSON body',
       'file',
     );
-  return cutRecord(kind);
+  return emptyMediaRecord(kind);
 }
 
 const tooLarge = (): DomainError =>

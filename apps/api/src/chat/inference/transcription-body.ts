@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { notDone } from '../answers/not-done.js';
+import { unsupported } from '../answers/unsupported-fields.js';
 
 /** Maximum bytes of a form field. The form parser truncates longer ones. */
 const LONGEST = 4095;
@@ -37,10 +37,13 @@ export const TranscriptionBody = z
       })
       .optional()
       .describe('Only `segment`, for verbose_json'),
-    'include[]': notDone('transcripts have no log-probabilities: leave it out'),
-    chunking_strategy: notDone('long audio is split by the model: leave it out', z.literal('auto')),
-    'known_speaker_names[]': notDone(ONE_TRANSCRIPT),
-    'known_speaker_references[]': notDone(ONE_TRANSCRIPT),
+    'include[]': unsupported('transcripts have no log-probabilities: leave it out'),
+    chunking_strategy: unsupported(
+      'long audio is split by the model: leave it out',
+      z.literal('auto'),
+    ),
+    'known_speaker_names[]': unsupported(ONE_TRANSCRIPT),
+    'known_speaker_references[]': unsupported(ONE_TRANSCRIPT),
   })
   .refine(
     ({ stream, response_format: format }) => stream === 'false' || /^(json|text)$/.test(format),

@@ -12,7 +12,7 @@ export interface Transcribed extends AudioFacts {
   readonly segments: readonly TranscriptSegment[];
 }
 
-export function verbose(
+export function verboseJson(
   { text, seconds, language, segments }: Transcribed,
   temperature: number,
 ): TranscriptionVerboseObject {

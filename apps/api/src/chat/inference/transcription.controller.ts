@@ -2,7 +2,7 @@ import { Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { TranscriptionAnswer, TranscriptionEvent } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
 import { ApiJsonOrStreamResponse } from '../../http/openapi.js';
 import { bodySchema } from '../../http/parse.js';
 import { TranscriptionForm } from './transcription-body.js';
@@ -16,7 +16,7 @@ export class TranscriptionController {
 
   @Post('audio/transcriptions')
   @HttpCode(200)
-  @Needs('models:read')
+  @RequireScope('models:read')
   @ApiConsumes('multipart/form-data')
   @ApiBody({ schema: bodySchema(TranscriptionForm) })
   @ApiJsonOrStreamResponse(

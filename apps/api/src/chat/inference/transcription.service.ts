@@ -19,10 +19,10 @@ import { openStream } from '../../http/event-stream.js';
 import { ModelsService, type Resolved } from '../../models/models.service.js';
 import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
 import { taskOf } from './inference.service.js';
-import { mediaPart } from './media-input.js';
+import { readMediaPart } from './media-input.js';
 import { checkUse } from '../model-checks.js';
 import { TranscriptionBody } from './transcription-body.js';
-import { srt, verbose, vtt, type Transcribed } from './transcription-formats.js';
+import { srt, verboseJson, vtt, type Transcribed } from './transcription-formats.js';
 
 /**
  * Tokens for the longest possible audio, transcribed in steps of one second. More tokens reported by a worker are not
@@ -39,32 +39,34 @@ export class TranscriptionService {
   ) {}
 
   async transcribe(caller: Principal, request: Request, response: Response): Promise<void> {
-    const { fields, content: sound } = await readUpload(request, mediaPart, { beside: 'model' });
-    const asked = parseBody(TranscriptionBody, fields);
-    const model = await this.models.resolve(caller, asked.model, 'model');
+    const { fields, content: sound } = await readUpload(request, readMediaPart, {
+      otherPart: 'model',
+    });
+    const parsed = parseBody(TranscriptionBody, fields);
+    const model = await this.models.resolve(caller, parsed.model, 'model');
     checkUse(model, 'transcribe');
     const left = new AbortController();
     response.on('close', () => left.abort());
     const tokensOf = (piece: TranscribeAnswer): number =>
       Math.min(piece.prompt_tokens + piece.completion_tokens, MOST_TOKENS);
-    const payload = payloadOf(model, asked);
+    const payload = payloadOf(model, parsed);
     const question = { kind: 'transcribe' as const, payload, model, file: sound };
     const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
-    if (asked.stream === 'true') await stream(response, chunks);
-    else await whole(response, chunks, asked);
+    if (parsed.stream === 'true') await streamTranscript(response, chunks);
+    else await writeTranscript(response, chunks, parsed);
   }
 }
 
-function payloadOf(model: Resolved, asked: TranscriptionBody): TranscribeRequest {
+function payloadOf(model: Resolved, parsed: TranscriptionBody): TranscribeRequest {
   const task = taskOf(model, 'transcribe');
-  const { language = null, prompt = null, response_format: format } = asked;
+  const { language = null, prompt = null, response_format: format } = parsed;
   const segments = format !== 'json' && format !== 'text';
   const options = model.task?.options ?? defaultOptions(task);
   const seed = randomInt(2 ** 31);
-  return readRequest('transcribe', { ...asked, task, options, language, prompt, seed, segments });
+  return readRequest('transcribe', { ...parsed, task, options, language, prompt, seed, segments });
 }
 
-interface Heard {
+interface CollectedTranscript {
   readonly text: string;
   readonly segments: readonly TranscriptSegment[];
   readonly sound: AudioFacts | undefined;
@@ -77,10 +79,10 @@ type Chunks = AsyncIterable<AnswerChunk<'transcribe'>>;
  * Collects a transcript. Returns null if the client disconnects before.
  * @param report called with each new chunk
  */
-async function heard(
+async function collectTranscript(
   chunks: Chunks,
   report: (chunk: AnswerChunk<'transcribe'>) => Promise<void> = () => Promise.resolve(),
-): Promise<Heard | null> {
+): Promise<CollectedTranscript | null> {
   let text = '';
   let last: TranscribeAnswer | null = null;
   const segments: TranscriptSegment[] = [];
@@ -96,47 +98,47 @@ async function heard(
   return last && { text, segments, sound: last.sound, usage: usage(last) };
 }
 
-function read({ text, segments, sound }: Heard): Transcribed {
+function transcriptOf({ text, segments, sound }: CollectedTranscript): Transcribed {
   if (!sound) throw new DomainError('internal_error', 'the worker’s response is not a transcript');
   return { ...sound, text, segments };
 }
 
-async function whole(
+async function writeTranscript(
   response: Response,
   chunks: Chunks,
   { response_format: format, temperature }: TranscriptionBody,
 ): Promise<void> {
-  const found = await heard(chunks);
-  if (!found || response.destroyed) return;
+  const transcript = await collectTranscript(chunks);
+  if (!transcript || response.destroyed) return;
   switch (format) {
     case 'json':
-      return void response.json({ text: found.text, usage: found.usage });
+      return void response.json({ text: transcript.text, usage: transcript.usage });
     case 'verbose_json':
-      return void response.json(verbose(read(found), temperature));
+      return void response.json(verboseJson(transcriptOf(transcript), temperature));
     case 'text':
-      return void response.type('text/plain').send(`${found.text}\n`);
+      return void response.type('text/plain').send(`${transcript.text}\n`);
     case 'srt':
-      return void response.type('text/plain').send(srt(read(found).segments));
+      return void response.type('text/plain').send(srt(transcriptOf(transcript).segments));
     case 'vtt':
-      return void response.type('text/vtt').send(vtt(read(found).segments));
+      return void response.type('text/vtt').send(vtt(transcriptOf(transcript).segments));
   }
 }
 
 /**
  * Streams the transcript. The headers are sent with the first chunk, so that an early failure is a plain HTTP error.
  */
-async function stream(response: Response, chunks: Chunks): Promise<void> {
+async function streamTranscript(response: Response, chunks: Chunks): Promise<void> {
   const write = (event: TranscriptionEvent): boolean =>
     response.write(`data: ${JSON.stringify(event)}\n\n`);
   try {
-    const found = await heard(chunks, async ({ phase, piece }) => {
+    const transcript = await collectTranscript(chunks, async ({ phase, piece }) => {
       if (!response.headersSent) openStream(response);
       if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
       const delta = piece?.text ?? '';
       if (delta !== '' && !write({ type: 'transcript.text.delta', delta })) await drained(response);
     });
-    if (!found || response.destroyed) return;
-    write({ type: 'transcript.text.done', text: found.text, usage: found.usage });
+    if (!transcript || response.destroyed) return;
+    write({ type: 'transcript.text.done', text: transcript.text, usage: transcript.usage });
     response.write('data: [DONE]\n\n');
   } catch (error) {
     if (!response.headersSent) throw error;

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiProduces, ApiTags } from '@nestjs/swagger';
 
 import type { Response } from 'express';
 import { ApiFileResponse } from '../../http/openapi.js';
-import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
 import { Archives } from './archives.service.js';
 import { idOf } from '../models.controller.js';
 import { sendArchive } from './send-archive.js';
@@ -16,7 +16,7 @@ export class ArchivesController {
   constructor(private readonly archives: Archives) {}
 
   @Get('*id/archive')
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiProduces('application/zip')
   @ApiFileResponse(['application/zip'], 'Returns a model’s files as one .zip')
   async get(

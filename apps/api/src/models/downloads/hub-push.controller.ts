@@ -3,7 +3,7 @@ import { Body, Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { DomainError, HubPush, HubPushObject } from '@graft/contracts';
 import type { Response } from 'express';
-import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
 import { ApiJsonOrStreamResponse } from '../../http/openapi.js';
 import { bodySchema } from '../../http/parse.js';
 import { HubPushes } from './hub-push.service.js';
@@ -24,7 +24,7 @@ export class HubPushController {
   /** Requires the same scope as a download, because it sends the same files. */
   @Post('*id/push')
   @HttpCode(200)
-  @Needs('files:read')
+  @RequireScope('files:read')
   @ApiBody({ schema: bodySchema(HubPush, EXAMPLE) })
   @ApiJsonOrStreamResponse(
     HubPushObject,

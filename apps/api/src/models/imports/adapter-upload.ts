@@ -102,7 +102,7 @@ export class AdapterUpload {
       await this.models.hold(manager, base.id, 'model');
       const stored = async (file: string, received: Received) => ({
         name: file,
-        ...(await this.blobs.keepIn(manager, received, () => Promise.resolve())),
+        ...(await this.blobs.storeIn(manager, received, () => Promise.resolve())),
       });
       const named = [await stored(CONFIG, config), await stored(WEIGHTS, weights)];
       await this.database.query(
@@ -119,7 +119,7 @@ export class AdapterUpload {
         ],
         manager,
       );
-      await this.quota.settle(manager, caller.projectId);
+      await this.quota.enforce(manager, caller.projectId);
       await this.audit.write(manager, {
         caller,
         action: 'model.imported',

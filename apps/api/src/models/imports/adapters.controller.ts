@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ModelObject } from '@graft/contracts';
 import type { Request } from 'express';
 import { ApiJsonResponse } from '../../http/openapi.js';
-import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
 import { AdapterUpload } from './adapter-upload.js';
 
 @ApiTags('adapters')
@@ -15,7 +15,7 @@ export class AdaptersController {
   /** Takes adapter_config.json and adapter_model.safetensors, or a zip with both. */
   @Post()
   @HttpCode(200)
-  @Needs('models:write')
+  @RequireScope('models:write')
   @ApiConsumes('multipart/form-data')
   @ApiBody({
     schema: {

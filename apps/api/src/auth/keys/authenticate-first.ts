@@ -1,11 +1,11 @@
 import type { RequestHandler } from 'express';
 import type { ApiKeysService } from './api-keys.service.js';
-import type { Identified } from '../principal.js';
+import type { AuthenticatedRequest } from '../principal.js';
 import { bearer } from './secret-format.js';
 
 /** Checks the API key before any of the body is read, so that unauthenticated bodies are never accepted. */
-export function keyFirst(keys: ApiKeysService): RequestHandler {
-  return (request: Identified, response, next) => {
+export function authenticateFirst(keys: ApiKeysService): RequestHandler {
+  return (request: AuthenticatedRequest, response, next) => {
     const from = {
       address: request.ip ?? null,
       requestId: String(response.getHeader('x-request-id')),

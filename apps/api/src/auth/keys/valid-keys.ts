@@ -6,7 +6,7 @@ import type { Database } from '../../database/database.js';
  * SQL that selects the valid keys: not revoked or expired, of a project that is not archived and, if they belong to a
  * member, of a member who was not removed.
  */
-export const WORKING = `api_key key JOIN project ON project.id = key.project_id
+export const VALID_KEYS = `api_key key JOIN project ON project.id = key.project_id
   LEFT JOIN member ON member.id = key.member_id AND member.project_id = key.project_id
   WHERE key.revoked_at IS NULL AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp())
     AND project.archived_at IS NULL
@@ -19,7 +19,7 @@ export const WORKING = `api_key key JOIN project ON project.id = key.project_id
  * meanwhile.
  * @throws DomainError conflict
  */
-export async function keepAnAdmin(
+export async function requireRemainingAdminKey(
   database: Database,
   manager: EntityManager,
   goes: (key: { readonly id: string; readonly project_id: string }) => boolean,
@@ -31,7 +31,7 @@ export async function keepAnAdmin(
     manager,
   );
   const admins = await database.query<{ id: string; project_id: string; lasts: boolean }>(
-    `SELECT key.id, key.project_id, key.expires_at IS NULL AS lasts FROM ${WORKING}
+    `SELECT key.id, key.project_id, key.expires_at IS NULL AS lasts FROM ${VALID_KEYS}
        AND key.scopes @> '["admin"]' AND key.member_id IS NULL`,
     [],
     manager,

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { sharedLook } from './shared-look.js';
+import { sharedCheck } from './shared-check.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 it('shares a pending check and caches a success, but no failure', async () => {
   const ends: { done: () => void; fail: (error: Error) => void }[] = [];
-  const ask = sharedLook(() => new Promise<void>((done, fail) => ends.push({ done, fail })), 1000);
+  const ask = sharedCheck(() => new Promise<void>((done, fail) => ends.push({ done, fail })), 1000);
   const both = [ask(), ask()];
   vi.advanceTimersByTime(5000);
   both.push(ask());
