@@ -190,7 +190,7 @@ describe("rejects, without growth of the API's memory,", () => {
   it('an adapter zip that unpacks to a thousand times its size', async () => {
     const zip = deflatedZip({ [CONFIG]: config, [WEIGHTS]: Buffer.alloc(400 * 2 ** 20) });
     before = process.resourceUsage().maxRSS;
-    expect(await messageOf(upload({ 'a.zip': zip }))).toContain('is no safetensors file');
+    expect(await messageOf(upload({ 'a.zip': zip }))).toContain('is not a safetensors file');
   });
 
   it('an adapter whose config is nested a hundred thousand levels deep', async () => {

@@ -366,7 +366,7 @@ describe('data checks on creation', () => {
       status: 400,
       code: 'unsupported',
       param: 'graft.optimizer',
-      message: expect.stringMatching(/is of experts or their router/) as unknown,
+      message: expect.stringMatching(/belongs to experts or their router/) as unknown,
     });
   });
 
