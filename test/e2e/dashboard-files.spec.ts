@@ -135,7 +135,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await page.title()).toBe('library desk.jsonl · Graft');
 
     const second = examples(page).nth(1);
-    expect(await second.locator('.said').allInnerTexts()).toEqual([
+    expect(await second.locator('.record-turn').allInnerTexts()).toEqual([
       'user\nDo you have Emma?',
       'assistant\n→ find_book({"title":"Emma"})',
       'tool\n2 copies',
@@ -143,7 +143,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       'user\nWonderful!',
       'assistant (not trained on)\n🙂',
     ]);
-    expect(await second.locator('.learnt').count()).toBe(2);
+    expect(await second.locator('.target').count()).toBe(2);
     await second.getByText('1 tool offered: find_book').waitFor();
     const long = examples(page).nth(3);
     await long.getByRole('button', { name: 'Show all 3,600 characters' }).click();
@@ -342,7 +342,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
         await until('the examples', async () => (await examples(page).count()) === 20);
         await screenshot(page, `file-${width}-${colorScheme}`);
         // On a phone the role is above the text, which has the full width.
-        const said = examples(page).first().locator('.said').first();
+        const said = examples(page).first().locator('.record-turn').first();
         const above = await said.evaluate(
           (element) =>
             element.querySelector('.who')!.getBoundingClientRect().bottom <=

@@ -13,13 +13,13 @@ declare module '@tanstack/react-router' {
 }
 
 /** Keeps known string parameters of the query, as well as unknown ones. */
-const words =
+const stringParameters =
   <Name extends string = never>() =>
   (given: Search): Readonly<Partial<Record<Name, string>>> =>
     given as Readonly<Partial<Record<Name, string>>>;
 
-type AuditWords = 'tab' | 'type' | 'actor' | 'resource' | 'from' | 'to';
-type JobWords = 'q' | 'status' | 'model' | 'method' | 'kind' | 'show' | 'sort' | 'order';
+type AuditParameters = 'tab' | 'type' | 'actor' | 'resource' | 'from' | 'to';
+type JobParameters = 'q' | 'status' | 'model' | 'method' | 'kind' | 'show' | 'sort' | 'order';
 
 export const root = createRootRoute();
 const getParentRoute = () => root;
@@ -29,7 +29,7 @@ export const jobs = createRoute({
   path: '/',
   staticData: { place: 'Jobs' },
   validateSearch: (given: Search) =>
-    given as Readonly<Partial<Record<JobWords, string>>> & {
+    given as Readonly<Partial<Record<JobParameters, string>>> & {
       readonly tag?: string | readonly string[];
     },
 });
@@ -37,20 +37,20 @@ export const job = createRoute({
   getParentRoute,
   path: '/jobs/$id',
   staticData: { place: 'Jobs', isTitled: true },
-  validateSearch: words<'tab'>(),
+  validateSearch: stringParameters<'tab'>(),
 });
 export const compare = createRoute({
   getParentRoute,
   path: '/compare',
   staticData: { place: 'Jobs' },
-  validateSearch: words<'jobs'>(),
+  validateSearch: stringParameters<'jobs'>(),
   remountDeps: ({ search }) => search.jobs ?? '',
 });
 export const newJob = createRoute({
   getParentRoute,
   path: '/new',
   staticData: { place: 'New job' },
-  validateSearch: words<'from' | 'checkpoint' | 'training_file'>(),
+  validateSearch: stringParameters<'from' | 'checkpoint' | 'training_file'>(),
   // A form for another source is remounted, so that it sends no part of the previous draft.
   remountDeps: ({ search: { from, checkpoint, training_file: file } }) => [from, checkpoint, file],
 });
@@ -68,14 +68,14 @@ export const files = createRoute({
   getParentRoute,
   path: '/files',
   staticData: { place: 'Files' },
-  validateSearch: words<'purpose'>(),
+  validateSearch: stringParameters<'purpose'>(),
   remountDeps: ({ search }) => search.purpose ?? '',
 });
 export const file = createRoute({
   getParentRoute,
   path: '/files/$id',
   staticData: { place: 'Files', isTitled: true },
-  validateSearch: words<'after'>(),
+  validateSearch: stringParameters<'after'>(),
 });
 export const models = createRoute({
   getParentRoute,
@@ -96,20 +96,20 @@ export const evalCompare = createRoute({
   getParentRoute,
   path: '/evals/$id/compare',
   staticData: { place: 'Evals', isTitled: true },
-  validateSearch: words<'left' | 'right'>(),
+  validateSearch: stringParameters<'left' | 'right'>(),
   remountDeps: ({ search: { left = '', right = '' } }) => [left, right],
 });
 export const evalRun = createRoute({
   getParentRoute,
   path: '/evals/$id/$run',
   staticData: { place: 'Evals', isTitled: true },
-  validateSearch: words<'status' | 'after'>(),
+  validateSearch: stringParameters<'status' | 'after'>(),
 });
 export const chat = createRoute({
   getParentRoute,
   path: '/chat',
   staticData: { place: 'Chat' },
-  validateSearch: words<'model'>(),
+  validateSearch: stringParameters<'model'>(),
 });
 export const workers = createRoute({
   getParentRoute,
@@ -130,19 +130,19 @@ export const ownProject = createRoute({
   getParentRoute,
   path: '/project',
   staticData: { place: 'Project' },
-  validateSearch: words<AuditWords>(),
+  validateSearch: stringParameters<AuditParameters>(),
 });
 export const projects = createRoute({
   getParentRoute,
   path: '/projects',
   staticData: { place: 'Projects' },
-  validateSearch: words<AuditWords>(),
+  validateSearch: stringParameters<AuditParameters>(),
 });
 export const project = createRoute({
   getParentRoute,
   path: '/projects/$id',
   staticData: { place: 'Projects', isTitled: true },
-  validateSearch: words<AuditWords>(),
+  validateSearch: stringParameters<AuditParameters>(),
 });
 export const webhooks = createRoute({
   getParentRoute,

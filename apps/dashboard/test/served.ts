@@ -15,7 +15,7 @@ export const listOf = (data: readonly unknown[], has_more = false) => ({
 
 export interface Served {
   /** Requested paths with their queries, in order. */
-  readonly asked: string[];
+  readonly paths: string[];
   readonly close: () => void;
 }
 
@@ -23,11 +23,11 @@ export interface Served {
  * Starts the server.
  * @param answer returns the JSON of a response, or `undefined` for an error. Streams stay open without events.
  */
-export async function serve(answer: (asked: URL, method: string) => unknown): Promise<Served> {
-  const asked: string[] = [];
+export async function serve(answer: (url: URL, method: string) => unknown): Promise<Served> {
+  const paths: string[] = [];
   const server = createServer((request, response) => {
     const path = request.url ?? '';
-    asked.push(path);
+    paths.push(path);
     if (path.endsWith('/stream')) {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       return void response.write('retry: 2000\n\n');
@@ -47,5 +47,5 @@ export async function serve(answer: (asked: URL, method: string) => unknown): Pr
     server.closeAllConnections();
     server.close();
   };
-  return { asked, close };
+  return { paths, close };
 }

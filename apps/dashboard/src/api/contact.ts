@@ -21,9 +21,9 @@ export function answered(): void {
   dispatchEvent(new Event(BACK));
 }
 
-function unanswered(asked: number): void {
+function unanswered(sentAt: number): void {
   if (silentSince !== null) return;
-  silentSince = asked;
+  silentSince = sentAt;
   dispatchEvent(new Event(CHANGED));
 }
 
@@ -45,14 +45,14 @@ export const whenBack = (): Promise<void> =>
 
 /** Requests a small endpoint. A gateway error from a proxy does not count as a response. */
 export async function probe(): Promise<void> {
-  const asked = Date.now();
+  const sentAt = Date.now();
   try {
     const init: RequestInit = { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) };
     const { ok } = await fetch('/healthz', init);
     if (ok) answered();
-    else unanswered(asked);
+    else unanswered(sentAt);
   } catch {
-    unanswered(asked);
+    unanswered(sentAt);
   }
 }
 

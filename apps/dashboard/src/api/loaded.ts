@@ -74,8 +74,8 @@ export function useLoaded<T>(
     ...(keeps && { placeholderData: keepPreviousData }),
   });
   // Keep an error until the next successful response, not only until the next request.
-  const said = useRef<Error | null>(null);
-  if (!isFetching && !(error instanceof NoAnswer)) said.current = error;
+  const lastError = useRef<Error | null>(null);
+  if (!isFetching && !(error instanceof NoAnswer)) lastError.current = error;
 
   const latest = useRef(key);
   latest.current = key;
@@ -85,5 +85,5 @@ export function useLoaded<T>(
       void queries.setQueryData<T>(latest.current, (now) => now && update(now)),
     [queries],
   );
-  return { value: data ?? null, error: said.current, reload, set };
+  return { value: data ?? null, error: lastError.current, reload, set };
 }

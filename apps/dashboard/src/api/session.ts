@@ -99,11 +99,11 @@ export function shareBetweenTabs(): void {
 }
 
 /** Handles a key received from another tab. */
-function receiveKey(theirs: string): void {
+function receiveKey(otherKey: string): void {
   const own = apiKey();
-  if (own === null) return signIn(theirs);
-  if (!isFromLink || own === theirs) return;
-  signIn(theirs);
+  if (own === null) return signIn(otherKey);
+  if (!isFromLink || own === otherKey) return;
+  signIn(otherKey);
   offer(own);
 }
 

@@ -46,23 +46,23 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
   for (;;) {
     await whenVisible(signal);
     if (signal.aborted) return;
-    const left = new AbortController();
-    let timer = setTimeout(() => left.abort(), silenceMs);
+    const controller = new AbortController();
+    let timer = setTimeout(() => controller.abort(), silenceMs);
     const onChunk = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => left.abort(), silenceMs);
+      timer = setTimeout(() => controller.abort(), silenceMs);
     };
     let hidden = false;
     const unwatch = onVisibility((visible) => {
       hidden ||= !visible;
-      if (hidden) left.abort();
+      if (hidden) controller.abort();
     });
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (lastId !== null) headers['last-event-id'] = lastId;
       const response = await request(path, {
         headers,
-        signal: AbortSignal.any([signal, left.signal]),
+        signal: AbortSignal.any([signal, controller.signal]),
       });
       on.connected(true);
       await readEvents(

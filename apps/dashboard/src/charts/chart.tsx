@@ -34,7 +34,7 @@ export interface ChartProps {
   /** Unit of the x axis. The default is steps. */
   readonly over?: string;
   /** Accessible description of the chart. The default describes the first series. */
-  readonly words?: string;
+  readonly description?: string;
 }
 
 const HEIGHT = 230;
@@ -173,8 +173,8 @@ const plotData = ({ steps, series, weight, log }: ChartProps): uPlot.AlignedData
 ];
 
 /** Returns the accessible description: "Loss over 40 steps, last 0.001262, lowest 2.230 at step 10". */
-function described({ title, series: [first], ring, words }: ChartProps): string {
-  if (words !== undefined) return words;
+function described({ title, series: [first], ring, description }: ChartProps): string {
+  if (description !== undefined) return description;
   const values = first?.values.filter((v) => v !== null) ?? [];
   const lowest = ring ? `, ${ring.label} at step ${ring.step}` : '';
   return `${title} over ${values.length} steps, last ${short(values.at(-1))}${lowest}`;

@@ -6,7 +6,7 @@ import { Row, Table } from '../ui/table.js';
 import { modelTitle } from '../format.js';
 
 /** Answers of several models to the same inputs. */
-interface Asked<T> {
+interface Comparison<T> {
   readonly inputs: readonly string[];
   readonly answers: readonly (readonly T[] | Error)[];
 }
@@ -25,7 +25,7 @@ interface BoxProps<T> {
 /** A text area with one input per line, and a table of each model's answers. */
 function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProps<T>) {
   const [text, setText] = useState('');
-  const [asked, setAsked] = useState<Asked<T> | null>(null);
+  const [comparison, setComparison] = useState<Comparison<T> | null>(null);
   const [busy, setBusy] = useState(false);
   const stop = useRef<AbortController | null>(null);
   useEffect(() => () => stop.current?.abort(), []);
@@ -39,7 +39,7 @@ function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProp
     const answers = await Promise.all(
       models.map((model) => ask(model, inputs, signal).catch((error: Error) => error)),
     );
-    if (!signal.aborted) setAsked({ inputs, answers });
+    if (!signal.aborted) setComparison({ inputs, answers });
     setBusy(false);
   };
   return (
@@ -64,9 +64,9 @@ function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProp
           <button className="main">{verb}</button>
         )}
       </form>
-      {asked && (
+      {comparison && (
         <div className="sides" role="status" aria-busy={busy}>
-          {asked.answers.map((answers, i) => (
+          {comparison.answers.map((answers, i) => (
             <section key={models[i]} className="card" aria-label={models[i]}>
               <h2 className="break">{modelTitle(models[i] ?? '')}</h2>
               {answers instanceof Error ? (
@@ -75,7 +75,7 @@ function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProp
                 <Table columns={['Text', ...columns]}>
                   {answers.map((answer, n) => (
                     <Row key={n}>
-                      <td className="break">{asked.inputs[n]}</td>
+                      <td className="break">{comparison.inputs[n]}</td>
                       {cells(answer, answers).map((cell, at) => (
                         <td key={at}>{cell}</td>
                       ))}

@@ -13,10 +13,10 @@ const body = {
 it('sends the same body with curl', () => {
   const [{ code } = { code: '' }] = chatCode(body, 'http://127.0.0.1:1');
   // Replaces curl by a command that prints its arguments.
-  const said = execFileSync('sh', ['-c', code.replace(/^curl/, "printf '%s\\0'")], {
+  const output = execFileSync('sh', ['-c', code.replace(/^curl/, "printf '%s\\0'")], {
     env: { GRAFT_API_KEY: 'k' },
   }).toString();
-  const args = said.split('\0');
+  const args = output.split('\0');
   expect(args).toContain('Authorization: Bearer k');
   expect(JSON.parse(args[args.indexOf('-d') + 1] ?? '')).toEqual(body);
 });

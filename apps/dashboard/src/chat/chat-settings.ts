@@ -75,7 +75,7 @@ export function chatBody(
   const number = (text: string): number | undefined =>
     text.trim() === '' ? undefined : Number(text);
   const system = settings.system.trim();
-  const said = turns.filter(({ content }) => content !== '');
+  const nonEmpty = turns.filter(({ content }) => content !== '');
   const stop = stops(settings);
   const schema = schemaOf(settings);
   const topP = number(settings.top_p);
@@ -84,7 +84,7 @@ export function chatBody(
     model,
     messages: [
       ...(system === '' ? [] : [{ role: 'system' as const, content: system }]),
-      ...said.map(({ role, content }) => ({ role, content })),
+      ...nonEmpty.map(({ role, content }) => ({ role, content })),
     ],
     temperature: number(settings.temperature),
     top_p: topP === 1 ? undefined : topP,

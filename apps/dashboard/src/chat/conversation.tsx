@@ -109,7 +109,7 @@ function useConversation(models: readonly string[], settings: ChatSettings) {
   useEffect(() => () => stop.current?.abort(), []);
 
   /** Requests answers for the given sides, each with its own history. */
-  const answers = async (sides: readonly number[], asked: readonly (readonly Turn[])[]) => {
+  const answers = async (sides: readonly number[], histories: readonly (readonly Turn[])[]) => {
     setBusy(true);
     stop.current = new AbortController();
     const { signal } = stop.current;
@@ -118,13 +118,13 @@ function useConversation(models: readonly string[], settings: ChatSettings) {
         now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)),
       );
     setTurns(
-      asked.map((side, i) =>
+      histories.map((side, i) =>
         sides.includes(i) ? [...side, { role: 'assistant', content: '' }] : [...side],
       ),
     );
     const ask = (i: number) =>
       answer(
-        chatBody(models[i] ?? '', asked[i] ?? [], settings),
+        chatBody(models[i] ?? '', histories[i] ?? [], settings),
         (content) => last(i, (turn) => ({ ...turn, content })),
         signal,
       ).then(

@@ -5,20 +5,20 @@ import { Share, type Label } from './ask-box.js';
 import { Failure } from '../ui/failure.js';
 import { Media } from '../media/media.js';
 
-const MOST_LABELS = 5;
+const MAX_LABELS = 5;
 
 /** Sends an image or audio file to a model. `tell` is called once, or repeatedly for streamed answers. */
 export type Ask<T> = (
   model: string,
   file: File,
-  tell: (answer: T) => void,
+  onAnswer: (answer: T) => void,
   signal: AbortSignal,
 ) => Promise<void>;
 
 /** Answer of a model. Null until the first part arrives. */
 type ModelAnswer<T> = T | Error | null;
 
-interface Given<T> {
+interface MediaInput<T> {
   readonly key: number;
   readonly name: string;
   readonly url: string;
@@ -27,12 +27,12 @@ interface Given<T> {
 }
 
 /** Kind of input that a box accepts, with its texts. */
-export interface Taken {
+export interface MediaKind {
   readonly medium: MediaUrl['medium'];
   /** The file input's `accept` attribute. */
   readonly accept: string;
   /** Plural noun, as in "Choose images…". */
-  readonly several: string;
+  readonly plural: string;
   /** Noun with its article, as in "This file is not an image." */
   readonly one: string;
   readonly hint: string;
@@ -40,31 +40,31 @@ export interface Taken {
 }
 
 interface BoxProps<T> {
-  readonly taken: Taken;
+  readonly kind: MediaKind;
   readonly models: readonly string[];
   readonly ask: Ask<T>;
   /** @param first answer of the same model to the first input */
   readonly show: (answer: T, first: T) => ReactNode;
   /** Renders another way to provide a file, next to the button. */
-  readonly beside?: (take: (file: File) => void, fail: (error: Error) => void) => ReactNode;
+  readonly extraButton?: (take: (file: File) => void, fail: (error: Error) => void) => ReactNode;
 }
 
 /** Sends files to all models and stores their answers. */
-function useGiven<T>(models: readonly string[], ask: Ask<T>) {
-  const [given, setGiven] = useState<readonly Given<T>[]>([]);
+function useInputs<T>(models: readonly string[], ask: Ask<T>) {
+  const [inputs, setInputs] = useState<readonly MediaInput<T>[]>([]);
   const next = useRef(0);
-  const left = useRef(new AbortController());
+  const controller = useRef(new AbortController());
   useEffect(() => {
-    const now = (left.current = new AbortController());
+    const now = (controller.current = new AbortController());
     return () => now.abort();
   }, []);
-  const give = async (file: File) => {
+  const submit = async (file: File) => {
     const key = next.current++;
-    const { signal } = left.current;
+    const { signal } = controller.current;
     const url = await dataUrlOf(file);
-    setGiven((now) => [{ key, name: file.name, url, answers: models.map(() => null) }, ...now]);
+    setInputs((now) => [{ key, name: file.name, url, answers: models.map(() => null) }, ...now]);
     const set = (at: number, answer: T | Error) =>
-      setGiven((now) =>
+      setInputs((now) =>
         now.map((one) =>
           one.key === key ? { ...one, answers: one.answers.with(at, answer) } : one,
         ),
@@ -77,16 +77,16 @@ function useGiven<T>(models: readonly string[], ask: Ask<T>) {
       ),
     );
   };
-  return { given, give };
+  return { inputs, submit };
 }
 
 /** Accepts images or audio that are dropped, chosen or recorded, and shows each model's answers. */
-export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
-  const { given, give } = useGiven(models, ask);
+export function MediaBox<T>({ kind, models, ask, show, extraButton }: BoxProps<T>) {
+  const { inputs, submit } = useInputs(models, ask);
   const [failure, setFailure] = useState<Error | null>(null);
   const take = (files: Iterable<File>) => {
     setFailure(null);
-    for (const file of files) give(file).catch(setFailure);
+    for (const file of files) submit(file).catch(setFailure);
   };
   const drop = (event: DragEvent) => {
     event.preventDefault();
@@ -99,7 +99,7 @@ export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
           id="media"
           className="unseen"
           type="file"
-          accept={taken.accept}
+          accept={kind.accept}
           multiple
           onChange={(event) => {
             take(event.target.files ?? []);
@@ -107,20 +107,20 @@ export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
           }}
         />
         <label htmlFor="media" className="button main">
-          Choose {taken.several}…
+          Choose {kind.plural}…
         </label>
-        {beside?.((file) => take([file]), setFailure)}
-        <span className="faint">or drop them here: {taken.hint}</span>
+        {extraButton?.((file) => take([file]), setFailure)}
+        <span className="faint">or drop them here: {kind.hint}</span>
       </div>
       <Failure error={failure} />
       <div role="status" aria-atomic="false" aria-label="Answers">
-        <ol className="pictured" aria-label="Answers">
-          {given.map((one) => (
-            <Shown
+        <ol className="media-answers" aria-label="Answers">
+          {inputs.map((one) => (
+            <InputCard
               key={one.key}
-              given={one}
-              first={given.at(-1) ?? one}
-              taken={taken}
+              input={one}
+              first={inputs.at(-1) ?? one}
+              kind={kind}
               models={models}
               show={show}
             />
@@ -131,31 +131,37 @@ export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
   );
 }
 
-interface ShownProps<T> extends Pick<BoxProps<T>, 'taken' | 'models' | 'show'> {
-  readonly given: Given<T>;
-  readonly first: Given<T>;
+interface InputCardProps<T> extends Pick<BoxProps<T>, 'kind' | 'models' | 'show'> {
+  readonly input: MediaInput<T>;
+  readonly first: MediaInput<T>;
 }
 
-function Shown<T>({ given: { name, url, answers }, first, taken, models, show }: ShownProps<T>) {
+function InputCard<T>({
+  input: { name, url, answers },
+  first,
+  kind,
+  models,
+  show,
+}: InputCardProps<T>) {
   const media = mediaUrl(url);
   return (
     <li className="card">
       <figure>
-        {media?.medium === taken.medium ? (
+        {media?.medium === kind.medium ? (
           <Media media={media} what={name} />
         ) : (
-          <p className="bad">This file is not {taken.one}.</p>
+          <p className="bad">This file is not {kind.one}.</p>
         )}
         <figcaption className="break faint">{name}</figcaption>
       </figure>
-      <div className="said-of">
+      <div className="model-answers">
         {models.map((model, at) => (
           <section key={model} aria-label={`${model} on ${name}`}>
             {models.length > 1 && <h2 className="break">{modelTitle(model)}</h2>}
             <Answer
               answer={answers[at] ?? null}
               first={first.answers[at] ?? null}
-              waiting={taken.waiting}
+              waiting={kind.waiting}
               show={show}
             />
           </section>
@@ -180,11 +186,11 @@ function Answer<T>({ answer, first, waiting, show }: AnswerProps<T>) {
 /** Labels that a model assigns to one image or audio file. */
 export function Labels({ answer }: { answer: Label }) {
   const { label, labels, probabilities } = answer;
-  const said = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
+  const text = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
   return (
     <>
       <p>
-        <b className="break">{said === null ? JSON.stringify(answer) : said || 'none'}</b>
+        <b className="break">{text === null ? JSON.stringify(answer) : text || 'none'}</b>
       </p>
       <ul className="shares">
         {likeliest(probabilities).map(([name, probability]) => (
@@ -201,7 +207,7 @@ export function Labels({ answer }: { answer: Label }) {
 /** Returns labels sorted by probability, highest first. */
 function likeliest(probabilities: unknown): readonly (readonly [string, number])[] {
   const all = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
-  return all.sort(([, a], [, b]) => b - a).slice(0, MOST_LABELS);
+  return all.sort(([, a], [, b]) => b - a).slice(0, MAX_LABELS);
 }
 
 async function dataUrlOf(file: File): Promise<string> {

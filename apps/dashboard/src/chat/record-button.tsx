@@ -1,21 +1,21 @@
 import { useEffect, useRef, useState } from 'react';
-import { MOST_SECONDS, Recording } from './recording.js';
+import { MAX_SECONDS, Recording } from './recording.js';
 
 interface Props {
-  readonly onSound: (file: File) => void;
+  readonly onRecorded: (file: File) => void;
   readonly onError: (error: Error) => void;
 }
 
 /** Records from the microphone until it is pressed again or the maximum length is reached. */
-export function RecordButton({ onSound, onError }: Props) {
+export function RecordButton({ onRecorded, onError }: Props) {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [seconds, setSeconds] = useState(0);
   const count = useRef(0);
-  const isLeft = useRef(false);
+  const isUnmounted = useRef(false);
   useEffect(() => {
-    isLeft.current = false;
+    isUnmounted.current = false;
     return () => {
-      isLeft.current = true;
+      isUnmounted.current = true;
     };
   }, []);
   useEffect(() => {
@@ -30,21 +30,21 @@ export function RecordButton({ onSound, onError }: Props) {
   const stop = (now: Recording) => {
     setRecording(null);
     void now.end(`recording-${++count.current}.wav`).then((file) => {
-      if (now.seconds > 0 && !isLeft.current) onSound(file);
+      if (now.seconds > 0 && !isUnmounted.current) onRecorded(file);
     });
   };
   const start = async () => {
     try {
-      const begun = await Recording.start();
-      if (isLeft.current) return begun.close();
+      const started = await Recording.start();
+      if (isUnmounted.current) return started.close();
       setSeconds(0);
-      setRecording(begun);
+      setRecording(started);
     } catch (error) {
-      onError(inWords(error));
+      onError(readableError(error));
     }
   };
   useEffect(() => {
-    if (recording && seconds >= MOST_SECONDS) stop(recording);
+    if (recording && seconds >= MAX_SECONDS) stop(recording);
   });
   return recording ? (
     <button type="button" aria-pressed="true" onClick={() => stop(recording)}>
@@ -57,7 +57,7 @@ export function RecordButton({ onSound, onError }: Props) {
   );
 }
 
-function inWords(error: unknown): Error {
+function readableError(error: unknown): Error {
   const { name = '', message = String(error) } = error as Partial<Error>;
   if (name === 'NotAllowedError')
     return new Error('The browser blocked the microphone. Allow it for this page and try again.'); // prettier-ignore

@@ -1,7 +1,7 @@
 import { MAX_REQUEST_MEDIA_BYTES } from '@graft/contracts/limits';
 import { decodeAudio } from '@graft/peft-core/media';
 import { expect, it, vi } from 'vitest';
-import { MOST_SECONDS, wavOf, type RecordedPiece } from './recording.js';
+import { MAX_SECONDS, wavOf, type RecordedPiece } from './recording.js';
 
 it('encodes a WAV file and clips samples that are too loud', () => {
   const file = wavOf([Float32Array.from([0, 0.5]), Float32Array.from([-2])], 16_000);
@@ -11,9 +11,9 @@ it('encodes a WAV file and clips samples that are too loud', () => {
 });
 
 it('never exceeds the length that the API accepts', () => {
-  expect(MOST_SECONDS).toBe(599);
+  expect(MAX_SECONDS).toBe(599);
   // Excess of the last chunk.
-  const length = 16_000 * MOST_SECONDS + 2047;
+  const length = 16_000 * MAX_SECONDS + 2047;
   expect(length).toBeLessThanOrEqual(16_000 * 600);
   expect(44 + 2 * length).toBeLessThanOrEqual(MAX_REQUEST_MEDIA_BYTES);
 });

@@ -13,7 +13,7 @@ const ANSWER_MS = 1000;
  * Maximum length of a recording. The API accepts ten minutes, and the last chunk can exceed the
  * limit slightly.
  */
-export const MOST_SECONDS = 599;
+export const MAX_SECONDS = 599;
 
 export interface RecordedPiece {
   readonly samples: Float32Array;
@@ -35,7 +35,7 @@ export class Recording {
   }
 
   private receive({ samples, isLast }: RecordedPiece): void {
-    if (this.seconds < MOST_SECONDS) {
+    if (this.seconds < MAX_SECONDS) {
       this.pieces.push(samples);
       this.samples += samples.length;
     }

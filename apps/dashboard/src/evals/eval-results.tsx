@@ -46,7 +46,7 @@ export const isOpen = ({ status }: Pick<EvalRunObject, 'status'>): boolean =>
 /** Returns the display name of a run: its name, its model or its id. */
 export const runName = ({ name, model, id }: EvalRunObject): string => name || model || id;
 
-export const modelWords = ({ model }: Pick<EvalRunObject, 'model'>): string =>
+export const modelText = ({ model }: Pick<EvalRunObject, 'model'>): string =>
   model || 'answers of a file';
 
 /** Returns the pass rate of graded items, such as `85 %`. A dash if none is graded. */
@@ -56,16 +56,16 @@ export function passShare({ result_counts: counts }: Pick<EvalRunObject, 'result
 }
 
 /** Returns `17 of 20`, with the number of items that remain to be graded. */
-export function passedWords({
+export function passedText({
   result_counts: counts,
 }: Pick<EvalRunObject, 'result_counts'>): string {
   const graded = counts.passed + counts.failed + counts.errored;
-  const left = counts.total - graded;
-  return `${count(counts.passed)} of ${count(graded)}${left > 0 ? `, ${count(left)} to go` : ''}`;
+  const remaining = counts.total - graded;
+  return `${count(counts.passed)} of ${count(graded)}${remaining > 0 ? `, ${count(remaining)} to go` : ''}`;
 }
 
 /** Describes how a criterion grades, in a few words. */
-export function criterionWords(criterion: EvalObject['testing_criteria'][number]): string {
+export function criterionText(criterion: EvalObject['testing_criteria'][number]): string {
   const text = (field: string): string => String(criterion[field] ?? '');
   switch (criterion.type) {
     case 'string_check':

@@ -29,7 +29,7 @@ function tinted(record: Record<string, unknown>): (string | null)[] {
       <TrainingRecord item={{ line: 1, record, problem: null, text: null }} />
     </RecordFormats>,
   );
-  return [...container.querySelectorAll('.learnt')].map((one) => one.textContent);
+  return [...container.querySelectorAll('.target')].map((one) => one.textContent);
 }
 
 const user = { role: 'user', content: 'question' };
@@ -62,6 +62,6 @@ it.each([
     },
     ['good'],
   ],
-])('highlights only the trained parts of %s', (_, record, learnt) =>
-  expect(tinted(record)).toEqual(learnt),
+])('highlights only the trained parts of %s', (_, record, targets) =>
+  expect(tinted(record)).toEqual(targets),
 );

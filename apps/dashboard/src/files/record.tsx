@@ -11,7 +11,7 @@ const LONG = 1200;
 
 /** One training example in readable form. Parts that are trained on are highlighted. */
 export function TrainingRecord({ item }: { item: FileRecordObject }) {
-  const learnt = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
+  const targets = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
   return (
     <li className={`example${item.problem ? ' wrong' : ''}`} id={`line-${item.line}`}>
       <div className="line">
@@ -24,7 +24,7 @@ export function TrainingRecord({ item }: { item: FileRecordObject }) {
             {item.text !== null && <pre className="pre">{item.text}</pre>}
           </>
         ) : (
-          parts(item.record, learnt)
+          parts(item.record, targets)
         )}
       </div>
     </li>
@@ -32,18 +32,18 @@ export function TrainingRecord({ item }: { item: FileRecordObject }) {
 }
 
 /** Renders a record of any format: lists of messages, objects that contain one, and texts. */
-function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
+function parts(record: Fields, targets: ReadonlySet<string>): ReactNode {
   const fields = Object.entries(record);
   return fields.map(([key, value]) => {
-    const own = learnt.has(key);
+    const isTarget = targets.has(key);
     if (key === 'tools' && Array.isArray(value)) return <Tools key={key} tools={value} />;
     if (isMessages(value)) {
-      const given = key === 'chosen' ? sharedTurns(record) : 0;
+      const shared = key === 'chosen' ? sharedTurns(record) : 0;
       return (
         <Fragment key={key}>
           {key !== 'messages' && <p className="faint">{key}</p>}
           {value.map((message, i) => (
-            <Message key={i} message={message} learnt={own && i >= given} />
+            <Message key={i} message={message} isTarget={isTarget && i >= shared} />
           ))}
         </Fragment>
       );
@@ -52,7 +52,7 @@ function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
     if (media) return <Media key={key} media={media} what={key} />;
     if (typeof value === 'string')
       return (
-        <Turn key={key} who={key} learnt={own}>
+        <Turn key={key} who={key} isTarget={isTarget}>
           {value}
         </Turn>
       );
@@ -88,7 +88,7 @@ function Tools({ tools }: { tools: readonly unknown[] }) {
   );
 }
 
-function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
+function Message({ message, isTarget }: { message: Fields; isTarget: boolean }) {
   const { role, content, weight, tool_calls: calls, name } = message;
   const assistant = role === 'assistant';
   const who = `${String(role)}${name ? ` ${String(name)}` : ''}`;
@@ -96,7 +96,7 @@ function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
   return (
     <Turn
       who={assistant && weight === 0 ? `${who} (not trained on)` : who}
-      learnt={learnt && assistant && weight !== 0}
+      isTarget={isTarget && assistant && weight !== 0}
       media={mediaOf(content)}
     >
       {[text, ...callsOf(calls)].filter(Boolean).join('\n')}
@@ -106,19 +106,19 @@ function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
 
 interface TurnProps {
   readonly who: string;
-  readonly learnt?: boolean;
+  readonly isTarget?: boolean;
   /** Images and audio next to the text. */
   readonly media?: readonly MediaUrl[];
   readonly children: string;
 }
 
-function Turn({ who, learnt, media = [], children }: TurnProps) {
+function Turn({ who, isTarget, media = [], children }: TurnProps) {
   const [all, setAll] = useState(false);
   const cut = !all && children.length > LONG + 200;
   return (
-    <div className="said">
+    <div className="record-turn">
       <span className="who">{who}</span>
-      <div className={`bubble${learnt ? ' learnt' : ''}`}>
+      <div className={`bubble${isTarget ? ' target' : ''}`}>
         {media.map((one, i) => (
           <Media key={i} media={one} what={who} />
         ))}
@@ -157,8 +157,8 @@ interface Call {
 function callsOf(calls: unknown): string[] {
   if (!Array.isArray(calls)) return [];
   return (calls as Call[]).map(({ function: called }) => {
-    const given = called?.arguments;
-    return `→ ${called?.name}(${typeof given === 'string' ? given : JSON.stringify(given)})`;
+    const args = called?.arguments;
+    return `→ ${called?.name}(${typeof args === 'string' ? args : JSON.stringify(args)})`;
   });
 }
 

@@ -20,7 +20,7 @@ export function UploadTray() {
     <>
       {/* Without percentages, which screen readers would announce continuously. */}
       <div className="unseen uploads-status" role="status">
-        {uploads.map((upload) => `${upload.name}: ${stateWords(upload)}`).join('. ')}
+        {uploads.map((upload) => `${upload.name}: ${stateText(upload)}`).join('. ')}
       </div>
       {uploads.length > 0 && (
         <section className="uploads" aria-label="Uploads">
@@ -35,7 +35,7 @@ export function UploadTray() {
   );
 }
 
-const WORDS = {
+const STATE_TEXTS = {
   waiting: 'waiting for the previous upload',
   sending: 'uploading',
   interrupted: 'interrupted; it continues when Graft responds again',
@@ -44,9 +44,11 @@ const WORDS = {
   done: 'uploaded',
 } as const;
 
-function stateWords({ state, error, file }: Upload): string {
+function stateText({ state, error, file }: Upload): string {
   if (state === 'failed') return `not uploaded: ${error?.message ?? 'no reason given'}`;
-  return file?.status === 'error' ? 'uploaded, but cannot be used for training' : WORDS[state];
+  return file?.status === 'error'
+    ? 'uploaded, but cannot be used for training'
+    : STATE_TEXTS[state];
 }
 
 function Row({ upload }: { upload: Upload }) {
@@ -61,11 +63,11 @@ function Row({ upload }: { upload: Upload }) {
         </b>
         {isMoving && <Meter upload={upload} />}
         {state === 'sending' ? (
-          <span className="numbers faint">{progressWords(upload)}</span>
+          <span className="numbers faint">{progressText(upload)}</span>
         ) : (
           <span className={isBad ? 'bad break' : 'faint'}>
             <span aria-hidden="true">{isBad ? '✕ ' : state === 'done' ? '✓ ' : ''}</span>
-            {stateWords(upload)}
+            {stateText(upload)}
           </span>
         )}
       </span>
@@ -85,7 +87,7 @@ const Meter = ({ upload: { name, state, sent, size } }: { upload: Upload }) => (
 );
 
 /** Returns "12.3 of 45.6 MB, 27 %, 1.2 MB/s, 28 s left". */
-export function progressWords({ sent, size, rate, secondsLeft }: Upload): string {
+export function progressText({ sent, size, rate, secondsLeft }: Upload): string {
   return [
     `${bytes(sent)} of ${bytes(size)}`,
     `${Math.floor((100 * sent) / Math.max(1, size))} %`,
@@ -109,9 +111,9 @@ function Actions({ upload }: { upload: Upload }) {
         </button>
       )}
       {state === 'asks' && upload.place !== placeNow() && (
-        <BeganAt place={upload.place}>Choose columns</BeganAt>
+        <OriginLink place={upload.place}>Choose columns</OriginLink>
       )}
-      {state === 'done' && <Made upload={upload} />}
+      {state === 'done' && <UploadedFile upload={upload} />}
       <button
         className="small"
         aria-label={isOver ? `Close ${name}` : `Cancel the upload of ${name}`}
@@ -124,7 +126,7 @@ function Actions({ upload }: { upload: Upload }) {
 }
 
 /** Links to the uploaded file and to its uses. */
-function Made({ upload: { file, place } }: { upload: Upload }) {
+function UploadedFile({ upload: { file, place } }: { upload: Upload }) {
   const may = useMay();
   if (!file) return null;
   const isForm = place.startsWith('/new');
@@ -140,14 +142,14 @@ function Made({ upload: { file, place } }: { upload: Upload }) {
             Use in a new job
           </Link>
         ) : (
-          place !== placeNow() && <BeganAt place={place}>Back to the new job</BeganAt>
+          place !== placeNow() && <OriginLink place={place}>Back to the new job</OriginLink>
         ))}
     </>
   );
 }
 
 /** Links back to the page where the upload started, whose form keeps its contents. */
-function BeganAt({ place, children }: { place: string; children: string }) {
+function OriginLink({ place, children }: { place: string; children: string }) {
   const [path, query = ''] = place.split('?');
   const search = parseSearch(query);
   return path === '/new' ? (

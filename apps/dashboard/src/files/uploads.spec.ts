@@ -9,7 +9,7 @@ import {
   currentUploads,
   dropUpload,
   pickColumns,
-  takeUpload,
+  markUploadSelected,
   upload,
 } from './uploads.js';
 
@@ -17,7 +17,7 @@ import {
 let finish: (made?: Partial<FileObject>) => void;
 let refuse: (why: Error) => void;
 const cancelled = vi.fn(() => Promise.resolve());
-const asked = vi.fn();
+const sentColumns = vi.fn();
 
 beforeEach(() => {
   signIn('sk-one');
@@ -25,7 +25,7 @@ beforeEach(() => {
   vi.spyOn(PartUpload.prototype, 'send').mockImplementation(
     (columns, signal) =>
       new Promise((resolve, reject) => {
-        asked(columns);
+        sentColumns(columns);
         finish = (made) => resolve({ id: 'file-1', status: 'processed', ...made } as FileObject);
         refuse = reject;
         signal.addEventListener('abort', () => reject(signal.reason as Error));
@@ -36,7 +36,7 @@ afterEach(() => {
   for (const { id } of currentUploads()) dropUpload(id);
   vi.restoreAllMocks();
   cancelled.mockClear();
-  asked.mockClear();
+  sentColumns.mockClear();
 });
 
 const files = (...names: string[]) => names.map((name) => new File(['x'], name));
@@ -88,7 +88,7 @@ it('retries while the server restarts, and fails if that takes too long', async 
   try {
     upload(files('a'));
     for (let times = 1; times <= 6; times++) {
-      expect(asked).toHaveBeenCalledTimes(times);
+      expect(sentColumns).toHaveBeenCalledTimes(times);
       refuse(new ApiError(503, 'The server is shutting down.', null, 'unavailable'));
       await vi.advanceTimersByTimeAsync(0);
       if (times < 6) expect(states()).toEqual(['a interrupted']);
@@ -136,7 +136,7 @@ it('asks for the columns of a table, and sends the answer', async () => {
   const [table] = currentUploads();
   expect(table).toMatchObject({ state: 'asks', ...asks });
   pickColumns(table!.id, { prompt: 'question', completion: 'said' });
-  expect(asked).toHaveBeenLastCalledWith({ prompt: 'question', completion: 'said' });
+  expect(sentColumns).toHaveBeenLastCalledWith({ prompt: 'question', completion: 'said' });
 });
 
 it('cancels an upload on the server, and continues with the next one', async () => {
@@ -175,7 +175,7 @@ it('keeps an upload that a form has yet to select', async () => {
   await settled();
   upload(files('b'));
   expect(states()).toEqual(['a done', 'b sending']);
-  takeUpload(currentUploads()[0]!.id);
+  markUploadSelected(currentUploads()[0]!.id);
   upload(files('c'));
   expect(states()).toEqual(['b sending', 'c waiting']);
 });

@@ -33,7 +33,7 @@ export interface Upload {
   /** The uploaded file. */
   readonly file: FileObject | null;
   /** Whether the form where it started has selected the file. */
-  readonly isTaken: boolean;
+  readonly isSelected: boolean;
 }
 
 /** State of sending one upload. */
@@ -95,16 +95,16 @@ const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
 export function upload(files: readonly File[]): void {
   listen();
   key = apiKey();
-  const begun = files.map((file) => begin(file, key ?? ''));
-  set([...uploads.filter((one) => one.state !== 'done' || isAwaited(one)), ...begun]);
+  const created = files.map((file) => createUpload(file, key ?? ''));
+  set([...uploads.filter((one) => one.state !== 'done' || isUnselected(one)), ...created]);
   void work();
 }
 
 /** Whether a form has yet to select the uploaded file. */
-const isAwaited = ({ place, isTaken, file }: Upload): boolean =>
-  place.startsWith('/new') && !isTaken && file?.status !== 'error';
+const isUnselected = ({ place, isSelected, file }: Upload): boolean =>
+  place.startsWith('/new') && !isSelected && file?.status !== 'error';
 
-function begin(file: File, by: string): Upload {
+function createUpload(file: File, by: string): Upload {
   const id = ++lastId;
   sendings.set(id, {
     part: new PartUpload(file, by, progressOf(id)),
@@ -125,7 +125,7 @@ function begin(file: File, by: string): Upload {
     suggested: null,
     error: null,
     file: null,
-    isTaken: false,
+    isSelected: false,
   };
 }
 
@@ -221,8 +221,8 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 /** Retries a failed upload. Parts that the server already has are not sent again. */
 export function continueUpload(id: number): void {
   const { error } = uploads.find((one) => one.id === id) ?? {};
-  const isGone = error instanceof ApiError && (error.status === 404 || error.status === 409);
-  if (isGone) sendings.get(id)?.part.forget();
+  const isDeleted = error instanceof ApiError && (error.status === 404 || error.status === 409);
+  if (isDeleted) sendings.get(id)?.part.forget();
   change(id, { state: 'waiting', error: null });
   void work();
 }
@@ -236,7 +236,7 @@ export function pickColumns(id: number, columns: Columns): void {
 }
 
 /** Marks a file as selected by a form. */
-export const takeUpload = (id: number): void => change(id, { isTaken: true });
+export const markUploadSelected = (id: number): void => change(id, { isSelected: true });
 
 /** Cancels an upload, or removes a finished one from the list. The file of a finished upload is kept. */
 export function dropUpload(id: number): void {

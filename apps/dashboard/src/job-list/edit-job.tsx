@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { jobName } from '../job/job-words.js';
+import { jobName } from '../job/job-text.js';
 import { Failure } from '../ui/failure.js';
 import { Modal } from '../ui/modal.js';
 
@@ -33,12 +33,12 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
   const save = (event: FormEvent) => {
     event.preventDefault();
     const own = name.trim();
-    const words = {
+    const fields = {
       name: own === '' || own === job.user_provided_suffix ? null : own,
       tags: tagsOf(tags),
       note: note.trim() === '' ? null : note,
     };
-    api.changeJob(job.id, words).then((answer) => {
+    api.changeJob(job.id, fields).then((answer) => {
       changed(answer);
       close();
     }, setError);

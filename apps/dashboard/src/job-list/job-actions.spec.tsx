@@ -35,7 +35,7 @@ it('reports a failed undo on another page', async () => {
   await screen.findByText('another page');
   act(() => undo.click());
   await screen.findAllByText('Could not be undone: ftjob-1 was deleted for good');
-  expect(served.asked).toEqual([
+  expect(served.paths).toEqual([
     '/v1/fine_tuning/jobs/ftjob-1',
     '/v1/fine_tuning/jobs/ftjob-1/restore',
   ]);

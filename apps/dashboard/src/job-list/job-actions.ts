@@ -2,7 +2,7 @@ import type { JobObject } from '@graft/contracts';
 import { useState } from 'react';
 import { api } from '../api/api.js';
 import { moment } from '../format.js';
-import { isOver, jobName } from '../job/job-words.js';
+import { isOver, jobName } from '../job/job-text.js';
 import { useUndo } from '../ui/toasts.js';
 
 export interface JobActions {

@@ -11,7 +11,7 @@ interface Props {
   readonly jobs: readonly JobObject[];
 }
 
-const SHELF_WORDS = {
+const SHELF_NAMES = {
   listed: 'Not archived',
   archived: 'Archived',
   deleted: 'Deleted, restorable',
@@ -51,7 +51,7 @@ export function JobFilters({ query, change, jobs }: Props) {
         label="Kind"
         value={query.kind}
         values={JOB_KINDS}
-        words={KIND_NOUNS}
+        names={KIND_NOUNS}
         choose={(kind) => change({ kind: JOB_KINDS.find((one) => one === kind) ?? '' })}
       />
       <Choice
@@ -89,7 +89,7 @@ export function JobFilters({ query, change, jobs }: Props) {
       >
         {SHELVES.map((shelf) => (
           <option key={shelf} value={shelf}>
-            {SHELF_WORDS[shelf]}
+            {SHELF_NAMES[shelf]}
           </option>
         ))}
       </select>
@@ -112,11 +112,11 @@ interface ChoiceProps {
   readonly value: string;
   readonly values: readonly string[];
   /** Display texts of values. The default is the value itself. */
-  readonly words?: Readonly<Record<string, string>>;
+  readonly names?: Readonly<Record<string, string>>;
   readonly choose: (value: string) => void;
 }
 
-const Choice = ({ label, value, values, words, choose }: ChoiceProps) => (
+const Choice = ({ label, value, values, names, choose }: ChoiceProps) => (
   <select
     aria-label={`Filter by ${label.toLowerCase()}`}
     value={value}
@@ -126,7 +126,7 @@ const Choice = ({ label, value, values, words, choose }: ChoiceProps) => (
     <option value="">{label}: any</option>
     {values.map((one) => (
       <option key={one} value={one}>
-        {words?.[one] ?? one}
+        {names?.[one] ?? one}
       </option>
     ))}
   </select>

@@ -80,7 +80,7 @@ describe('a long list', () => {
   afterAll(() => served.close());
   beforeEach(() => {
     held.clear();
-    served.asked.length = 0;
+    served.paths.length = 0;
   });
   afterEach(cleanup);
 
@@ -97,7 +97,7 @@ describe('a long list', () => {
       expect(now.list.map(({ id }) => id)).toEqual(ALL.slice(0, length).map(({ id }) => id)),
     );
   const asks = (after: string) =>
-    waitFor(() => expect(served.asked.some((path) => path.includes(`after=${after}`))).toBe(true));
+    waitFor(() => expect(served.paths.some((path) => path.includes(`after=${after}`))).toBe(true));
   /** Waits until all requests have been answered. */
   const quiet = () => act(() => new Promise((resolve) => setTimeout(resolve, 100)));
 
@@ -112,11 +112,11 @@ describe('a long list', () => {
   it('keeps its length when it is opened again, and after an outage', async () => {
     const { rerender } = await ofTwoPages();
     rerender(page(false));
-    served.asked.length = 0;
+    served.paths.length = 0;
     rerender(page(true));
     await quiet();
     await isWhole(200);
-    const lists = () => served.asked.filter((path) => path.startsWith('/v1/fine_tuning/jobs'));
+    const lists = () => served.paths.filter((path) => path.startsWith('/v1/fine_tuning/jobs'));
     // In one response.
     expect(lists()).toEqual([expect.stringContaining('limit=200')]);
     act(() => void dispatchEvent(new Event('graft:back')));
@@ -134,7 +134,7 @@ describe('a long list', () => {
     const { rerender } = await ofTwoPages();
     rerender(page(false));
     const [first, third] = [hold('first'), hold('job-199')];
-    served.asked.length = 0;
+    served.paths.length = 0;
     rerender(page(true));
     more();
     await asks('job-199');

@@ -5,7 +5,7 @@ import { useLoaded } from '../api/loaded.js';
 import { follow } from '../api/sse.js';
 import { isVisible } from '../browser/visibility.js';
 import { withPulse } from '../job/job-data.js';
-import { apiQuery, fits, hasWords, type JobQuery } from './job-query.js';
+import { apiQuery, fits, matchesSearch, type JobQuery } from './job-query.js';
 
 /** Milliseconds without typing after which a search is sent. */
 const SEARCH_PAUSE_MS = 200;
@@ -41,10 +41,10 @@ export function changedList(
   query: JobQuery,
   hasMore: boolean,
 ): readonly JobObject[] {
-  const known = jobs.some(({ id }) => id === changed.id);
-  if (!fits(changed, query)) return known ? jobs.filter(({ id }) => id !== changed.id) : jobs;
+  const isListed = jobs.some(({ id }) => id === changed.id);
+  if (!fits(changed, query)) return isListed ? jobs.filter(({ id }) => id !== changed.id) : jobs;
   const isByTime = query.sort === 'created_at' && !query.ascending;
-  return known || (isByTime && hasWords(changed, query.search))
+  return isListed || (isByTime && matchesSearch(changed, query.search))
     ? withJob(jobs, changed, hasMore)
     : jobs;
 }
@@ -57,8 +57,8 @@ const changedPage = (page: Page<JobObject>, job: JobObject, query: JobQuery): Pa
 
 /** Appends a page to a list. Jobs that moved between the requests are kept once. */
 function withPage(list: Page<JobObject>, page: Page<JobObject>): Page<JobObject> {
-  const known = new Set(list.data.map(({ id }) => id));
-  return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !known.has(id))] };
+  const ids = new Set(list.data.map(({ id }) => id));
+  return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !ids.has(id))] };
 }
 
 /** Rounds up to whole pages, up to the number of jobs that one response of the API can have. */
@@ -97,12 +97,12 @@ const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
 const NONE: readonly JobObject[] = [];
 
 /** Returns the query to send: a search after a pause in typing, anything else immediately. */
-function useSettled(wanted: JobQuery): JobQuery {
-  const [settled, setSettled] = useState(wanted);
-  const key = apiQuery(wanted).toString();
-  const latest = useRef(wanted);
-  latest.current = wanted;
-  const isTyped = wanted.search !== settled.search;
+function useSettled(latestQuery: JobQuery): JobQuery {
+  const [settled, setSettled] = useState(latestQuery);
+  const key = apiQuery(latestQuery).toString();
+  const latest = useRef(latestQuery);
+  latest.current = latestQuery;
+  const isTyped = latestQuery.search !== settled.search;
   useEffect(() => {
     const timer = setTimeout(() => setSettled(latest.current), isTyped ? SEARCH_PAUSE_MS : 0);
     return () => clearTimeout(timer);
@@ -111,8 +111,8 @@ function useSettled(wanted: JobQuery): JobQuery {
 }
 
 /** Jobs that match a query, page by page, updated by the project's event stream. */
-export function useJobList(wanted: JobQuery): JobList {
-  const query = useSettled(wanted);
+export function useJobList(typedQuery: JobQuery): JobList {
+  const query = useSettled(typedQuery);
   const key = apiQuery(query).toString();
   /** Events that arrived while the list was requested. The response may be older. */
   const received = useRef(new Map<string, JobObject>());
@@ -166,18 +166,18 @@ export function useJobList(wanted: JobQuery): JobList {
   }, [running, set]);
   const last = list.at(-1)?.id;
   const more = useCallback(() => {
-    const asked = current.current;
+    const requested = current.current;
     if (last === undefined || fetching.current === last) return;
     fetching.current = last;
     const add = (page: Page<JobObject>) => {
-      if (current.current !== asked) return;
+      if (current.current !== requested) return;
       // Appending it to a list that ends with another job would leave out the jobs between.
       set((now) => (now.data.at(-1)?.id === last ? withPage(now, page) : now));
     };
     const settled = () => {
       if (fetching.current === last) fetching.current = null;
     };
-    api.jobs(apiQuery(asked.query), last).then(add).catch(setProblem).finally(settled);
+    api.jobs(apiQuery(requested.query), last).then(add).catch(setProblem).finally(settled);
   }, [last, set]);
   return {
     list,

@@ -48,12 +48,12 @@ export function pathOf(query: JobQuery): string {
     sort: sort === 'created_at' ? '' : sort,
     order: ascending ? 'asc' : '',
   };
-  const given = [
+  const parameters = [
     ...Object.entries(parts).filter(([, value]) => value !== ''),
     ...query.tags.map((tag) => ['tag', tag] as [string, string]),
   ];
-  if (given.length === 0) return '/';
-  return `/?${new URLSearchParams(given).toString().replaceAll('+', '%20')}`;
+  if (parameters.length === 0) return '/';
+  return `/?${new URLSearchParams(parameters).toString().replaceAll('+', '%20')}`;
 }
 
 /** Returns the query parameters of the API. */
@@ -113,7 +113,7 @@ const searchText = (job: JobObject): string =>
     .toLowerCase();
 
 /** Whether a job's text contains all words. Used for jobs that arrive on the stream. */
-export const hasWords = (job: JobObject, search: string): boolean =>
+export const matchesSearch = (job: JobObject, search: string): boolean =>
   search
     .toLowerCase()
     .split(/\s+/)

@@ -6,7 +6,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useMedia } from '../browser/media-query.js';
 import type { JobQuery } from './job-query.js';
 import { columnClass, columns, columnTitle, columnWidths, features } from './job-columns.js';
-import { jobName } from '../job/job-words.js';
+import { jobName } from '../job/job-text.js';
 
 /** Initial height of a row on a desktop and of a card on a phone, before they are measured. */
 const ROW = 37;

@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
 import { useState } from 'react';
-import { isOver } from '../job/job-words.js';
+import { isOver } from '../job/job-text.js';
 import { tagsOf } from './edit-job.js';
 import type { JobActions } from './job-actions.js';
 import { Link } from '../ui/link.js';

@@ -7,11 +7,12 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
   const [steps, setSteps] = useState(true);
   const [tail, setTail] = useState(true);
   const box = useRef<HTMLDivElement>(null);
-  const words = filter.toLowerCase();
+  const search = filter.toLowerCase();
   const lines = [...events]
     .reverse()
     .filter(
-      (event) => (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(words),
+      (event) =>
+        (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(search),
     );
 
   useEffect(() => {

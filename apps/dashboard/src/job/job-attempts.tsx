@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
 import { trace } from '../api/download.js';
-import { outcomeWords } from './job-words.js';
+import { outcomeText } from './job-text.js';
 import { moment } from '../format.js';
 import { Row, Table } from '../ui/table.js';
 
@@ -48,7 +48,7 @@ function AttemptTable({ job }: Pick<Props, 'job'>) {
           <td className="numbers">
             {from === null ? '–' : duration((to ?? Date.now() / 1000) - from)}
           </td>
-          <td>{outcomeWords(outcome)}</td>
+          <td>{outcomeText(outcome)}</td>
         </Row>
       ))}
     </Table>

@@ -1,7 +1,7 @@
 import type { MetricDescription, MetricsObject } from '@graft/contracts';
 import { EVAL_SCORE } from '@graft/contracts/evals';
 import { useState } from 'react';
-import { lowestValidation } from './job-words.js';
+import { lowestValidation } from './job-text.js';
 import { short } from '../format.js';
 import { Chart } from '../charts/chart.js';
 import { fittedWeight } from '../charts/smoothed.js';

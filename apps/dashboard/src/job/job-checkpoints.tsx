@@ -1,7 +1,7 @@
 import type { CheckpointObject, JobObject, MetricsObject, ModelUse } from '@graft/contracts';
 import { EVAL_SCORE } from '@graft/contracts/evals';
 import { archive } from '../api/download.js';
-import { isOver, lowestValidation } from './job-words.js';
+import { isOver, lowestValidation } from './job-text.js';
 import { useMay } from '../api/own-key.js';
 import { ago, bytes, moment, short } from '../format.js';
 import { Link } from '../ui/link.js';

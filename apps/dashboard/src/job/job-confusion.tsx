@@ -24,18 +24,18 @@ interface Props {
 /** Per-label metrics and the confusion matrix of the best evaluation, or of a selected one. */
 export function JobConfusion({ job, evaluations }: Props) {
   /** Null selects the best. */
-  const [asked, ask] = useState<number | null>(null);
+  const [chosenStep, setChosenStep] = useState<number | null>(null);
   /** Key of the pair whose examples are open, from keyOf. */
   const [open, setOpen] = useState<string | null>(null);
   // Keep the old data until the new data arrives, so that a new evaluation does not reset scroll
   // position or playing audio.
-  const { value: known, error } = useLoaded(
-    ['job-confusion', job.id, evaluations.length, asked],
-    () => api.confusion(job.id, asked),
+  const { value: loaded, error } = useLoaded(
+    ['job-confusion', job.id, evaluations.length, chosenStep],
+    () => api.confusion(job.id, chosenStep),
     0,
     true,
   );
-  const value = known?.job_id === job.id ? known : null;
+  const value = loaded?.job_id === job.id ? loaded : null;
   if (!value)
     return (
       <>
@@ -51,7 +51,7 @@ export function JobConfusion({ job, evaluations }: Props) {
   return (
     <section aria-label="Labels">
       <Failure error={error} />
-      <StepPick found={value} asked={asked} pick={ask} />
+      <StepPick found={value} chosenStep={chosenStep} pick={setChosenStep} />
       {classes.length > 0 && classes.length <= MOST_LABELS ? (
         <Matrix found={value} open={open} toggle={toggle} />
       ) : (
@@ -82,18 +82,18 @@ const percent = (share: number | null): string =>
 
 interface StepPickProps {
   readonly found: JobConfusionObject;
-  readonly asked: number | null;
+  readonly chosenStep: number | null;
   readonly pick: (step: number) => void;
 }
 
-function StepPick({ found, asked, pick }: StepPickProps) {
+function StepPick({ found, chosenStep, pick }: StepPickProps) {
   const { steps, best_step: best, step_number: shown, full, examples } = found;
   return (
     <p className="bar">
       <label htmlFor="confusion-step">Evaluation after step</label>
       <select
         id="confusion-step"
-        value={String(asked ?? shown)}
+        value={String(chosenStep ?? shown)}
         onChange={(event) => pick(Number(event.target.value))}
       >
         {steps.map((step) => (
@@ -157,10 +157,10 @@ function Matrix({ found, ...choice }: Choice & { readonly found: JobConfusionObj
               <th scope="row" title={label}>
                 {label}
               </th>
-              {classes.map(({ label: taken }) => (
+              {classes.map(({ label: predicted }) => (
                 <Cell
-                  key={taken}
-                  pair={pairs.get(keyOf(label, taken)) ?? none(label, taken)}
+                  key={predicted}
+                  pair={pairs.get(keyOf(label, predicted)) ?? none(label, predicted)}
                   support={support}
                   {...choice}
                 />
@@ -187,23 +187,23 @@ interface CellProps extends Choice {
 
 /** A cell's color is stronger the larger its share of the label's examples. */
 function Cell({ pair, support, open, toggle }: CellProps) {
-  const { label, predicted: taken, times, lines } = pair;
-  const key = keyOf(label, taken);
-  const isRight = label === taken;
+  const { label, predicted: predicted, times, lines } = pair;
+  const key = keyOf(label, predicted);
+  const isRight = label === predicted;
   const share = support > 0 ? times / support : 0;
-  const words = isRight
+  const text = isRight
     ? `${times} of ${support} “${label}” predicted correctly`
-    : `${times} of ${support} “${label}” predicted as “${taken}”`;
+    : `${times} of ${support} “${label}” predicted as “${predicted}”`;
   return (
     <td
       className={isRight ? 'right' : 'wrong'}
-      title={words}
+      title={text}
       style={{ '--share': `${Math.round(55 * share)}%` } as Record<string, string>}
     >
       {lines.length > 0 ? (
         <button
           type="button"
-          aria-label={words}
+          aria-label={text}
           aria-expanded={key === open}
           onClick={() => toggle(key)}
         >

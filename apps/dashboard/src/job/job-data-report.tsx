@@ -25,7 +25,7 @@ interface Props {
 /** Data of a job: its files and their statistics for its base model. */
 export function JobDataReport({ job, log }: Props) {
   const { data } = job.graft;
-  const letters = lettersText(job.graft);
+  const vocabulary = lettersText(job.graft);
   if (job.training_file === null) return null;
   return (
     <section aria-label="Data">
@@ -33,10 +33,10 @@ export function JobDataReport({ job, log }: Props) {
         <TrainingFile id={job.training_file} name="Training file" />
         {job.validation_file && <TrainingFile id={job.validation_file} name="Validation file" />}
       </p>
-      {letters !== null && (
+      {vocabulary !== null && (
         <p className="facts">
           <span>
-            <span className="faint">Vocabulary</span> {letters}
+            <span className="faint">Vocabulary</span> {vocabulary}
           </span>
         </p>
       )}
@@ -99,7 +99,7 @@ function figuresOf(
   report: DataReport,
   formats: readonly RecordFormatDescription[],
 ): readonly (readonly [name: string, value: string])[] {
-  const { examples, tokens, supervised_tokens: learnt, cut, duplicates, overlap } = report;
+  const { examples, tokens, supervised_tokens: supervised, cut, duplicates, overlap } = report;
   const kinds = kindsIn(report, formats);
   const about = report.sampled ? '≈ ' : '';
   const what = [
@@ -114,7 +114,7 @@ function figuresOf(
   return [
     ...what,
     ['tokens per epoch', `${about}${count(tokens)}`],
-    ['trained on', `${about}${count(learnt)}`],
+    ['trained on', `${about}${count(supervised)}`],
     ['tokens in the longest example', count(report.longest)],
     [`truncated at ${count(report.max_seq_len)} tokens`, count(cut)],
     ...again,

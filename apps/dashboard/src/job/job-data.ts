@@ -150,7 +150,7 @@ export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObje
  * Cached data of the job's page, so that it is shown immediately when opened again. It is assembled
  * from several responses and events, so it is neither loaded nor compared as a whole.
  */
-function useKept(id: string) {
+function useCachedJob(id: string) {
   const queries = useQueryClient();
   const queryKey = useMemo(() => ['job-page', id], [id]);
   const { data = null } = useQuery<JobData>({
@@ -172,16 +172,17 @@ function useKept(id: string) {
 
 /** Follows a job until it ends. Then everything is loaded again and the stream is closed. */
 export function useJob(id: string): LiveJob {
-  const { data, keep, setData } = useKept(id);
+  const { data, keep, setData } = useCachedJob(id);
   const [error, setError] = useState<Error | null>(null);
   const [connected, setConnected] = useState(true);
 
   useEffect(() => {
     let stop = new AbortController();
-    let gone = false;
+    let isUnmounted = false;
     /** Whether everything has loaded. Otherwise loading starts over when the server is back. */
     let loadedOnce = false;
-    const failed = (failure: Error) => gone || failure instanceof NoAnswer || setError(failure);
+    const failed = (failure: Error) =>
+      isUnmounted || failure instanceof NoAnswer || setError(failure);
     const refresh = async () => {
       const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
       const { evaluations, marks, peak_rss_bytes } = metrics;
@@ -221,7 +222,7 @@ export function useJob(id: string): LiveJob {
     // The stream reconnects and catches up by itself, but the records must be loaded again.
     const unlisten = onBack(() => void (loadedOnce ? refresh().catch(failed) : start()));
     return () => {
-      gone = true;
+      isUnmounted = true;
       unlisten();
       stop.abort();
     };

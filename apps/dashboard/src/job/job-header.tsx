@@ -10,8 +10,8 @@ import {
   queuePlace,
   silence,
   timeSpent,
-  validationWords,
-} from './job-words.js';
+  validationText,
+} from './job-text.js';
 import { useMay } from '../api/own-key.js';
 import { ago, bytes, count, methodName, moment, short } from '../format.js';
 import { CopyButton } from '../ui/copy-button.js';
@@ -75,13 +75,13 @@ export function JobHeader({ job, metrics, cancel, hold }: Props) {
           <Facts facts={Object.entries(job.metadata)} />
         </section>
       )}
-      <Words of={job.graft} />
+      <TagsAndNote of={job.graft} />
     </div>
   );
 }
 
 /** Tags and note of a job. */
-function Words({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | 'note'> }) {
+function TagsAndNote({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | 'note'> }) {
   if (tags.length === 0 && note === null) return null;
   return (
     <section className="metadata" aria-label="Tags and note">
@@ -121,7 +121,7 @@ function Facts({ facts }: { facts: readonly Fact[] }) {
 type Fact = readonly [name: string, value: ReactNode, title?: string];
 
 function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['metrics']): Fact[] {
-  const validation = validationWords(evaluations);
+  const validation = validationText(evaluations);
   const place = queuePlace(job);
   return [
     ...(place === null ? [] : [['place in queue', place] as [string, string]]),

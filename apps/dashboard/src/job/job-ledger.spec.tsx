@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   ledger = { steps: [12], step_number: 12, examples: 24, mean_loss: 1, data: [row] };
-  served.asked.length = 0;
+  served.paths.length = 0;
 });
 afterEach(cleanup);
 afterAll(() => served.close());
@@ -35,12 +35,12 @@ afterAll(() => served.close());
 it('is loaded after an event reports it, and not before', async () => {
   const { rerender } = render(<JobLedger job={job('running')} log={[STEP]} />, { wrapper: InApp });
   await screen.findByText('Measured at the end.');
-  expect(served.asked).toEqual([]);
+  expect(served.paths).toEqual([]);
   rerender(<JobLedger job={job('running')} log={[EVENT, STEP]} />);
   await screen.findByText('a line');
   rerender(<JobLedger job={job('succeeded')} log={[EVENT, STEP]} />);
   await screen.findByText('a line');
-  expect(served.asked).toHaveLength(1);
+  expect(served.paths).toHaveLength(1);
 });
 
 it('is loaded for a finished job, whose loaded log may be incomplete', async () => {
@@ -68,7 +68,7 @@ it('shows the images with the highest loss', async () => {
   render(<JobLedger job={of} log={[EVENT]} />, { wrapper: InApp });
   const shown = await screen.findByRole<HTMLImageElement>('img', { name: 'cat, line 7' });
   expect(shown.src).toBe(PICTURE);
-  expect(served.asked.at(-1)).toMatch(/records\?after=6&limit=1$/);
+  expect(served.paths.at(-1)).toMatch(/records\?after=6&limit=1$/);
 });
 
 it('omits the base model’s loss if there is none', async () => {

@@ -2,7 +2,7 @@ import type { JobEventObject, JobLedgerObject, JobObject } from '@graft/contract
 import { useState } from 'react';
 import { api } from '../api/api.js';
 import { count, short } from '../format.js';
-import { isOver } from './job-words.js';
+import { isOver } from './job-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { Failure } from '../ui/failure.js';
 import { LedgerRecord } from './ledger-record.js';
@@ -32,9 +32,9 @@ export function JobLedger({ job, log }: Props) {
 
 function Worst({ job, made }: { readonly job: JobObject; readonly made: number }) {
   /** Null selects the last one. */
-  const [asked, ask] = useState<number | null>(null);
-  const { value, error } = useLoaded(['job-ledger', job.id, made, asked], () =>
-    api.ledger(job.id, asked),
+  const [chosenStep, setChosenStep] = useState<number | null>(null);
+  const { value, error } = useLoaded(['job-ledger', job.id, made, chosenStep], () =>
+    api.ledger(job.id, chosenStep),
   );
   // Tasks with a classification head have no loss of the base model.
   const hasBase = value?.data.some(({ base_loss: base }) => base !== null) ?? false;
@@ -44,7 +44,7 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
       {value && value.examples === null && NOT_YET}
       {value && value.examples !== null && (
         <>
-          {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={ask} />}
+          {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={setChosenStep} />}
           <p className="faint">
             Mean loss of {count(value.examples)} training examples after step {value.step_number}:{' '}
             {short(value.mean_loss)}.
@@ -89,7 +89,7 @@ interface StepPickProps {
 /** Selects the epoch whose ledger is shown. The last ledger can be that of the end of training. */
 function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPickProps) {
   const epochs = [...new Set(job.graft.loss_ledger_epochs)].sort((a, b) => a - b);
-  const words = (step: number, i: number) =>
+  const text = (step: number, i: number) =>
     i === steps.length - 1 && isOver(job)
       ? `the end (step ${step})`
       : `epoch ${epochs[i]} (step ${step})`;
@@ -103,7 +103,7 @@ function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPick
       >
         {steps.map((step, i) => (
           <option key={step} value={step}>
-            {words(step, i)}
+            {text(step, i)}
           </option>
         ))}
       </select>

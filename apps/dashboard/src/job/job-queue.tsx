@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { queuePlace } from './job-words.js';
+import { queuePlace } from './job-text.js';
 import { useMay } from '../api/own-key.js';
 
 interface Props {

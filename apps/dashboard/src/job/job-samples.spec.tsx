@@ -39,9 +39,9 @@ it('loads all answers, and later only new ones', async () => {
   expect(steps()).toEqual(all());
   expect(rows).toHaveLength(250);
   rows = [row(251), row(250), ...rows];
-  served.asked.length = 0;
+  served.paths.length = 0;
   rerender(<JobSamples job={job} log={[event('ftevent-251')]} />);
   await screen.findByText('answer 251');
   await waitFor(() => expect(steps()).toEqual(all()));
-  expect(served.asked).toEqual(['/v1/fine_tuning/jobs/ftjob-1/samples?limit=100']);
+  expect(served.paths).toEqual(['/v1/fine_tuning/jobs/ftjob-1/samples?limit=100']);
 });

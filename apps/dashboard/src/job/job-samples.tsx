@@ -12,7 +12,7 @@ type Prompt = JobSampleObject['data'][number]['prompt'];
 const LONGEST = 80;
 
 /** Returns the text of a prompt, or the last message of a chat. */
-function asked(prompt: Prompt): string {
+function promptText(prompt: Prompt): string {
   const text = typeof prompt === 'string' ? prompt : (prompt.at(-1)?.content ?? '');
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
@@ -52,7 +52,7 @@ export function JobSamples({ job, log }: Props) {
   return (
     <>
       <Failure error={error} />
-      <Table columns={['Step', ...prompts.map((prompt, i) => `${i + 1}. ${asked(prompt)}`)]}>
+      <Table columns={['Step', ...prompts.map((prompt, i) => `${i + 1}. ${promptText(prompt)}`)]}>
         {value.map((row) => (
           <Row key={row.id}>
             <td className="numbers" title={moment(row.created_at)}>

@@ -2,9 +2,9 @@ import type { JobObject, MetricsObject } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { verdict as found } from './verdict.js';
 
-const verdict = (...given: Parameters<typeof found>) => found(...given)?.words ?? null;
+const verdict = (...fields: Parameters<typeof found>) => found(...fields)?.text ?? null;
 
-interface Given {
+interface JobFields {
   readonly status?: JobObject['status'];
   readonly warnings?: readonly string[];
   readonly score?: { readonly step: number; readonly eval_score: number };
@@ -29,7 +29,7 @@ const job = ({
   published,
   examples = 100,
   on,
-}: Given = {}) =>
+}: JobFields = {}) =>
   ({
     status,
     validation_file: validation ? 'file-2' : null,
@@ -135,7 +135,7 @@ it.each([
 const LABELS = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 /** Evaluations with a confusion matrix: step, loss, accuracy, and the share of the most frequent label. */
-const told = (
+const metricsOf = (
   evaluations: readonly (readonly [
     step: number,
     loss: number,
@@ -155,42 +155,45 @@ const told = (
   }) as unknown as MetricsObject;
 
 it('reports the accuracy, and that of the most frequent label', () => {
-  const learnt = told([
+  const measured = metricsOf([
     [20, 1.2, 0.6, 1 / 6],
     [40, 0.4, 0.911, 1 / 6],
     [80, 0.5, 0.9, 1 / 6],
   ]);
   const heldOut = { validation: false, split: 0.1, on: 25 };
-  const one = found(job({ labels: LABELS, ...heldOut, published: 40 }), learnt);
+  const one = found(job({ labels: LABELS, ...heldOut, published: 40 }), measured);
   expect(one?.isBad).toBe(false);
-  expect(one?.words).toBe(
+  expect(one?.text).toBe(
     'Validation accuracy 91 % (always predicting the most frequent label: 17 %) on 25 held-out examples at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
   );
 });
 it('uses the step whose weights were published', () => {
-  const learnt = told([
+  const measured = metricsOf([
     [40, 0.4, 0.8, 0.5],
     [80, 0.5, 0.9, 0.5],
   ]);
-  const words = (published?: number) => verdict(job({ labels: LABELS, split: 0.1, ...(published && { published }) }), learnt); // prettier-ignore
-  expect(words(80)).toContain('accuracy 90 % (always predicting the most frequent label: 50 %) at step 80'); // prettier-ignore
-  expect(words()).toContain('at step 40');
+  const text = (published?: number) => verdict(job({ labels: LABELS, split: 0.1, ...(published && { published }) }), measured); // prettier-ignore
+  expect(text(80)).toContain('accuracy 90 % (always predicting the most frequent label: 50 %) at step 80'); // prettier-ignore
+  expect(text()).toContain('at step 40');
 });
 it('is bad if the accuracy is no better than chance', () => {
-  const one = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2, 0.3]], [1.81, 1.5]));
+  const one = found(
+    job({ labels: LABELS, split: 0.1 }),
+    metricsOf([[80, 1.51, 0.2, 0.3]], [1.81, 1.5]),
+  );
   expect(one?.isBad).toBe(true);
-  expect(one?.words).toBe(
+  expect(one?.text).toBe(
     'Validation accuracy 20 %, no better than chance (always predicting the most frequent label: 30 %) at step 80; validation loss 1.510 at step 80.',
   );
-  const good = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2]]));
-  expect(good).toMatchObject({ isBad: false, words: expect.stringContaining('(guessing among 6 labels: 17 %)') as string }); // prettier-ignore
+  const good = found(job({ labels: LABELS, split: 0.1 }), metricsOf([[80, 1.51, 0.2]]));
+  expect(good).toMatchObject({ isBad: false, text: expect.stringContaining('(guessing among 6 labels: 17 %)') as string }); // prettier-ignore
 });
 it('reports the loss of guessing if labels were not validated', () => {
   const of = job({ labels: LABELS, validation: false, examples: 30 });
   const one = found(of, metrics([], [1.813, 1.792]));
   expect(one).toEqual({
     isBad: true,
-    words:
+    text:
       'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); no validation data, so overfitting cannot be detected (below 50 examples, none are held out by default).',
   });
   expect(found(of, metrics([], [1.813, 1.5]))?.isBad).toBe(false);

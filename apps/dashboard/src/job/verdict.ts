@@ -8,7 +8,7 @@ import {
   validationExamples,
 } from '@graft/contracts/validation';
 import { count, short } from '../format.js';
-import { isOver, lowestValidation } from './job-words.js';
+import { isOver, lowestValidation } from './job-text.js';
 
 /** Fraction of the losses at either end that is averaged, because a single step is noisy. */
 const END = 0.1;
@@ -31,12 +31,12 @@ function trainingPart(job: JobObject, { series }: MetricsObject): Part | null {
   if (losses.length < 2) return null;
   const some = Math.max(1, Math.round(END * losses.length));
   const last = mean(losses.slice(-some));
-  const words = `training loss ${short(mean(losses.slice(0, some)))} → ${short(last)}`;
+  const text = `training loss ${short(mean(losses.slice(0, some)))} → ${short(last)}`;
   const labels = labelsOf(job);
-  if (labels === null) return { words };
+  if (labels === null) return { text };
   const chance = Math.log(labels);
   return {
-    words: `${words} (guessing among ${labels} labels: ${short(chance)})`,
+    text: `${text} (guessing among ${labels} labels: ${short(chance)})`,
     isBad: last >= chance,
   };
 }
@@ -95,26 +95,26 @@ function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | nu
   const accuracy = found ? labelEvaluation(found, labelsOf(job)) : null;
   if (accuracy === null) return null;
   return {
-    words: `validation ${accuracyText(accuracy)}${onExamples(job)} at step ${count(accuracy.step)}`,
+    text: `validation ${accuracyText(accuracy)}${onExamples(job)} at step ${count(accuracy.step)}`,
     isBad: !beatsChance(accuracy),
   };
 }
 
 /** Explains why a job has no validation data. */
-function unvalidated({ graft: { data, init_adapter: begun } }: JobObject): string {
-  if (data && data.examples < HELD_OUT_FROM && begun === undefined)
+function unvalidated({ graft: { data, init_adapter: initAdapter } }: JobObject): string {
+  if (data && data.examples < HELD_OUT_FROM && initAdapter === undefined)
     return `no validation data, so overfitting cannot be detected (below ${HELD_OUT_FROM} examples, none are held out by default)`;
   return 'no validation data, so overfitting cannot be detected';
 }
 
 interface Part {
-  readonly words: string;
+  readonly text: string;
   /** Whether it means that the run failed to learn. */
   readonly isBad?: boolean;
 }
 
 export interface Verdict {
-  readonly words: string;
+  readonly text: string;
   /** Whether training went wrong or the result is no better than chance. */
   readonly isBad: boolean;
 }
@@ -133,17 +133,17 @@ export function verdict(job: JobObject, metrics: MetricsObject): Verdict | null 
   const training = isCurve || (accuracy && !isUnvalidated) ? null : trainingPart(job, metrics);
   const score = scoreVerdict(job);
   const parts: Part[] = [
-    ...(isRuined ? [{ words: 'training went wrong, see the warnings', isBad: true }] : []),
+    ...(isRuined ? [{ text: 'training went wrong, see the warnings', isBad: true }] : []),
     ...(accuracy ? [accuracy] : []),
     ...(training ? [training] : []),
-    ...(training && isUnvalidated ? [{ words: unvalidated(job) }] : []),
-    ...(validation === null ? [] : [{ words: validation }]),
-    ...(score === null ? [] : [{ words: score }]),
+    ...(training && isUnvalidated ? [{ text: unvalidated(job) }] : []),
+    ...(validation === null ? [] : [{ text: validation }]),
+    ...(score === null ? [] : [{ text: score }]),
   ];
   if (parts.length === 0) return null;
-  const words = `${isOver(job) ? '' : 'so far: '}${parts.map((part) => part.words).join('; ')}.`;
+  const text = `${isOver(job) ? '' : 'so far: '}${parts.map((part) => part.text).join('; ')}.`;
   return {
-    words: words.replace(/^./, (letter) => letter.toUpperCase()),
+    text: text.replace(/^./, (letter) => letter.toUpperCase()),
     isBad: parts.some(({ isBad }) => isBad),
   };
 }

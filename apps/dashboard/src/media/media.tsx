@@ -2,7 +2,7 @@ import { useEffect, useState } from 'react';
 import { bytesOf, peaks, type MediaUrl } from './media-url.js';
 import './media.css';
 
-const STRETCHES = 120;
+const BARS = 120;
 /** Images with a side of at most this many pixels are enlarged. */
 const FEW_PIXELS = 100;
 /** Sample rate for drawing a waveform. A higher one would not be visible. */
@@ -11,13 +11,13 @@ const RATE = 8000;
 /** An image, or an audio player with its waveform. `what` describes it for screen readers. */
 export function Media({ media, what }: { media: MediaUrl; what: string }) {
   return media.medium === 'image' ? (
-    <Picture url={media.url} what={what} />
+    <ImageView url={media.url} what={what} />
   ) : (
-    <Sound url={media.url} what={what} />
+    <AudioPlayer url={media.url} what={what} />
   );
 }
 
-function Picture({ url, what }: { url: string; what: string }) {
+function ImageView({ url, what }: { url: string; what: string }) {
   const [isShown, setShown] = useState(true);
   const [isSmall, setSmall] = useState(false);
   // Browsers do not support TIFF.
@@ -40,24 +40,24 @@ interface Wave {
   readonly heights: readonly number[];
 }
 
-function Sound({ url, what }: { url: string; what: string }) {
+function AudioPlayer({ url, what }: { url: string; what: string }) {
   const [wave, setWave] = useState<Wave | null>(null);
   useEffect(() => {
-    let isLeft = false;
+    let isUnmounted = false;
     waveOf(url).then(
-      (found) => isLeft || setWave(found),
+      (found) => isUnmounted || setWave(found),
       // The player reports playback errors.
       () => undefined,
     );
     return () => {
-      isLeft = true;
+      isUnmounted = true;
     };
   }, [url]);
   return (
-    <div className="sound">
+    <div className="audio">
       <svg
         className="wave"
-        viewBox={`0 -1 ${STRETCHES} 2`}
+        viewBox={`0 -1 ${BARS} 2`}
         preserveAspectRatio="none"
         role="img"
         aria-label={
@@ -72,8 +72,8 @@ function Sound({ url, what }: { url: string; what: string }) {
 }
 
 async function waveOf(url: string): Promise<Wave> {
-  const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytesOf(url));
-  return { seconds: sound.duration, heights: peaks(sound.getChannelData(0), STRETCHES) };
+  const audio = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytesOf(url));
+  return { seconds: audio.duration, heights: peaks(audio.getChannelData(0), BARS) };
 }
 
 /** Returns one bar per section, centered vertically. Silence is a line. */

@@ -5,7 +5,7 @@ import { bytes } from '../format.js';
 import { readEvents } from '../api/sse.js';
 import { Failure } from '../ui/failure.js';
 
-interface Asked {
+interface PushBody {
   readonly repo: string;
   readonly token: string;
   readonly private: boolean;
@@ -14,23 +14,23 @@ interface Asked {
 /** Follows a push until it ends. Rejects with the error if it fails. */
 async function push(
   model: string,
-  asked: Asked,
-  tell: (now: HubPushObject) => void,
+  body: PushBody,
+  onProgress: (now: HubPushObject) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const response = await request(`/models/${encodeURIComponent(model)}/push`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...asked, stream: true }),
+    body: JSON.stringify({ ...body, stream: true }),
     signal,
   });
   let last: HubPushObject | null = null;
   let refused: Error | null = null;
   await readEvents(response, ({ data }) => {
     if (data === '[DONE]') return;
-    const said = JSON.parse(data) as HubPushObject | ErrorBody;
-    if ('error' in said) refused = new Error(said.error.message);
-    else tell((last = said));
+    const event = JSON.parse(data) as HubPushObject | ErrorBody;
+    if ('error' in event) refused = new Error(event.error.message);
+    else onProgress((last = event));
   });
   if (refused) throw refused as Error;
   if ((last as HubPushObject | null)?.status !== 'succeeded')

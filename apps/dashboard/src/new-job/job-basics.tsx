@@ -5,7 +5,7 @@ import { namesOf, RecordFormats } from '../files/record-formats.js';
 import {
   ACCEPTED,
   placeNow,
-  takeUpload,
+  markUploadSelected,
   upload,
   useUploads,
   type Upload,
@@ -46,8 +46,8 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
     .map((f) => [f.id, nameOf(f)] as const);
   const arrived = uploads.findLast(({ state }) => state === 'done');
   useEffect(() => {
-    if (!arrived?.file || arrived.isTaken) return;
-    takeUpload(arrived.id);
+    if (!arrived?.file || arrived.isSelected) return;
+    markUploadSelected(arrived.id);
     filesChanged();
     if (arrived.file.status !== 'error') change({ training_file: arrived.file.id });
   }, [arrived]);
@@ -157,13 +157,13 @@ function UploadField({ uploads }: { uploads: readonly Upload[] }) {
           Use a sample data set
         </button>
       </span>
-      <small>{last ? saidOf(last) : 'The sample has 24 arithmetic examples'}</small>
+      <small>{last ? noteOf(last) : 'The sample has 24 arithmetic examples'}</small>
       <Failure error={last?.error ?? null} />
     </div>
   );
 }
 
-function saidOf({ name, state }: Upload): string {
+function noteOf({ name, state }: Upload): string {
   if (state === 'done') return `✓ ${name} uploaded`;
   if (state === 'failed') return `${name} was not uploaded`;
   return state === 'asks'

@@ -78,14 +78,14 @@ it('copies that a job holds nothing out', () => {
     properties: { ...properties, validation_split: split, stratify_by_column: stratify },
   };
   const known = { ...catalog, graft_schema: schema } as unknown as Catalog;
-  const begun = (graft: object) => {
+  const initAdapter = (graft: object) => {
     const one = job(null);
     const draft = draftOf({ ...one, graft: { ...one.graft, ...graft } }, known, undefined);
     return bodyOf(draft, { method, task: tasks[0], file: undefined }, known)['graft'];
   };
   const nothing = { validation_split: null, stratify_by_column: null };
-  expect(begun(nothing)).toEqual({ eval_steps: 4, ...nothing });
+  expect(initAdapter(nothing)).toEqual({ eval_steps: 4, ...nothing });
   const some = { validation_split: 0.1, stratify_by_column: 'label' };
   // The default of tasks with labels. Other tasks reject it.
-  expect(begun(some)).toEqual({ eval_steps: 4, validation_split: 0.1 });
+  expect(initAdapter(some)).toEqual({ eval_steps: 4, validation_split: 0.1 });
 });

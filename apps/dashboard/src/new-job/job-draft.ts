@@ -105,13 +105,13 @@ export interface TaskSubject {
   readonly base: ModelObject | undefined;
 }
 
-const STACK_WORDS = {
+const STACK_NAMES = {
   decoder: 'a decoder',
   encoder: 'an encoder',
   encoder_decoder: 'an encoder–decoder',
 } as const;
 
-const INPUT_WORDS = { tokens: 'text', image: 'pictures', audio: 'sound' } as const;
+const INPUT_NAMES = { tokens: 'text', image: 'pictures', audio: 'sound' } as const;
 
 /** Reason why a task does not fit. */
 export interface Misfit {
@@ -128,13 +128,13 @@ export function misfitOf(
   if (family && task.inputs !== family.inputs)
     return {
       of: 'base',
-      reason: `learns from ${INPUT_WORDS[task.inputs]}, but this base reads ${INPUT_WORDS[family.inputs]}`,
+      reason: `learns from ${INPUT_NAMES[task.inputs]}, but this base reads ${INPUT_NAMES[family.inputs]}`,
     };
   if (family && !task.stacks.includes(family.stacks)) {
-    const needed = task.stacks.map((kind) => STACK_WORDS[kind]).join(' or ');
+    const needed = task.stacks.map((kind) => STACK_NAMES[kind]).join(' or ');
     return {
       of: 'base',
-      reason: `needs ${needed}, but this base is ${STACK_WORDS[family.stacks]}`,
+      reason: `needs ${needed}, but this base is ${STACK_NAMES[family.stacks]}`,
     };
   }
   const found = file?.graft?.tasks?.find((one) => one.task === task.name);

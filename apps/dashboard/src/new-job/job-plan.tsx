@@ -8,8 +8,8 @@ import type { Preview } from './use-preview.js';
 
 type Fact = readonly [name: string, value: string, more?: string];
 
-function tokensOf({ tokens, supervised_tokens: learnt, sampled }: DataReport): string {
-  return `${sampled ? 'about ' : ''}${count(tokens)} tokens, ${count(learnt)} trained on`;
+function tokensOf({ tokens, supervised_tokens: supervised, sampled }: DataReport): string {
+  return `${sampled ? 'about ' : ''}${count(tokens)} tokens, ${count(supervised)} trained on`;
 }
 
 function trainedOf({ trainable_parameters: some, total_parameters: all }: JobPreviewObject): Fact {
@@ -31,7 +31,7 @@ function startOf(plan: JobPreviewObject): readonly Fact[] {
 }
 
 /** Returns the number of characters and the characters of a vocabulary built from the job's texts. */
-function lettersOf({ graft }: JobPreviewObject): readonly Fact[] {
+function vocabularyOf({ graft }: JobPreviewObject): readonly Fact[] {
   const [count, which] = lettersText(graft)?.split(' characters: ') ?? [];
   return count === undefined ? [] : [['Vocabulary', count, which]];
 }
@@ -54,7 +54,7 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
     ...memoryOf(plan),
     ...startOf(plan),
     trainedOf(plan),
-    ...lettersOf(plan),
+    ...vocabularyOf(plan),
     ...(typeof rate === 'number'
       ? [['Learning rate', String(rate), String(schedule ?? '')] as const]
       : []),

@@ -34,9 +34,9 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
   const fields = variedFields(catalog, chosen, draft);
   const tried = fields.filter(({ path }) => values[path] !== undefined);
   const isWrong = wrong?.param?.startsWith('search') === true;
-  const [isKept] = useState(tried.length > 0 || draft.methods.length > 0);
+  const [startsOpen] = useState(tried.length > 0 || draft.methods.length > 0);
   return (
-    <Fold className="card" title="Several jobs: a sweep" reason={isWrong ? wrong : isKept}>
+    <Fold className="card" title="Several jobs: a sweep" reason={isWrong ? wrong : startsOpen}>
       <p className="faint">
         Runs variations of this job and ranks them by validation loss, measured on the validation
         data or, if there is none, on a tenth of the training data.
@@ -111,9 +111,9 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
           value={algorithm}
           onChange={({ target }) => change({ algorithm: target.value as SweepDraft['algorithm'] })}
         >
-          {Object.entries(ALGORITHMS).map(([name, words]) => (
+          {Object.entries(ALGORITHMS).map(([name, text]) => (
             <option key={name} value={name}>
-              {words}
+              {text}
             </option>
           ))}
         </select>

@@ -7,8 +7,8 @@ import { Conversation } from '../chat/conversation.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
-import { ComparedPictures, LabelledPictures } from '../chat/picture-box.js';
-import { SoundLabelBox, TranscriptBox } from '../chat/sound-box.js';
+import { ImageSimilarityBox, ImageLabelBox } from '../chat/image-box.js';
+import { AudioLabelBox, TranscriptBox } from '../chat/audio-box.js';
 import { useLoaded } from '../api/loaded.js';
 
 const TITLE: Readonly<Record<ModelUse, string>> = {
@@ -24,8 +24,8 @@ type Boxes = Readonly<Partial<Record<Other, (props: { models: readonly string[] 
 /** Components by the kind of input that a model reads. */
 const BOX: Readonly<Record<InputKind, Boxes>> = {
   tokens: { embed: EmbedBox, classify: ClassifyBox },
-  image: { embed: ComparedPictures, classify: LabelledPictures },
-  audio: { classify: SoundLabelBox, transcribe: TranscriptBox },
+  image: { embed: ImageSimilarityBox, classify: ImageLabelBox },
+  audio: { classify: AudioLabelBox, transcribe: TranscriptBox },
 };
 
 /** Returns the uses of a model. A model that is being imported counts as a chat model. */
@@ -54,29 +54,29 @@ export function ChatPage({ model }: { model: string | null }) {
   const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
   /** Null selects the model's base, if it has one. '' selects none. */
-  const [beside, setBeside] = useState<string | null>(null);
+  const [comparedModel, setComparedModel] = useState<string | null>(null);
   // Kept while the user switches between models.
   const [settings, setSettings] = useState(DEFAULTS);
-  const [wanted, setWanted] = useState<ModelUse | null>(null);
+  const [chosenUse, setChosenUse] = useState<ModelUse | null>(null);
   const catalog = useLoaded(['catalog'], api.catalog);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
-  const known = named.value ? [...list, named.value] : list;
-  const shown = known.find((m) => m.id === current);
+  const allModels = named.value ? [...list, named.value] : list;
+  const shown = allModels.find((m) => m.id === current);
   const uses = usesOf(shown);
-  const use = wanted !== null && uses.includes(wanted) ? wanted : (uses[0] ?? 'chat');
-  const itsBase = known.find((m) => m.id === shown?.graft?.base);
+  const use = chosenUse !== null && uses.includes(chosenUse) ? chosenUse : (uses[0] ?? 'chat');
+  const itsBase = allModels.find((m) => m.id === shown?.graft?.base);
   const base = itsBase && usesOf(itsBase).includes(use) ? itsBase.id : null;
   const ready =
     models.value !== null &&
     (catalog.value !== null || catalog.error !== null) &&
     (!model || named.value !== null || named.error !== null);
   const names = list.map((m) => m.id);
-  const second = beside ?? base ?? '';
+  const second = comparedModel ?? base ?? '';
   const sides =
     ready && current ? [current, ...(second && second !== current ? [second] : [])] : [];
   const inputs = inputsOf(catalog.value, shown);
-  const fitting = known.filter(
+  const fitting = allModels.filter(
     (m) => m.id !== current && usesOf(m).includes(use) && inputsOf(catalog.value, m) === inputs,
   );
   const key = [use, ...sides].join();
@@ -97,7 +97,7 @@ export function ChatPage({ model }: { model: string | null }) {
           <select
             aria-label="Output of the model"
             value={use}
-            onChange={(e) => setWanted(e.target.value as ModelUse)}
+            onChange={(e) => setChosenUse(e.target.value as ModelUse)}
           >
             {uses.map((one) => (
               <option key={one} value={one}>
@@ -111,7 +111,7 @@ export function ChatPage({ model }: { model: string | null }) {
             models={[...new Set(fitting.map((m) => m.id))]}
             base={base}
             chosen={second}
-            onChoose={setBeside}
+            onChoose={setComparedModel}
           />
         )}
       </div>

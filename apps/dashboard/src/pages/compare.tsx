@@ -21,7 +21,7 @@ import { fittedWeight } from '../charts/smoothed.js';
 import { StatePill } from '../ui/state-pill.js';
 import { Row, Table } from '../ui/table.js';
 import { bytes, count, methodName, short } from '../format.js';
-import { isOver, jobName, lowestValidation } from '../job/job-words.js';
+import { isOver, jobName, lowestValidation } from '../job/job-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
@@ -237,7 +237,7 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
               key={`${where} ${name} ${axis}`}
               title={`${title}${unit}`}
               over={AXES[axis].unit}
-              words={`${title} of ${all.length} jobs`}
+              description={`${title} of ${all.length} jobs`}
               steps={x}
               weight={fittedWeight(longest)}
               log={log && metric?.draw?.log === true}

@@ -5,8 +5,8 @@ import { api } from '../api/api.js';
 import {
   Answer,
   ItemFields,
-  modelWords,
-  passedWords,
+  modelText,
+  passedText,
   passShare,
   runName,
   VerdictPill,
@@ -87,7 +87,7 @@ function Totals({ runs }: { runs: Two }) {
         <td>model</td>
         {runs.map((run) => (
           <td key={run.id} className="break">
-            {modelWords(run)}
+            {modelText(run)}
           </td>
         ))}
       </Row>
@@ -95,7 +95,7 @@ function Totals({ runs }: { runs: Two }) {
         <td>passed</td>
         {runs.map((run) => (
           <td key={run.id} className="numbers">
-            {passedWords(run)} ({passShare(run)})
+            {passedText(run)} ({passShare(run)})
           </td>
         ))}
       </Row>
@@ -127,7 +127,7 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
         names={KINDS}
         open={kind}
         choose={setKind}
-        beside={(name) => ` ${count(name === 'all' ? items.length : differing.length)}`}
+        note={(name) => ` ${count(name === 'all' ? items.length : differing.length)}`}
       >
         {shown.length === 0 ? (
           <p className="faint">{kind === 'all' ? 'None yet.' : 'Both runs agree on every item.'}</p>

@@ -7,7 +7,7 @@ import {
   Answer,
   isOpen,
   ItemFields,
-  modelWords,
+  modelText,
   passShare,
   runName,
   RunPill,
@@ -66,7 +66,7 @@ export function EvalRunPage({ of, id, status, after }: Props) {
           names={KINDS}
           open={kind}
           choose={(name) => void navigate(addressOf(run, name, null))}
-          beside={(name) => ` ${count(countOf(run, name))}`}
+          note={(name) => ` ${count(countOf(run, name))}`}
         >
           <Items key={`${kind} ${after}`} run={run} kind={kind} after={after} />
         </Tabs>
@@ -87,8 +87,8 @@ function Head({ run, reload, onError }: HeadProps) {
   const may = useMay();
   const confirm = useConfirm();
   const remove = () => {
-    const words = `Delete the run ${runName(run)} with its results? This cannot be undone.`;
-    confirm(words, 'Delete', () =>
+    const message = `Delete the run ${runName(run)} with its results? This cannot be undone.`;
+    confirm(message, 'Delete', () =>
       api
         .deleteEvalRun(of, id)
         .then(() => navigate({ to: '/evals/$id', params: { id: of } }), onError),
@@ -107,7 +107,7 @@ function Head({ run, reload, onError }: HeadProps) {
         {may('jobs:write') && <button onClick={remove}>Delete</button>}
       </div>
       <p className="facts faint">
-        <span className="break">{modelWords(run)}</span>
+        <span className="break">{modelText(run)}</span>
         <span title={moment(run.created_at)}>started {ago(run.created_at)}</span>
         <span className="break">
           <code>{id}</code>
@@ -149,10 +149,10 @@ function Deleted({ run }: { run: EvalRunObject }) {
   const samples = run.graft.samples_deleted_at;
   const items = run.graft.items_deleted_at;
   if (!samples) return null;
-  const words = items
+  const message = items
     ? `Items and answers were deleted with their file on ${moment(items)}.`
     : `Answers were deleted with the job of their model on ${moment(samples)}.`;
-  return <p className="faint">{words} Scores and counts are kept.</p>;
+  return <p className="faint">{message} Scores and counts are kept.</p>;
 }
 
 function ByGrader({ run }: { run: EvalRunObject }) {

@@ -5,9 +5,9 @@ import { api } from '../api/api.js';
 import { useConfirm } from '../ui/confirm.js';
 import { CopyButton } from '../ui/copy-button.js';
 import {
-  criterionWords,
-  modelWords,
-  passedWords,
+  criterionText,
+  modelText,
+  passedText,
   passShare,
   runName,
   RunPill,
@@ -60,9 +60,9 @@ export function EvalPage({ id }: { id: string }) {
           <code>{id}</code> <CopyButton text={id} label="Copy ID" />
         </span>
         <span title={moment(value.created_at)}>added {ago(value.created_at)}</span>
-        {Object.entries(value.metadata).map(([name, said]) => (
+        {Object.entries(value.metadata).map(([name, text]) => (
           <span key={name} className="break">
-            {name}: {said}
+            {name}: {text}
           </span>
         ))}
       </p>
@@ -91,7 +91,7 @@ function Criteria({ of }: { of: EvalObject }) {
           <Row key={one.name}>
             <td className="break">{one.name}</td>
             <td>{one.type}</td>
-            <td className="break">{criterionWords(one)}</td>
+            <td className="break">{criterionText(one)}</td>
           </Row>
         ))}
       </Table>
@@ -152,11 +152,11 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
                   {runName(run)}
                 </Link>
               </td>
-              <td className="break">{modelWords(run)}</td>
+              <td className="break">{modelText(run)}</td>
               <td>
                 <RunPill status={run.status} />
               </td>
-              <td className="numbers">{passedWords(run)}</td>
+              <td className="numbers">{passedText(run)}</td>
               <td className="numbers">{passShare(run)}</td>
               <td className="numbers" title={moment(run.created_at)}>
                 {ago(run.created_at)}

@@ -26,7 +26,7 @@ import { galleryOf, MediaGallery } from '../media/media-gallery.js';
 import { TrainingRecord } from '../files/record.js';
 import { StatePill } from '../ui/state-pill.js';
 import { ago, bytes, count, moment } from '../format.js';
-import { jobName } from '../job/job-words.js';
+import { jobName } from '../job/job-text.js';
 
 const PAGE = 20;
 
@@ -130,8 +130,9 @@ export function lossOf(
   const { graft: report } = file;
   const what = report && report.records > 0 ? ` with its ${examplesIn(report, formats)}` : '';
   const jobs = `${data.length}${more ? ' or more' : ''} job${data.length === 1 ? '' : 's'}`;
-  const kept = data.length > 0 ? ` Models and metrics of the ${jobs} that used it are kept.` : '';
-  return `Delete ${file.filename}${what}? This cannot be undone.${kept}`;
+  const remaining =
+    data.length > 0 ? ` Models and metrics of the ${jobs} that used it are kept.` : '';
+  return `Delete ${file.filename}${what}? This cannot be undone.${remaining}`;
 }
 
 function Report({ id, report }: { id: string; report: FileReport }) {

@@ -4,7 +4,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
-import { canPause, isOver, jobName } from '../job/job-words.js';
+import { canPause, isOver, jobName } from '../job/job-text.js';
 import { useKeys } from '../browser/keyboard.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
@@ -16,7 +16,7 @@ import { Failure } from '../ui/failure.js';
 import { Attempts } from '../job/job-attempts.js';
 import { JobCharts } from '../job/job-charts.js';
 import { Checkpoints } from '../job/job-checkpoints.js';
-import { JobCompany } from '../job/job-company.js';
+import { SharedProcess } from '../job/shared-process.js';
 import { JobDataReport } from '../job/job-data-report.js';
 import { JobHeader } from '../job/job-header.js';
 import { Results } from '../job/job-results.js';
@@ -45,7 +45,7 @@ type Tab = (typeof TABS)[number];
 /** Tabs of operations on adapters. */
 const OPERATION_TABS: readonly Tab[] = ['Log', 'Attempts', 'Spec'];
 
-const cancelWords = (job: JobObject): string =>
+const cancelText = (job: JobObject): string =>
   job.graft.operation
     ? `Cancel this ${KIND_NOUNS[kindOf(job)]}? Its output so far is lost.`
     : 'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download and use them.';
@@ -75,7 +75,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   };
   const confirm = useConfirm();
   const cancel = () =>
-    job && confirm(cancelWords(job), 'Cancel job', () => act(() => api.cancel(id)));
+    job && confirm(cancelText(job), 'Cancel job', () => act(() => api.cancel(id)));
   const setTab = useParts(id);
   const hold = () => {
     if (job?.status === 'running' && canPause(job)) void act(() => api.pause(id));
@@ -95,11 +95,11 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     <main>
       <JobHeader job={job} metrics={data.metrics} cancel={cancel} hold={hold} />
       <StreamLost connected={connected || isOver(job)} />
-      <JobCompany job={job} />
+      <SharedProcess job={job} />
       {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
-      {job.status === 'queued' && !isWarnedOfPool(job) && <NobodyThere pool={job.graft.pool} />}
+      {job.status === 'queued' && !isWarnedOfPool(job) && <NoWorkers pool={job.graft.pool} />}
       <Failure error={problem ?? error ?? catalog.error} />
-      <VerdictWords of={verdict(job, data.metrics)} />
+      <VerdictText of={verdict(job, data.metrics)} />
       <Warnings warnings={job.graft.warnings} />
       {job.error && (
         <p className="notice bad" role="alert">
@@ -113,7 +113,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
         names={TABS.filter((name) => isThere(name, data))}
         open={open}
         choose={setTab}
-        beside={(name) => <TabNote tab={name} data={data} />}
+        note={(name) => <TabNote tab={name} data={data} />}
       >
         {open === 'Charts' && catalog.value && (
           <JobCharts
@@ -156,8 +156,8 @@ function useParts(id: string) {
 }
 
 /** Summary of the run. It changes with each step and is not announced to screen readers. */
-const VerdictWords = ({ of }: { of: Verdict | null }) =>
-  of === null ? null : <p className={of.isBad ? 'verdict doubtful' : 'verdict'}>{of.words}</p>;
+const VerdictText = ({ of }: { of: Verdict | null }) =>
+  of === null ? null : <p className={of.isBad ? 'verdict doubtful' : 'verdict'}>{of.text}</p>;
 
 interface MadeProps {
   readonly data: JobData;
@@ -179,8 +179,8 @@ const isForOthers = (tab: Tab, job: JobObject): boolean =>
 
 /** Returns the tab in the address, if the job has it. */
 function openTab(tab: string | null, job: JobObject): Tab {
-  const asked = TABS.find((name) => name.toLowerCase() === tab);
-  if (asked !== undefined && !isForOthers(asked, job)) return asked;
+  const requested = TABS.find((name) => name.toLowerCase() === tab);
+  if (requested !== undefined && !isForOthers(requested, job)) return requested;
   return job.status === 'failed' || kindOf(job) !== 'training' ? 'Log' : 'Charts';
 }
 
@@ -246,7 +246,7 @@ const poolOrNone = async (name: string): Promise<PoolObject | null> =>
   (await api.poolNamed(name)).data[0] ?? null;
 
 /** Notice that a queued job waits for a worker although none is available. */
-function NobodyThere({ pool }: { pool: string }) {
+function NoWorkers({ pool }: { pool: string }) {
   const found = useLoaded(
     ['pool-named', pool],
     async () => ({ pool: await poolOrNone(pool) }),

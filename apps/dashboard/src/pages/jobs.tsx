@@ -2,7 +2,7 @@ import type { JobObject, OverviewObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api/api.js';
-import { isOver } from '../job/job-words.js';
+import { isOver } from '../job/job-text.js';
 import { useJobViews, type JobViews } from '../job-list/job-views.js';
 import { useKeys } from '../browser/keyboard.js';
 import { useLoaded } from '../api/loaded.js';
@@ -124,9 +124,9 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
   const show = useShow();
   const change = (part: Partial<JobQuery>) => show({ ...query, ...part });
   // The field changes immediately, the address after a pause.
-  const [words, setWords] = useState(query.search);
+  const [typedSearch, setTypedSearch] = useState(query.search);
   useEffect(() => {
-    if (document.activeElement !== search.current) setWords(query.search);
+    if (document.activeElement !== search.current) setTypedSearch(query.search);
   }, [query.search]);
   useKeys({ '/': () => search.current?.focus() });
   const typed = (event: KeyboardEvent) => {
@@ -140,10 +140,10 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
         type="search"
         aria-label="Search jobs"
         placeholder="Search: name, state, model, error…"
-        value={words}
+        value={typedSearch}
         onKeyDown={typed}
         onChange={(e) => {
-          setWords(e.target.value);
+          setTypedSearch(e.target.value);
           change({ search: e.target.value });
         }}
       />

@@ -150,8 +150,8 @@ function JoinTokens() {
   const [error, setError] = useState<Error | null>(null);
   const confirm = useConfirm();
   const revoke = (token: JoinTokenObject) => {
-    const words = `Revoke ${token.name}? Workers that joined with it are disconnected; their jobs resume on other workers from the last checkpoint.`;
-    confirm(words, 'Revoke', () => api.revokeJoinToken(token.id).then(tokens.reload, setError));
+    const message = `Revoke ${token.name}? Workers that joined with it are disconnected; their jobs resume on other workers from the last checkpoint.`;
+    confirm(message, 'Revoke', () => api.revokeJoinToken(token.id).then(tokens.reload, setError));
   };
   return (
     <section>

@@ -9,7 +9,7 @@ import { Fold } from '../ui/fold.js';
 import { changed, type Change } from '../forms/change.js';
 import { BaseModel, Pace, TrainingData } from '../new-job/job-basics.js';
 import { BLANK, bodyOf, defaultRate, draftOf, taskOf, type Draft } from '../new-job/job-draft.js';
-import { forgetDraft, keepDraft, keptDraft } from '../new-job/kept-draft.js';
+import { forgetDraft, saveDraft, savedDraft } from '../new-job/saved-draft.js';
 import { LimitsNear } from '../projects/limits-near.js';
 import { JobPlan } from '../new-job/job-plan.js';
 import { JobTrackers } from '../new-job/job-trackers.js';
@@ -44,7 +44,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
     const base = checkpoint ? ((await api.model(checkpoint)).graft?.base ?? job.model) : null;
     return { job, base };
   });
-  const [kept, setKept] = useState(() => keptDraft((from ?? checkpoint ?? file) !== null));
+  const [saved, setSaved] = useState(() => savedDraft((from ?? checkpoint ?? file) !== null));
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
   // Without the list of pools the form still accepts a name.
@@ -63,19 +63,19 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
     : { ...BLANK, training_file: file ?? '' };
   return (
     <JobForm
-      key={kept ? 'kept' : 'given'}
+      key={saved ? 'kept' : 'given'}
       startOver={
-        kept &&
+        saved &&
         (() => {
           forgetDraft();
-          setKept(null);
+          setSaved(null);
         })
       }
       catalog={catalog.value}
       models={models.value}
       files={files.value}
       pools={poolsKnown}
-      start={kept ?? given}
+      start={saved ?? given}
       unfounded={source.error}
       filesChanged={files.reload}
     />
@@ -112,9 +112,9 @@ const ELSEWHERE = [
  * Returns the fields of `graft`. The pool is a choice of those that the project may use, plus the
  * requested one.
  */
-function optionFields(catalog: Catalog, pools: readonly string[], asked?: string): Field[] {
+function optionFields(catalog: Catalog, pools: readonly string[], requested?: string): Field[] {
   const fields = fieldsOf(catalog.graft_schema).filter(({ name }) => !ELSEWHERE.includes(name));
-  const choices = [...new Set([...pools, ...(asked ? [asked] : [])])];
+  const choices = [...new Set([...pools, ...(requested ? [requested] : [])])];
   return fields.map((field) =>
     field.name === 'pool' && pools.length > 0 ? { ...field, kind: 'choice', choices } : field,
   );
@@ -144,16 +144,16 @@ function showRefused(form: HTMLFormElement | null): void {
 }
 
 /** Sends a create request and opens the new object's page. */
-function useSending(tell: (refused: Error | null) => void) {
+function useSending(onRefusal: (refused: Error | null) => void) {
   const navigate = useNavigate();
   const [busy, setBusy] = useState(false);
   const send = async (to: '/jobs/$id' | '/sweeps/$id', made: Promise<{ readonly id: string }>) => {
     setBusy(true);
-    tell(null);
+    onRefusal(null);
     await made.then(({ id }) => {
       forgetDraft();
       return navigate({ to, params: { id } });
-    }, tell);
+    }, onRefusal);
     setBusy(false);
   };
   return { busy, send };
@@ -164,7 +164,7 @@ function useDraft(start: Draft) {
   const [draft, setDraft] = useState(start);
   const isTyped = useRef(false);
   useEffect(() => {
-    if (isTyped.current) keepDraft(draft);
+    if (isTyped.current) saveDraft(draft);
   }, [draft]);
   const set: Change<Draft> = (part) => setDraft((now) => changed(now, part));
   const type: Change<Draft> = (part) => {
@@ -215,7 +215,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
   return (
     <main>
       <h1>New job</h1>
-      {given.startOver && <KeptNotice startOver={given.startOver} />}
+      {given.startOver && <SavedDraftNotice startOver={given.startOver} />}
       <Start from={start.graft['init_adapter']} unfounded={given.unfounded} />
       <form ref={form} className="new-job" onSubmit={submit}>
         <div>
@@ -258,7 +258,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
   );
 }
 
-const KeptNotice = ({ startOver }: { startOver: () => void }) => (
+const SavedDraftNotice = ({ startOver }: { startOver: () => void }) => (
   <p className="notice" role="status">
     Your draft was restored.{' '}
     <button type="button" className="small" onClick={startOver}>

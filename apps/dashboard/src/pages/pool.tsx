@@ -5,7 +5,7 @@ import { useConfirm } from '../ui/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
-import { accessWords, PoolAccess } from '../workers/pool-access.js';
+import { accessText, PoolAccess } from '../workers/pool-access.js';
 import { PoolLoad } from '../workers/pool-load.js';
 import { WorkerTable } from '../workers/worker-table.js';
 import { useLoaded } from '../api/loaded.js';
@@ -21,10 +21,10 @@ export function PoolPage({ name }: { name: string }) {
   const [problem, setProblem] = useState<Error | null>(null);
   const confirm = useConfirm();
   const cordon = (on: boolean) => {
-    const words = `Cordon ${name}? No jobs or chats start on its workers until it is uncordoned; running jobs continue.`;
+    const message = `Cordon ${name}? No jobs or chats start on its workers until it is uncordoned; running jobs continue.`;
     setProblem(null);
     const work = () => api.cordonPool(name, on).then(pool.reload, setProblem);
-    if (on) confirm(words, 'Cordon', work);
+    if (on) confirm(message, 'Cordon', work);
     else void work();
   };
   if (pool.error instanceof ApiError && pool.error.status === 404)
@@ -65,7 +65,7 @@ export function PoolPage({ name }: { name: string }) {
           {may('admin') ? (
             <PoolAccess pool={pool.value} changed={pool.reload} />
           ) : (
-            <p>{pool.value.open ? 'All projects.' : `${accessWords(pool.value)}.`}</p>
+            <p>{pool.value.open ? 'All projects.' : `${accessText(pool.value)}.`}</p>
           )}
         </>
       )}

@@ -3,8 +3,8 @@ import { api } from '../api/api.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
-import { accessWords } from '../workers/pool-access.js';
-import { waitWords, workerWords } from '../workers/pool-load.js';
+import { accessText } from '../workers/pool-access.js';
+import { waitText, workersText } from '../workers/pool-load.js';
 import { Row, Table } from '../ui/table.js';
 import { useLoaded } from '../api/loaded.js';
 
@@ -48,13 +48,13 @@ function PoolTable({ pools }: { pools: readonly PoolObject[] }) {
             )}
           </td>
           <td className="numbers">{pool.queued}</td>
-          <td className="numbers">{waitWords(pool.longest_wait)}</td>
+          <td className="numbers">{waitText(pool.longest_wait)}</td>
           <td className="numbers">{pool.running}</td>
           <td className="numbers">
             {pool.free_slots}/{pool.slots}
           </td>
-          <td>{workerWords(pool)}</td>
-          <td className="break">{accessWords(pool)}</td>
+          <td>{workersText(pool)}</td>
+          <td className="break">{accessText(pool)}</td>
         </Row>
       ))}
     </Table>

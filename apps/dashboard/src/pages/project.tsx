@@ -16,7 +16,7 @@ import { Trackers } from '../projects/trackers.js';
 import { WillBeDeleted } from '../projects/will-be-deleted.js';
 import { useLoaded } from '../api/loaded.js';
 import { OwnKey, useMay } from '../api/own-key.js';
-import { archiveWords } from './projects.js';
+import { archiveText } from './projects.js';
 
 const TABS = ['Usage', 'Members', 'Keys', 'Trackers', 'Audit'] as const;
 type Tab = (typeof TABS)[number];
@@ -76,10 +76,10 @@ function Project({ id, parameters }: Props) {
   const deletesAt = project.value?.graft.deletes_at ?? null;
   // A key can manage the trackers of its own project only.
   const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Usage'] as const);
-  const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
-  const open: Tab = asked ?? 'Usage';
+  const requested = names.find((one) => one.toLowerCase() === parameters.get('tab'));
+  const open: Tab = requested ?? 'Usage';
   const archive = () =>
-    confirm(archiveWords(name ?? id), 'Archive', () =>
+    confirm(archiveText(name ?? id), 'Archive', () =>
       api.archiveProject(id).then(() => navigate({ to: '/projects' }), setProblem),
     );
   return (

@@ -19,7 +19,7 @@ import { useLoaded } from '../api/loaded.js';
 const TABS = ['Projects', 'Audit'] as const;
 
 /** Describes the consequences of archiving, which cannot be undone. */
-export const archiveWords = (name: string): string =>
+export const archiveText = (name: string): string =>
   `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log are kept. This cannot be undone.`;
 
 /** All projects of the installation and their audit log, for admins. */

@@ -70,7 +70,7 @@ export function SweepPage({ id }: { id: string }) {
           <code>{id}</code> <CopyButton text={id} label="Copy ID" />
         </span>
         <span className="break">{value.model}</span>
-        <span>{searchWords(value)}</span>
+        <span>{searchText(value)}</span>
         <span>{trialCountsText(value)}</span>
         <span title={moment(value.created_at)}>added {ago(value.created_at)}</span>
       </p>
@@ -84,19 +84,19 @@ export function SweepPage({ id }: { id: string }) {
 }
 
 /** Returns "asha by validation loss, rungs at steps 10, 30". */
-function searchWords({ search: { algorithm, metric, rungs } }: SweepObject): string {
+function searchText({ search: { algorithm, metric, rungs } }: SweepObject): string {
   const at = rungs.length === 0 ? '' : `, rungs at steps ${rungs.join(', ')}`;
   return `${algorithm} by ${METRIC_NAMES[metric]}${at}`;
 }
 
 /** Link that compares the best trials. */
 function Compare({ sweep }: { sweep: SweepObject }) {
-  const begun = (sweep.trials ?? []).filter(({ step }) => step > 0);
-  if (begun.length < 2) return null;
-  const best = rankedTrials(begun, sweep.search.metric).slice(0, MOST_COMPARED);
+  const initAdapter = (sweep.trials ?? []).filter(({ step }) => step > 0);
+  if (initAdapter.length < 2) return null;
+  const best = rankedTrials(initAdapter, sweep.search.metric).slice(0, MOST_COMPARED);
   return (
     <Link className="button" to="/compare" search={{ jobs: best.map(({ job }) => job).join() }}>
-      Compare {best.length === begun.length ? 'trials' : `the best ${best.length}`}
+      Compare {best.length === initAdapter.length ? 'trials' : `the best ${best.length}`}
     </Link>
   );
 }

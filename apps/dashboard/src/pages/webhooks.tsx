@@ -74,12 +74,14 @@ function EndpointRow({ endpoint, isOpen, open, act, showSecret, failed }: Endpoi
   const { id, name, enabled } = endpoint;
   const confirm = useConfirm();
   const rotate = () => {
-    const words = `Create a new secret for ${name}? For 24 hours, deliveries are signed with both secrets. Then the old one stops working.`;
-    confirm(words, 'Create new secret', () => api.rotateWebhookSecret(id).then(showSecret, failed));
+    const message = `Create a new secret for ${name}? For 24 hours, deliveries are signed with both secrets. Then the old one stops working.`;
+    confirm(message, 'Create new secret', () =>
+      api.rotateWebhookSecret(id).then(showSecret, failed),
+    );
   };
   const remove = () => {
-    const words = `Delete ${name}? Pending deliveries are not sent, and its delivery history is deleted.`;
-    confirm(words, 'Delete', () => act(api.deleteWebhook(id)));
+    const message = `Delete ${name}? Pending deliveries are not sent, and its delivery history is deleted.`;
+    confirm(message, 'Delete', () => act(api.deleteWebhook(id)));
   };
   const count = endpoint.event_types.length;
   return (

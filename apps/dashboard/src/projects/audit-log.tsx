@@ -290,11 +290,11 @@ function Actor({ entry: { actor, graft } }: { entry: AuditLogObject }) {
 /** Formats details: "name: ada, limits: (chats: 2)". */
 export const details = (detail: Readonly<Record<string, unknown>>): string =>
   Object.entries(detail)
-    .map(([name, value]) => `${name}: ${said(value)}`)
+    .map(([name, value]) => `${name}: ${valueText(value)}`)
     .join(', ') || '–';
 
-function said(value: unknown): string {
-  if (Array.isArray(value)) return value.map(said).join(' ');
+function valueText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(valueText).join(' ');
   if (typeof value === 'object' && value !== null)
     return `(${details(value as Record<string, unknown>)})`;
   return value === null ? 'none' : String(value);

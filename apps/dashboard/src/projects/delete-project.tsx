@@ -92,14 +92,14 @@ const many = ({ at_least }: ProjectDeletionObject, what: string, number: number)
 
 function partsOf(deletion: ProjectDeletionObject): (readonly [string, string])[] {
   const { jobs, stored_bytes: stored, ...counts } = deletion.deletes;
-  const words = (name: string): string => name.replaceAll('_', ' ');
+  const spaced = (name: string): string => name.replaceAll('_', ' ');
   return [
     ...Object.entries(jobs)
       .filter(([, number]) => number > 0)
       .map(([status, number]) => [`jobs, ${status}`, many(deletion, 'jobs', number)] as const),
     ...Object.entries(counts)
       .filter(([, number]) => number > 0)
-      .map(([name, number]) => [words(name), many(deletion, name, number)] as const),
+      .map(([name, number]) => [spaced(name), many(deletion, name, number)] as const),
     ['stored', bytes(stored)],
   ];
 }

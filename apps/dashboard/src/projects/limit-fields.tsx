@@ -1,5 +1,5 @@
 import type { ProjectLimits } from '@graft/contracts';
-import { LIMIT_NAMES } from './limit-words.js';
+import { LIMIT_NAMES } from './limit-text.js';
 import type { Refusal } from '../forms/field-problem.js';
 import { Text } from '../forms/fields.js';
 

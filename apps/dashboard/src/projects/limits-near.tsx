@@ -1,5 +1,5 @@
 import { api } from '../api/api.js';
-import { nearness } from './limit-words.js';
+import { limitWarning } from './limit-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
@@ -12,15 +12,15 @@ export function LimitsNear() {
     async () => (isAllowed ? (await api.limits()).data : []),
     10_000,
   );
-  const near = (limits.value ?? []).flatMap((limit) => nearness(limit) ?? []);
+  const near = (limits.value ?? []).flatMap((limit) => limitWarning(limit) ?? []);
   if (near.length === 0) return null;
   return (
     <div
       className={near.some(({ refuses }) => refuses) ? 'notice bad' : 'notice warn'}
       role="status"
     >
-      {near.map(({ words }) => (
-        <div key={words}>{words}</div>
+      {near.map(({ text }) => (
+        <div key={text}>{text}</div>
       ))}
     </div>
   );

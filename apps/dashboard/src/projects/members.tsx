@@ -10,7 +10,7 @@ import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
 
-const ROLE_WORDS: Readonly<Record<Role, string>> = {
+const ROLE_TEXTS: Readonly<Record<Role, string>> = {
   owner: 'full access to the project, its members, keys and audit log',
   member: 'can run jobs, upload, chat and delete',
   viewer: 'read-only',
@@ -32,11 +32,11 @@ export function Members({ project, archived }: { project: string; archived: bool
   const setRole = ({ id, name }: ProjectUserObject, role: Role) => {
     const set = () => act(api.setRole(project, id, role));
     if (id === own && role === 'owner') return set();
-    const words =
+    const message =
       id === own
         ? `Make yourself a ${role}? You will no longer manage this project with your keys.`
         : `Make ${name} ${article(role)} ${role}? This applies to their keys immediately.`;
-    confirm(words, 'Change role', set);
+    confirm(message, 'Change role', set);
   };
   const remove = ({ id, name, graft: { keys } }: ProjectUserObject) => {
     const lost =
@@ -44,8 +44,8 @@ export function Members({ project, archived }: { project: string; archived: bool
         ? ` ${keys === 1 ? 'Their key is' : `Their ${keys} keys are`} revoked: every program that uses ${keys === 1 ? 'it' : 'them'} loses access immediately.`
         : '';
     const self = id === own ? '\n\nThis is you: you will be signed out.' : '';
-    const words = `Remove ${name} from the project?${lost} Their jobs and files are kept.${self}`;
-    confirm(words, 'Remove', () => act(api.removeMember(project, id)));
+    const message = `Remove ${name} from the project?${lost} Their jobs and files are kept.${self}`;
+    confirm(message, 'Remove', () => act(api.removeMember(project, id)));
   };
   return (
     <>
@@ -161,7 +161,7 @@ function AddMember({ project, added }: { project: string; added: () => void }) {
         </label>
         <button className="main bottom">Add member</button>
         <span className="faint bottom">
-          {role}: {ROLE_WORDS[role]}
+          {role}: {ROLE_TEXTS[role]}
         </span>
       </form>
       <Failure error={error} />

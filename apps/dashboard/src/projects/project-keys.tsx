@@ -33,9 +33,9 @@ export function ProjectKeys({ project, archived }: { project: string; archived: 
   const revoke = (key: ProjectApiKeyObject) => {
     const self =
       key.id === own ? '\n\nYou are signed in with this key and will be signed out.' : '';
-    const words = `Revoke ${key.name}? Every program that uses it loses access immediately. This cannot be undone.${self}`;
+    const text = `Revoke ${key.name}? Every program that uses it loses access immediately. This cannot be undone.${self}`;
     setError(null);
-    confirm(words, 'Revoke', () =>
+    confirm(text, 'Revoke', () =>
       api.revokeProjectKey(project, key.id).then(keys.reload, setError),
     );
   };
@@ -181,9 +181,9 @@ function Choice({ label, name, value, choose, choices }: ChoiceProps) {
     <label className="field">
       {label}
       <select aria-label={name} value={value} onChange={(e) => choose(e.target.value)}>
-        {choices.map(([one, words]) => (
+        {choices.map(([one, text]) => (
           <option key={one} value={one}>
-            {words}
+            {text}
           </option>
         ))}
       </select>

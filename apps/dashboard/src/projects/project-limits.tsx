@@ -2,7 +2,7 @@ import type { LimitsObject, ProjectObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
-import { figure, LIMIT_NAMES, resetTime, type Limit } from './limit-words.js';
+import { figure, LIMIT_NAMES, resetTime, type Limit } from './limit-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Failure } from '../ui/failure.js';

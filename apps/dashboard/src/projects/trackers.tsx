@@ -22,15 +22,15 @@ export function Trackers() {
   const [error, setError] = useState<Error | null>(null);
   const confirm = useConfirm();
   const forget = (type: IntegrationType) => {
-    const words = `Delete ${INTEGRATION_NAMES[type]}? Unsent metrics of running jobs are discarded. Existing runs on the tracker are kept.`;
+    const message = `Delete ${INTEGRATION_NAMES[type]}? Unsent metrics of running jobs are discarded. Existing runs on the tracker are kept.`;
     setError(null);
-    confirm(words, 'Delete', () => api.deleteIntegration(type).then(trackers.reload, setError));
+    confirm(message, 'Delete', () => api.deleteIntegration(type).then(trackers.reload, setError));
   };
   const done = () => {
     setChosen(null);
     trackers.reload();
   };
-  const known = trackers.value ?? [];
+  const list = trackers.value ?? [];
   return (
     <>
       <p>
@@ -39,9 +39,9 @@ export function Trackers() {
       </p>
       <Failure error={error ?? trackers.error} />
       {trackers.value === null && <Loading error={trackers.error} />}
-      {known.length > 0 && (
+      {list.length > 0 && (
         <Table columns={['Tracker', 'Address', 'Destination', 'Jobs', 'State', 'Last sent', '']}>
-          {known.map((one) => (
+          {list.map((one) => (
             <Row key={one.id}>
               <td>{INTEGRATION_NAMES[one.type]}</td>
               <td className="break">{one.url}</td>
@@ -73,7 +73,7 @@ export function Trackers() {
       )}
       {trackers.value !== null && (
         <div className="bar">
-          {INTEGRATION_TYPES.filter((type) => !known.some((one) => one.type === type)).map(
+          {INTEGRATION_TYPES.filter((type) => !list.some((one) => one.type === type)).map(
             (type) => (
               <button key={type} onClick={() => setChosen(type)}>
                 Set up {INTEGRATION_NAMES[type]}
@@ -86,7 +86,7 @@ export function Trackers() {
         <TrackerForm
           key={chosen}
           type={chosen}
-          before={known.find(({ type }) => type === chosen) ?? null}
+          before={list.find(({ type }) => type === chosen) ?? null}
           done={done}
           close={() => setChosen(null)}
         />
@@ -151,8 +151,8 @@ function TrackerForm({ type, before, done, close }: FormProps) {
     event.preventDefault();
     setError(null);
     const { every_job, ...texts } = draft;
-    const given = Object.entries(texts).filter(([, text]) => text.trim() !== '');
-    api.setIntegration(type, { ...Object.fromEntries(given), every_job }).then(done, setError);
+    const entries = Object.entries(texts).filter(([, text]) => text.trim() !== '');
+    api.setIntegration(type, { ...Object.fromEntries(entries), every_job }).then(done, setError);
   };
   return (
     <section className="card" aria-label={INTEGRATION_NAMES[type]}>

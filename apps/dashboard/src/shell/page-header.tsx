@@ -86,7 +86,7 @@ function Rest({ openHelp }: Pick<Props, 'openHelp'>) {
       <a className="quiet" href="/docs" target="_blank" rel="noreferrer">
         API
       </a>
-      <Tip words="Keyboard shortcuts">
+      <Tip text="Keyboard shortcuts">
         <button className="quiet" onClick={openHelp} aria-label="Keyboard shortcuts">
           ?
         </button>

@@ -27,12 +27,12 @@ const dismissal = (action: string): string =>
 
 /** Provider of confirmation dialogs, one at a time, above the page. */
 export function Confirmations({ children }: { children: ReactNode }) {
-  const [asked, setAsked] = useState<Question | null>(null);
-  const [question, rest] = partsOf(asked?.message ?? '');
+  const [pending, setPending] = useState<Question | null>(null);
+  const [question, rest] = partsOf(pending?.message ?? '');
   return (
-    <Asking value={(message, action, work) => setAsked({ message, action, work })}>
+    <Asking value={(message, action, work) => setPending({ message, action, work })}>
       {children}
-      <AlertDialog.Root open={asked !== null} onOpenChange={(open) => open || setAsked(null)}>
+      <AlertDialog.Root open={pending !== null} onOpenChange={(open) => open || setPending(null)}>
         <AlertDialog.Portal>
           <AlertDialog.Backdrop className="backdrop" />
           <AlertDialog.Popup className="card dialog">
@@ -40,9 +40,9 @@ export function Confirmations({ children }: { children: ReactNode }) {
             <AlertDialog.Description className="pre">{rest}</AlertDialog.Description>
             <div className="bar">
               <span className="grow" />
-              <AlertDialog.Close>{dismissal(asked?.action ?? '')}</AlertDialog.Close>
-              <AlertDialog.Close className="main" onClick={() => asked?.work()}>
-                {asked?.action}
+              <AlertDialog.Close>{dismissal(pending?.action ?? '')}</AlertDialog.Close>
+              <AlertDialog.Close className="main" onClick={() => pending?.work()}>
+                {pending?.action}
               </AlertDialog.Close>
             </div>
           </AlertDialog.Popup>

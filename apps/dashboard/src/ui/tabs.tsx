@@ -7,7 +7,7 @@ interface TabsProps<Name extends string> {
   readonly open: Name;
   readonly choose: (name: Name) => void;
   /** Renders details after a tab's name, such as a count. */
-  readonly beside?: (name: Name) => ReactNode;
+  readonly note?: (name: Name) => ReactNode;
   readonly children: ReactNode;
 }
 
@@ -17,7 +17,7 @@ export function Tabs<Name extends string>({
   names,
   open,
   choose,
-  beside,
+  note,
   children,
 }: TabsProps<Name>) {
   return (
@@ -26,7 +26,7 @@ export function Tabs<Name extends string>({
         {names.map((name) => (
           <Base.Tab key={name} value={name}>
             {name}
-            {beside?.(name)}
+            {note?.(name)}
           </Base.Tab>
         ))}
       </Base.List>

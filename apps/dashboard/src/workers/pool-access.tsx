@@ -9,7 +9,7 @@ import { Link } from '../ui/link.js';
 import { Row, Table } from '../ui/table.js';
 
 /** Returns "all projects", or the number of projects with access. Owners see only whether the pool is open. */
-export function accessWords({ open, grants }: PoolObject): string {
+export function accessText({ open, grants }: PoolObject): string {
   if (open) return 'all projects';
   if (!grants) return 'granted to this project';
   if (grants.length === 0) return 'no project';
@@ -35,19 +35,19 @@ export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () =>
   const grant = (event: FormEvent) => {
     event.preventDefault();
     if (!target) return;
-    const words = `Grant ${pool.id} to ${target.name}? This closes the pool to every other project: their queued jobs will wait; running jobs continue.`;
+    const message = `Grant ${pool.id} to ${target.name}? This closes the pool to every other project: their queued jobs will wait; running jobs continue.`;
     const work = () => act(api.grantPool(pool.id, target.id));
-    if (pool.open) confirm(words, 'Grant', work);
+    if (pool.open) confirm(message, 'Grant', work);
     else work();
   };
   const revoke = (id: string, name: string) => {
     const last = grants.length === 1 ? ' The pool will then be closed to all projects.' : '';
-    const words = `Revoke ${name}’s access to ${pool.id}? Its queued jobs in this pool will wait until access is granted again; running jobs continue.${last}`;
-    confirm(words, 'Revoke', () => act(api.revokePool(pool.id, id)));
+    const message = `Revoke ${name}’s access to ${pool.id}? Its queued jobs in this pool will wait until access is granted again; running jobs continue.${last}`;
+    confirm(message, 'Revoke', () => act(api.revokePool(pool.id, id)));
   };
   const open = () => {
-    const words = `Open ${pool.id} to all projects, including those created later?`;
-    confirm(words, 'Open', () => act(api.setPoolOpen(pool.id, true)));
+    const message = `Open ${pool.id} to all projects, including those created later?`;
+    confirm(message, 'Open', () => act(api.setPoolOpen(pool.id, true)));
   };
   return (
     <>

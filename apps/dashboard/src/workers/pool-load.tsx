@@ -3,11 +3,11 @@ import { duration } from '@graft/contracts/duration';
 import { Figure } from '../ui/figure.js';
 import { Sparkline } from '../charts/sparkline.js';
 
-export const waitWords = (seconds: number | null): string =>
+export const waitText = (seconds: number | null): string =>
   seconds === null ? '–' : duration(seconds);
 
 /** Returns "3 online, 1 draining". */
-export function workerWords({ workers }: PoolObject): string {
+export function workersText({ workers }: PoolObject): string {
   const some = (['online', 'draining', 'cordoned', 'offline'] as const).filter(
     (state) => workers[state] > 0,
   );
@@ -27,11 +27,11 @@ export function PoolLoad({ pool }: { pool: PoolObject }) {
     <>
       <dl className="strip">
         <Figure name="queued" value={String(pool.queued)} />
-        <Figure name="longest wait" value={waitWords(pool.longest_wait)} />
-        <Figure name="median wait" value={waitWords(pool.median_wait)} />
+        <Figure name="longest wait" value={waitText(pool.longest_wait)} />
+        <Figure name="median wait" value={waitText(pool.median_wait)} />
         <Figure name="running" value={String(pool.running)} />
         <Figure name="slots free" value={`${pool.free_slots}/${pool.slots}`} />
-        <Figure name="workers" value={workerWords(pool)} />
+        <Figure name="workers" value={workersText(pool)} />
       </dl>
       <h2>The last hour</h2>
       {load.length < 2 ? (

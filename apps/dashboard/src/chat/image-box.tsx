@@ -1,26 +1,26 @@
 import { api } from '../api/api.js';
 import { cosine, Share, type Label } from './ask-box.js';
-import { Labels, MediaBox, type Taken } from './media-box.js';
+import { Labels, MediaBox, type MediaKind } from './media-box.js';
 
 type Vector = readonly number[];
 
-const PICTURES: Taken = {
+const IMAGES: MediaKind = {
   medium: 'image',
   accept: 'image/jpeg,image/png,image/gif,image/webp',
-  several: 'images',
+  plural: 'images',
   one: 'an image',
   hint: 'JPEG, PNG, GIF or WebP of at most 25 MB',
   waiting: 'Processing…',
 };
 
 /** Classifies images. */
-export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
+export const ImageLabelBox = ({ models }: { models: readonly string[] }) => (
   <MediaBox<Label>
-    taken={PICTURES}
+    kind={IMAGES}
     models={models}
-    ask={async (model, file, tell, signal) => {
+    ask={async (model, file, onAnswer, signal) => {
       const [answer] = await api.classifyFile(model, file, signal);
-      tell(answer ?? {});
+      onAnswer(answer ?? {});
     }}
     show={(answer) => <Labels answer={answer} />}
   />
@@ -30,13 +30,13 @@ export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
  * Compares images by their embeddings. It shows similarities to the first image, because raw
  * vectors are hard to read.
  */
-export const ComparedPictures = ({ models }: { models: readonly string[] }) => (
+export const ImageSimilarityBox = ({ models }: { models: readonly string[] }) => (
   <MediaBox<Vector>
-    taken={PICTURES}
+    kind={IMAGES}
     models={models}
-    ask={async (model, file, tell, signal) => {
+    ask={async (model, file, onAnswer, signal) => {
       const [vector] = await api.embedFile(model, file, signal);
-      tell(vector ?? []);
+      onAnswer(vector ?? []);
     }}
     show={(vector, first) => (
       <p>

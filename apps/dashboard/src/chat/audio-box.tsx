@@ -3,32 +3,32 @@ import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
 import { readEvents } from '../api/sse.js';
 import type { Label } from './ask-box.js';
-import { Labels, MediaBox, type Ask, type Taken } from './media-box.js';
+import { Labels, MediaBox, type Ask, type MediaKind } from './media-box.js';
 import { RecordButton } from './record-button.js';
 
-const SOUNDS: Taken = {
+const AUDIO: MediaKind = {
   medium: 'audio',
   accept: 'audio/wav,audio/x-wav,audio/flac,audio/x-flac,.wav,.flac',
-  several: 'audio files',
+  plural: 'audio files',
   one: 'an audio file',
   hint: 'WAV or FLAC of at most 25 MB and ten minutes',
   waiting: 'Processing…',
 };
 
 const record = (take: (file: File) => void, fail: (error: Error) => void) => (
-  <RecordButton onSound={take} onError={fail} />
+  <RecordButton onRecorded={take} onError={fail} />
 );
 
 /** Classifies audio files. */
-export function SoundLabelBox({ models }: { models: readonly string[] }) {
+export function AudioLabelBox({ models }: { models: readonly string[] }) {
   return (
     <MediaBox<Label>
-      taken={SOUNDS}
-      beside={record}
+      kind={AUDIO}
+      extraButton={record}
       models={models}
-      ask={async (model, file, tell, signal) => {
+      ask={async (model, file, onAnswer, signal) => {
         const [answer] = await api.classifyFile(model, file, signal);
-        tell(answer ?? {});
+        onAnswer(answer ?? {});
       }}
       show={(answer) => <Labels answer={answer} />}
     />
@@ -44,10 +44,10 @@ interface Transcript {
 export function TranscriptBox({ models }: { models: readonly string[] }) {
   return (
     <MediaBox<Transcript>
-      taken={SOUNDS}
-      beside={record}
+      kind={AUDIO}
+      extraButton={record}
       models={models}
-      ask={transcribed}
+      ask={transcribe}
       show={({ text, isWhole }) => (
         <p className="break" aria-busy={!isWhole}>
           {text || (isWhole ? <i>no speech recognized</i> : '')}
@@ -57,7 +57,7 @@ export function TranscriptBox({ models }: { models: readonly string[] }) {
   );
 }
 
-const transcribed: Ask<Transcript> = async (model, file, tell, signal) => {
+const transcribe: Ask<Transcript> = async (model, file, onAnswer, signal) => {
   let text = '';
   let failure: Error | null = null;
   let isWhole = false;
@@ -71,7 +71,7 @@ const transcribed: Ask<Transcript> = async (model, file, tell, signal) => {
     }
     isWhole = event.type === 'transcript.text.done';
     text = event.type === 'transcript.text.done' ? event.text : text + event.delta;
-    tell({ text, isWhole });
+    onAnswer({ text, isWhole });
   });
   if (failure !== null) throw failure as Error;
   if (!isWhole) throw new Error('The connection was lost before the transcript was complete.');

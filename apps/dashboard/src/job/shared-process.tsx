@@ -1,11 +1,11 @@
 import type { JobObject } from '@graft/contracts';
 import { Fragment } from 'react';
-import { company, isOver, waitedForOthers } from './job-words.js';
+import { sharedWith, isOver, waitedForOthers } from './job-text.js';
 import { Link } from '../ui/link.js';
 
 /** Other jobs in the job's process and their cost in time, or the reason why it has a process to itself. */
-export function JobCompany({ job }: { job: JobObject }) {
-  const others = company(job);
+export function SharedProcess({ job }: { job: JobObject }) {
+  const others = sharedWith(job);
   const waited = waitedForOthers(job);
   const alone = job.graft.alone === true && !isOver(job);
   if (!others && !waited && !alone) return null;

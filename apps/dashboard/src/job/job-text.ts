@@ -52,7 +52,7 @@ export function lowestValidation(evaluations: MetricsObject['evaluations']): Low
 }
 
 /** Returns "4.272, lowest 2.230 at step 10". The lowest is omitted if it is the last one. */
-export function validationWords(evaluations: MetricsObject['evaluations']): string | null {
+export function validationText(evaluations: MetricsObject['evaluations']): string | null {
   const last = evaluations.findLast(({ loss }) => loss !== null);
   const lowest = lowestValidation(evaluations);
   if (!last || !lowest) return null;
@@ -86,7 +86,7 @@ const others = (count: number): string =>
  * Returns the jobs that share the process: ids of visible jobs, and the others in words. Null if
  * there are none.
  */
-export function company(
+export function sharedWith(
   job: JobObject,
 ): { readonly jobs: readonly string[]; readonly rest: string | null } | null {
   const { shares_with: shares } = job.graft;
@@ -125,5 +125,5 @@ const OUTCOMES: Readonly<Record<string, string>> = {
 };
 
 /** Describes how an attempt ended. Unknown codes are shown with spaces. */
-export const outcomeWords = (outcome: string | null): string =>
+export const outcomeText = (outcome: string | null): string =>
   outcome === null ? 'running' : (OUTCOMES[outcome] ?? outcome.replaceAll('_', ' '));

@@ -1,17 +1,17 @@
 import type { JobObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import {
-  company,
+  sharedWith,
   jobName,
   lowestValidation,
-  outcomeWords,
+  outcomeText,
   queuePlace,
   shortName,
   silence,
   timeSpent,
-  validationWords,
+  validationText,
   waitedForOthers,
-} from './job-words.js';
+} from './job-text.js';
 
 const at = (step: number, loss: number | null) => ({ step, loss, accuracy: null });
 const job = (part: Partial<JobObject>, graft: Partial<JobObject['graft']>): JobObject =>
@@ -21,12 +21,12 @@ describe('validation', () => {
   const overfitted = [at(0, 5.12), at(10, 2.23), at(20, 2.23), at(30, null), at(40, 4.2724)];
 
   it('includes the lowest loss and its step if the last one is higher', () =>
-    expect(validationWords(overfitted)).toBe('4.272, lowest 2.230 at step 10'));
+    expect(validationText(overfitted)).toBe('4.272, lowest 2.230 at step 10'));
   it('has one number if the last loss is the lowest', () =>
-    expect(validationWords(overfitted.slice(0, 2))).toBe('2.230'));
+    expect(validationText(overfitted.slice(0, 2))).toBe('2.230'));
   it('is null without evaluations', () => {
-    expect(validationWords([])).toBeNull();
-    expect(validationWords([at(3, null)])).toBeNull();
+    expect(validationText([])).toBeNull();
+    expect(validationText([at(3, null)])).toBeNull();
   });
   it('uses the first of equal losses', () =>
     expect(lowestValidation(overfitted)).toEqual({ step: 10, loss: 2.23 }));
@@ -96,18 +96,18 @@ it.each([
   ['no_memory', 'not enough memory for the base model'],
   ['something_new', 'something new'],
 ])('describes how an attempt ended: %s', (outcome, words) =>
-  expect(outcomeWords(outcome)).toBe(words),
+  expect(outcomeText(outcome)).toBe(words),
 );
 
 describe('company', () => {
   const shares = (jobs: readonly string[], others: number) =>
-    company(job({}, { shares_with: { jobs, others } }));
+    sharedWith(job({}, { shares_with: { jobs, others } }));
 
   it('is null for a job that is alone in its process or not running', () => {
     expect(shares([], 0)).toBeNull();
-    expect(company(job({}, { shares_with: null }))).toBeNull();
+    expect(sharedWith(job({}, { shares_with: null }))).toBeNull();
     expect(
-      company(job({ status: 'queued' }, { shares_with: { jobs: ['a'], others: 0 } })),
+      sharedWith(job({ status: 'queued' }, { shares_with: { jobs: ['a'], others: 0 } })),
     ).toBeNull();
   });
   it('lists jobs of the project, and counts others', () => {

@@ -24,7 +24,9 @@ const NEAR = 0.8;
 const isNear = ({ limit, used }: Limit): boolean => limit !== null && used >= NEAR * limit;
 
 /** Describes what a limit means for a new job if it is reached or nearly reached. Null otherwise. */
-export function nearness(of: Limit): { readonly refuses: boolean; readonly words: string } | null {
+export function limitWarning(
+  of: Limit,
+): { readonly refuses: boolean; readonly text: string } | null {
   const { name, limit, used } = of;
   if (limit === null || !isNear(of)) return null;
   const full = used >= limit;
@@ -32,22 +34,22 @@ export function nearness(of: Limit): { readonly refuses: boolean; readonly words
   if (name === 'queued_jobs')
     return {
       refuses: full,
-      words: `${has} queued ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most})${full ? '; new jobs are rejected until one has started.' : '.'}`,
+      text: `${has} queued ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most})${full ? '; new jobs are rejected until one has started.' : '.'}`,
     };
   if (name === 'tokens_per_day')
     return {
       refuses: full,
-      words: `${has} tokens used today in this project (limit ${most})${full ? `; new jobs are rejected until ${resetTime(of)}.` : '.'}`,
+      text: `${has} tokens used today in this project (limit ${most})${full ? `; new jobs are rejected until ${resetTime(of)}.` : '.'}`,
     };
   if (name === 'storage_bytes')
     return {
       refuses: false,
-      words: `${has} stored in this project (limit ${most}). Above it, files and checkpoints are not stored; delete what you do not need.`,
+      text: `${has} stored in this project (limit ${most}). Above it, files and checkpoints are not stored; delete what you do not need.`,
     };
   if (name === 'running_jobs' && full)
     return {
       refuses: false,
-      words: `${has} running ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most}); this job waits until one has ended.`,
+      text: `${has} running ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most}); this job waits until one has ended.`,
     };
   return null;
 }

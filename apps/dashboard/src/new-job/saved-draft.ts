@@ -4,7 +4,7 @@ import { BLANK, type Draft } from './job-draft.js';
 
 const SLOT = 'graft.new_job';
 
-interface Kept {
+interface SavedDraft {
   /** API key of the session. Another key can belong to another project. */
   readonly key: string | null;
   /** Key of the history entry, which stays the same after a reload or a navigation back. */
@@ -17,10 +17,10 @@ function entry(): string {
   return String(state?.__TSR_key ?? '');
 }
 
-export const keepDraft = (draft: Draft): void =>
+export const saveDraft = (draft: Draft): void =>
   sessionStorage.setItem(
     SLOT,
-    JSON.stringify({ key: apiKey(), entry: entry(), draft } satisfies Kept),
+    JSON.stringify({ key: apiKey(), entry: entry(), draft } satisfies SavedDraft),
   );
 
 export const forgetDraft = (): void => sessionStorage.removeItem(SLOT);
@@ -30,10 +30,10 @@ export const forgetDraft = (): void => sessionStorage.removeItem(SLOT);
  * @param isLink whether the address prefills the form. A draft of another history entry is then
  * ignored.
  */
-export function keptDraft(isLink: boolean): Draft | null {
+export function savedDraft(isLink: boolean): Draft | null {
   const text = sessionStorage.getItem(SLOT);
   if (text === null) return null;
-  const kept = JSON.parse(text) as Kept;
-  if (kept.key !== apiKey() || (isLink && kept.entry !== entry())) return null;
-  return { ...BLANK, ...kept.draft };
+  const saved = JSON.parse(text) as SavedDraft;
+  if (saved.key !== apiKey() || (isLink && saved.entry !== entry())) return null;
+  return { ...BLANK, ...saved.draft };
 }
