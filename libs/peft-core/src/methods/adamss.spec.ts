@@ -133,7 +133,7 @@ it.each<[object, string, RegExp, string?]>([
   [{ use_asa: true, asa_target_subspaces: 1 }, 'asa_target_subspaces', /≥ 2, got 1/],
   [{ init_weights: 'random' }, 'init_weights', /orthogonal/],
   [{}, 'peft_type', /Conv1D/, 'gpt2'],
-])('refuses %o', (fields, param, message, family = 'llama') => {
+])('rejects %o', (fields, param, message, family = 'llama') => {
   expect(refusal({ ...small, ...fields }, family)).toMatchObject({
     param: `peft.${param}`,
     message: expect.stringMatching(message) as string,

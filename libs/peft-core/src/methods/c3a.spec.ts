@@ -33,7 +33,7 @@ it.each([
   expect(most).toBeGreaterThanOrEqual(0.95 * bound);
 });
 
-it('a size that does not divide a target is refused before anything is loaded', () => {
+it('rejects a size that does not divide a target before anything is loaded', () => {
   expect(refusal({ peft_type: 'C3A', block_size: 12, target_modules: ['v_proj'] })).toMatchObject({
     code: 'invalid_value',
     param: 'peft.block_size',

@@ -67,7 +67,7 @@ it.each<readonly [string, PeftConfig, PeftConfig, string]>([
     'peft.apply_GS',
   ],
   ['RoAd’s other groups', { peft_type: 'ROAD', group_size: 32 }, { peft_type: 'ROAD', group_size: 64 }, 'peft.group_size'], // prettier-ignore
-])('refuses %s', (_, asked, stored, param) => {
+])('rejects %s', (_, asked, stored, param) => {
   expect(refusal(() => continued(asked, stored))).toMatchObject({ code: 'invalid_value', param });
 });
 

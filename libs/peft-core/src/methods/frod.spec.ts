@@ -170,7 +170,7 @@ it('rejects positions in a file that are outside the matrix', () => {
 it.each<[object, string, RegExp]>([
   [{ sparse_rate: 1.5 }, 'sparse_rate', /1/],
   [{ runtime_offload_base_weight: true }, 'runtime_offload_base_weight', /jobs share the base/],
-])('refuses %o', (fields, param, message) => {
+])('rejects %o', (fields, param, message) => {
   expect(refusal({ peft_type: 'FROD', ...fields })).toMatchObject({
     param: `peft.${param}`,
     message: expect.stringMatching(message) as string,

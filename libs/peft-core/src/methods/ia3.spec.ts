@@ -67,7 +67,7 @@ it.each([
   ],
   [{ feedforward_modules: '(' }, 'peft.feedforward_modules', /not a regular expression/],
   [{ bias: 'all' }, 'peft.bias', /IA3 has no field "bias"/],
-])('refuses %j', (fields, param, message) => {
+])('rejects %j', (fields, param, message) => {
   const check = (): unknown => checkPeft({ peft_type: 'IA3', ...fields }, 'llama');
   expect(check).toThrow(expect.objectContaining({ param }));
   expect(check).toThrow(message);

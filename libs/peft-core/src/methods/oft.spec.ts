@@ -67,7 +67,7 @@ it.each([
   [{ r: 4 }, 'oft_block_size', /either r or oft_block_size, got r 4 and oft_block_size 32/],
   [{ oft_block_size: 0 }, 'oft_block_size', /must be above 0/],
   [{ module_dropout: 0.1 }, 'module_dropout', /not supported/],
-])('refuses %o', (fields, field, message) => {
+])('rejects %o', (fields, field, message) => {
   const check = (): unknown => checkPeft({ peft_type: 'OFT', ...fields }, 'llama');
   expect(check).toThrow(expect.objectContaining({ param: `peft.${field}` }));
   expect(check).toThrow(message);

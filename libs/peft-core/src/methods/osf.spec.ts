@@ -81,7 +81,7 @@ it.each<[object, string, string, RegExp, string?]>([
   [{ effective_rank: 0.01 }, 'invalid_value', 'effective_rank', /at least one, got 0\.01/],
   [{ target_svd_config: { a: 1 } }, 'unsupported', 'target_svd_config', /./],
   [{}, 'unsupported', 'peft_type', /Conv1D/, 'gpt2'],
-])('refuses %o', (fields, code, param, message, family = 'llama') => {
+])('rejects %o', (fields, code, param, message, family = 'llama') => {
   expect(refusal({ peft_type: 'OSF', ...fields }, family)).toMatchObject({
     code,
     param: expect.stringMatching(`^peft.${param}`) as string,

@@ -50,7 +50,7 @@ it.each<[object, string, RegExp]>([
   [{ target_modules: ['lm_head'] }, 'target_modules', /does not support lm_head/],
   [{ poly_type: 'mhr' }, 'poly_type', /poly_type/],
   [{ n_skills: 0 }, 'n_skills', /must be at least 1/],
-])('refuses %j', (peft, field, message) => {
+])('rejects %j', (peft, field, message) => {
   expect(() => parameters(peft)).toThrow(message);
   expect(() => parameters(peft)).toThrow(expect.objectContaining({ param: `peft.${field}` }));
 });

@@ -75,7 +75,7 @@ it.each<[object, string, string]>([
   [{ lora_alpha: 3 }, 'lora_alpha', 'invalid_value'],
   [{ r: 0 }, 'r', 'invalid_value'],
   [{ save_precomputed_indices: false }, 'save_precomputed_indices', 'unsupported'],
-])('refuses %j', (peft, field, code) => {
+])('rejects %j', (peft, field, code) => {
   expect(refusal({ peft_type: 'SUPERTUNING', ...peft })).toMatchObject({
     code,
     param: `peft.${field}`,

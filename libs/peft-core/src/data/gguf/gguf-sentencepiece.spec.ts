@@ -87,7 +87,7 @@ describe("SentencePiece's tokens", () => {
   it.each([
     ['no scores', { scores: undefined }],
     ['too few scores', { scores: [1, 2] }],
-  ])('are refused with %s', (_, changed) => {
+  ])('are rejected with %s', (_, changed) => {
     expect(() => ggufTokenizer(headerOf(changed))).toThrow(
       'tokenizer.ggml.scores must be 14 numbers',
     );

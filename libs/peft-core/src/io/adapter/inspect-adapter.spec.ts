@@ -31,7 +31,7 @@ describe('adapters that PEFT wrote', () => {
     } catch (error) {
       // Adapters with a head and combined adapters are rejected with that reason.
       expect((error as DomainError).message).toMatch(
-        /^(task_type |modules_to_save:|adapters names )/,
+        /^(task_type |modules_to_save:|adapters lists )/,
       );
     }
   });

@@ -360,7 +360,7 @@ describe('readAdapter', () => {
       () => adapter(minimal, ['base_model.model.x.bias', 'base_model.model.x.base_layer.bias']),
       /same parameter/,
     ],
-  ])('refuses %s', (_, make, reason) => {
+  ])('rejects %s', (_, make, reason) => {
     make();
     expect(() => readAdapter(folder)).toThrow(expect.objectContaining({ code: 'invalid_adapter' }));
     expect(() => readAdapter(folder)).toThrow(reason);

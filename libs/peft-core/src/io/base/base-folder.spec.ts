@@ -207,7 +207,7 @@ describe('loadBase', () => {
       /no model_type/,
     ],
     ['no config', () => (model('llama'), rmSync(join(folder, 'config.json'))), /no config.json/],
-  ])('refuses %s', (_, make, reason) => {
+  ])('rejects %s', (_, make, reason) => {
     make();
     expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(reason);
     expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(

@@ -90,7 +90,7 @@ it('prefers processor_config.json to preprocessor_config.json', () => {
 it.each<[string, object, RegExp]>([
   ['has another size', { ...PREPROCESSOR, size: 16 }, /does not fit: expected an image of 3 × 13/],
   ['asks for what is not supported', { ...PREPROCESSOR, do_pad: true }, /do_pad/],
-])('one whose processor %s is refused by its file', (_, config, reason) => {
+])('rejects a base whose processor %s, naming the file', (_, config, reason) => {
   write('preprocessor_config.json', config);
   expect(() => load()).toThrow(reason);
   expect(read).toThrow(reason);

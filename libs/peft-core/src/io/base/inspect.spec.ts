@@ -310,7 +310,7 @@ describe('inspectModelFolder', () => {
       /cannot read the GGUF file/,
     ],
     ['two GGUF files', () => (put('a.gguf', ''), put('b.gguf', '')), /2 .gguf files/],
-  ])('refuses %s', (_, make, reason) => {
+  ])('rejects %s', (_, make, reason) => {
     make();
     expect(problems()).toMatch(reason);
   });
@@ -398,7 +398,7 @@ describe('configProblems', () => {
     ],
     ['not valid JSON', '{'],
     ['a JSON object', '[]'],
-  ])('refuses a bad %s', (named, text) => {
+  ])('rejects a bad %s', (named, text) => {
     expect(configProblems(text).join('\n')).toContain(named);
   });
 });

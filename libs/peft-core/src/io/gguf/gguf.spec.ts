@@ -319,7 +319,7 @@ describe('readGguf', () => {
       { 'llama.rope.scaling.type': { string: 'yarn' }, 'llama.rope.scaling.factor': { f32: 4 } },
       /"yarn"/,
     ],
-  ])('refuses %s', (_, change, reason) => {
+  ])('rejects %s', (_, change, reason) => {
     expect(() =>
       readGguf(written(gguf({ ...metadata, ...change }, [embedding])), { dtype: 'bf16' }),
     ).toThrow(reason);
@@ -412,7 +412,7 @@ describe('checkedHeader, with malicious files', () => {
     ['data cut off', good.subarray(0, good.length - 1), /past the end/],
     ['equal names', gguf({}, [embedding, embedding]), /duplicate name/],
     ['an overlap', gguf({}, [embedding, { ...embedding, name: 'b', offset: 32 }]), /overlap/],
-  ])('refuses %s', (_, bytes, reason) => {
+  ])('rejects %s', (_, bytes, reason) => {
     const path = written(bytes);
     expect(() => checkedHeader(path)).toThrow(expect.objectContaining({ code: 'invalid_model' }));
     expect(() => checkedHeader(path)).toThrow(reason);

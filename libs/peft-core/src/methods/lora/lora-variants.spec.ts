@@ -82,7 +82,7 @@ it.each<[object, RegExp]>([
   [{ alora_invocation_tokens: [-1] }, /alora_invocation_tokens/],
   [{ use_bdlora: { nblocks: 0 } }, /use_bdlora.nblocks: must be at least 1/],
   [{ kasa_config: { alpha: 1 } }, /LORA has no field "kasa_config.alpha"/],
-])('refuses %o', (fields, message) => {
+])('rejects %o', (fields, message) => {
   expect(() => parsePeft({ peft_type: 'LORA', ...fields })).toThrow(message);
 });
 
@@ -113,7 +113,7 @@ it.each<[object, string, RegExp]>([
     'alora_invocation_tokens',
     /cannot be combined with model.embed_tokens in target_modules/,
   ],
-])('refuses %o on a model', (peft, field, message) => {
+])('rejects %o on a model', (peft, field, message) => {
   const refused = (): unknown => footprintOf({ peft_type: 'LORA', ...peft }, LLAMA);
   expect(refused).toThrow(message);
   expect(refused).toThrow(expect.objectContaining({ param: `peft.${field}` }));

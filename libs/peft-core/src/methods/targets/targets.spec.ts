@@ -130,7 +130,7 @@ describe('target_modules', () => {
     ],
     ['a norm', { target_modules: ['q_proj', 'norm'] }, /model.norm, which is not a linear/],
     ['an embedding', { target_modules: '.*(embed_tokens|q_proj)' }, /model.embed_tokens/],
-  ])('refuses %s', (_, fields, message) => {
+  ])('rejects %s', (_, fields, message) => {
     expect(() => picked(fields)).toThrow(message);
     expect(() => picked(fields)).toThrow(DomainError);
   });

@@ -60,7 +60,7 @@ describe('rows of the vocabulary', () => {
     ['a token twice', [4, 7, 4], /token 4 is listed twice/],
     ['a token beyond the vocabulary', [4, 50], /token 50 is outside the vocabulary of 50 tokens/],
     ['another module', { q_proj: [1] }, /lists "q_proj".*model.embed_tokens, lm_head/],
-  ])('refuses %s', (_, choice, message) => {
+  ])('rejects %s', (_, choice, message) => {
     expect(() => chosen(choice)).toThrow(message);
     expect(() => chosen(choice)).toThrow(DomainError);
   });
