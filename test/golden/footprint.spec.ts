@@ -50,7 +50,7 @@ describe.each(families)('%s', (family) => {
       expect(made).toBeGreaterThanOrEqual(least * trainableParameters);
       expect(totalParameters).toBe(model.parameterCount);
       const { inputs, prefix } = model.modules;
-      const positions = inputs.of(1) ? model.alikePositions : model.maxPositions;
+      const positions = inputs.of(1) ? model.fixedRopePositions : model.maxPositions;
       expect(maxTokens).toBe(positions - (inputs.of(1)?.length ?? prefix.of(1)?.length ?? 0));
     } finally {
       adapter.detach();

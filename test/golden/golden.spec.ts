@@ -146,7 +146,7 @@ function measure(
     const {
       loss,
       count,
-      taught: auxiliaryLoss = 0,
+      auxiliaryLoss = 0,
     } = sums.get(RUN) as NonNullable<ReturnType<typeof sums.get>>;
     expect(count).toBe(wanted);
     // PEFT's loss includes the auxiliary loss and the penalty

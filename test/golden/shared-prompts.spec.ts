@@ -121,7 +121,8 @@ it.each(families)('%s', (family) => {
     const { batch, answers } = packPairs(model, [{ run: RUN, pairs }]);
     const rows = apart.decoder.positions.length;
     // models with LongRoPE rotate long sequences with other frequencies
-    const isLong = Math.max(...sequences.map(({ tokens }) => tokens.length)) > model.alikePositions;
+    const isLong =
+      Math.max(...sequences.map(({ tokens }) => tokens.length)) > model.fixedRopePositions;
     expect(rows - batch.decoder.positions.length).toBe(isLong ? 0 : 2 * PROMPT);
     const wanted = measured(model, () => [apart, [...Array(rows).keys()]]);
     const answered = answers.flatMap((answer) => [...answer.rows]);
@@ -132,7 +133,7 @@ it.each(families)('%s', (family) => {
     const each = packBatch([{ run: RUN, examples }]);
     const all = [...each.labels.keys()];
     // convolution layers have no keys to prepend a prefix to
-    const prefixed = model.attendsThroughout ? [PREFIX_TUNING] : [];
+    const prefixed = model.allLayersAttend ? [PREFIX_TUNING] : [];
     for (const peft of [LORA, PROMPT_TUNING, ...prefixed]) {
       const apartly = measured(model, () => [each.batch, all], peft);
       const together = measured(

@@ -93,7 +93,7 @@ export function train(
         const { decoder } = model.forward(packed.batch, ctx);
         const sums = packedLoss(model, decoder, packed, ctx, new Map([[RUN, 1 / wanted]])).get(RUN);
         // PEFT's loss includes the auxiliary loss
-        loss += (sums?.loss ?? 0) + (sums?.taught ?? 0);
+        loss += (sums?.loss ?? 0) + (sums?.auxiliaryLoss ?? 0);
       });
     }
     // PEFT's loss includes the penalty

@@ -104,7 +104,7 @@ it('counts the convolution states of a base in addition to the KV cache', () => 
   const facts: FlatAnswer[] = [];
   const answers = new GenerationScheduler(convolving, new AttachedAdapters(convolving), collecting(facts), new WorkMark(null)); // prettier-ignore
   const each = convolving.model.cache();
-  const cacheBytes = 20 * each.bytesPerRow(BARE_BASE) + each.bytesBeside(BARE_BASE);
+  const cacheBytes = 20 * each.bytesPerRow(BARE_BASE) + each.extraBytes(BARE_BASE);
   answers.start(ask('more', { cacheBytes: cacheBytes - 1 }));
   expect(facts.map(({ errorMessage }) => errorMessage)).toEqual([
     expect.stringMatching(/lower max_tokens to 14 or less$/),

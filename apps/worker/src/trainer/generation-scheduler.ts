@@ -102,11 +102,11 @@ export class GenerationScheduler {
 
   /** Returns the maximum KV cache of a request, including its fixed part. */
   private bytesOf({ mostRows, run }: Generation): number {
-    return mostRows * this.cache.bytesPerRow(run) + this.cache.bytesBeside(run);
+    return mostRows * this.cache.bytesPerRow(run) + this.cache.extraBytes(run);
   }
 
   private tooLarge(answer: Generation): DomainError {
-    const left = Math.max(0, this.cacheBytes - this.cache.bytesBeside(answer.run));
+    const left = Math.max(0, this.cacheBytes - this.cache.extraBytes(answer.run));
     const fits = Math.floor(left / this.cache.bytesPerRow(answer.run));
     const most = fits - (answer.mostRows - answer.mostTokens);
     const advice =

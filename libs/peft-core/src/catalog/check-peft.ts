@@ -8,7 +8,7 @@ import { checkPatternSizes } from '../methods/targets/pattern.js';
 import { forType } from '../models/registry.js';
 import {
   headPrefix,
-  lackingAlone,
+  missingPrefixOf,
   linearNames,
   type StackPaths,
 } from '../nn/outline/model-paths.js';
@@ -72,7 +72,7 @@ export function checkWithoutHead(
 
 /** Rejects patterns that do not fit PEFT's paths of an encoder without a head. @throws DomainError */
 export function checkAlone(peft: PeftConfig, { name }: Task, modelType: string | undefined): void {
-  const lacking = modelType === undefined ? null : lackingAlone(forType(modelType).paths);
+  const lacking = modelType === undefined ? null : missingPrefixOf(forType(modelType).paths);
   if (!lacking) return;
   checkPatterns(peft, lacking.prefix, `task ${name} on ${modelType}, whose adapters are of the encoder alone`); // prettier-ignore
 }

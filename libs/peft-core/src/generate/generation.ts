@@ -103,7 +103,7 @@ export class Generation {
     if (this.promptTokens === 0)
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
     // Prompts shared by several sequences need positions that are the same for all of them.
-    const most = model.modules.inputs.of(this.run) ? model.alikePositions : model.maxPositions;
+    const most = model.modules.inputs.of(this.run) ? model.fixedRopePositions : model.maxPositions;
     const available = most - virtualTokens(model, this.run) - this.promptTokens;
     if (available < 1) {
       throw new DomainError(
@@ -215,7 +215,7 @@ export class Generation {
   /** Maximum sequence length, without virtual tokens, up to which rotations do not depend on the length. */
   private get alike(): number {
     const { model } = this.base;
-    return model.alikePositions - virtualTokens(model, this.run);
+    return model.fixedRopePositions - virtualTokens(model, this.run);
   }
 
   /**

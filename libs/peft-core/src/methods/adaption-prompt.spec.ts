@@ -78,12 +78,12 @@ it('computes the keys of its prompts once for all continued sequences, and frees
   // three steps of two sequences, and the prompt in the first of them
   expect(rows).toEqual([6, 3, 2, 2]);
   // two layers of three rows, in addition to those of the sequences
-  expect(cache.bytesBeside(1)).toBe(2 * 3 * (cache.bytesPerRow(1) / 2));
-  expect(cache.bytesBeside(0)).toBe(0);
+  expect(cache.extraBytes(1)).toBe(2 * 3 * (cache.bytesPerRow(1) / 2));
+  expect(cache.extraBytes(0)).toBe(0);
   const sequences = 2 * 64 * cache.bytesPerRow(1);
-  expect(cache.bytes).toBe(sequences + cache.bytesBeside(1));
+  expect(cache.bytes).toBe(sequences + cache.extraBytes(1));
   cache.close(handles[0]);
-  expect(cache.bytes).toBe(sequences / 2 + cache.bytesBeside(1));
+  expect(cache.bytes).toBe(sequences / 2 + cache.extraBytes(1));
   cache.close(handles[1]);
   expect([cache.bytes, memory().tensors]).toEqual([0, before]);
   ofPrompt.mockRestore();

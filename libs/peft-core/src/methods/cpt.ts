@@ -14,7 +14,7 @@ import { add, clamp, copy_, div, mul, noGrad, norm, tensor, tidy, zeros } from '
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LearntToken } from '../nn/batch.js';
+import type { PromptTarget } from '../nn/batch.js';
 import { resolvedFields } from './frame/fields.js';
 import { rowsOf } from './frame/prompt-text.js';
 import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
@@ -180,7 +180,7 @@ function within(delta: Tensor, most: readonly number[]): Tensor {
 }
 
 /** Label tokens of the prompt, except at the first position, which has no token before it. */
-function learntTokens(options: Options): LearntToken[] {
+function learntTokens(options: Options): PromptTarget[] {
   const { opt_weighted_loss_type: kind, opt_loss_decay_factor: factor } = options;
   const [ids, types] = [idsOf(options), typesOf(options)];
   const places = types.flatMap((type, i) => (i > 0 && isLabel(type) ? [i] : []));

@@ -145,12 +145,17 @@ describe('the auxiliary loss', () => {
     const parameters = new Map(adapters.map((adapter, run) => [run, adapter.parameters]));
     try {
       const together = learnt([0, 1, 2], parameters);
-      expect(together.map(({ sums }) => sums?.taught !== undefined)).toEqual([false, true, true]);
+      expect(together.map(({ sums }) => sums?.auxiliaryLoss !== undefined)).toEqual([
+        false,
+        true,
+        true,
+      ]);
       for (const run of [0, 1, 2]) {
         const [alone] = learnt([run], parameters);
         const ours = together[run];
         expect(ours?.sums?.loss).toBeCloseTo(alone?.sums?.loss as number, 4);
-        if (run > 0) expect(ours?.sums?.taught).toBeCloseTo(alone?.sums?.taught as number, 4);
+        if (run > 0)
+          expect(ours?.sums?.auxiliaryLoss).toBeCloseTo(alone?.sums?.auxiliaryLoss as number, 4);
         for (const [name, gradient] of alone?.gradients ?? []) {
           const difference = worst(ours?.gradients.get(name) as Float32Array, gradient);
           expect(difference, name).toBeLessThan(1e-5 * Math.max(1e-2, largest(gradient)));
@@ -170,10 +175,10 @@ describe('the auxiliary loss', () => {
       return found?.sums;
     };
     const [one, two] = [of(0.5), of(1)];
-    expect(two?.taught).toBeGreaterThan(1);
-    expect(two?.taught).toBeCloseTo(2 * (one?.taught as number), 4);
+    expect(two?.auxiliaryLoss).toBeGreaterThan(1);
+    expect(two?.auxiliaryLoss).toBeCloseTo(2 * (one?.auxiliaryLoss as number), 4);
     expect(two?.loss).toBe(one?.loss);
-    expect(of(0)?.taught).toBeUndefined();
+    expect(of(0)?.auxiliaryLoss).toBeUndefined();
   });
 
   it('is not computed without targets', () => {
@@ -183,7 +188,7 @@ describe('the auxiliary loss', () => {
     const sums = noGrad(() =>
       tidy(() => packedLoss(model, model.forward(packed.batch, ctx).decoder, packed, ctx, null)),
     );
-    expect(sums.get(1)?.taught).toBeUndefined();
+    expect(sums.get(1)?.auxiliaryLoss).toBeUndefined();
     adapter.detach();
   });
 });

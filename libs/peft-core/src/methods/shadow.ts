@@ -14,7 +14,7 @@ import { add, counterDropout, gelu, linear, mul, sigmoid, sub, tidy, to } from '
 import type { Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
 import { z } from 'zod';
-import type { TaughtRows } from '../nn/batch.js';
+import type { AuxiliaryRows } from '../nn/batch.js';
 import type { Model } from '../models/model.js';
 import { rowContext } from '../nn/rows.js';
 import type { RowContext } from '../nn/context.js';
@@ -309,11 +309,11 @@ class Shadow implements SideNetwork {
       const hidden = this.backbone.forward(rows, ctx, cache);
       return this.projection ? linear(hidden, to(this.projection, hidden.dtype)) : hidden;
     });
-    const taught = weight > 0 ? { hidden: begun, weight } : null;
+    const auxiliary = weight > 0 ? { hidden: begun, weight } : null;
     const length = begun.shape[0] as number;
     const here = { ...ctx, rows: [{ run: this.run, start: 0, length }] };
     const at = (layer: number): RowContext => rowContext(here, this.run, layer);
-    return new ShadowPass(this.blocks, this.options, at, begun, taught);
+    return new ShadowPass(this.blocks, this.options, at, begun, auxiliary);
   }
 }
 
@@ -323,7 +323,7 @@ class ShadowPass implements SidePass {
     private readonly options: Options,
     private readonly at: (layer: number) => RowContext,
     private state: Tensor,
-    readonly taught: TaughtRows | null,
+    readonly auxiliary: AuxiliaryRows | null,
   ) {}
 
   before(layer: number, h: Tensor): Tensor {
@@ -348,7 +348,7 @@ class ShadowPass implements SidePass {
       // (1 - g) s + g t
       return add(before, mul(gate, sub(through(moves.transform, h), before)));
     });
-    if (before !== this.taught?.hidden) before.dispose();
+    if (before !== this.auxiliary?.hidden) before.dispose();
   }
 }
 

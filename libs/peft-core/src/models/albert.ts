@@ -35,7 +35,7 @@ export const albert = defineModel({
       encoder: {
         ...encoder,
         embeddingSize: config.embedding_size,
-        ledIn: 'embedded',
+        projectionInput: 'embedded',
         layers: blocks.length,
         blocks,
         biases: [...encoder.biases, 'projectIn'],

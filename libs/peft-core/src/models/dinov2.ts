@@ -19,7 +19,7 @@ import {
   LAYERS,
   optional,
   or,
-  PICTURE,
+  IMAGE_SIZE,
   real,
   required,
   sides,
@@ -37,8 +37,8 @@ export const DINOV2_KEYS = {
   mlp_ratio: or(integer(1, 64), 4),
   hidden_act: or(word, 'gelu'),
   layer_norm_eps: or(EPSILON, 1e-6),
-  image_size: or(PICTURE, 224),
-  patch_size: or(PICTURE, 14),
+  image_size: or(IMAGE_SIZE, 224),
+  patch_size: or(IMAGE_SIZE, 14),
   num_channels: or(CHANNELS, 3),
   qkv_bias: or(flag, true),
   layerscale_value: optional(real(1e3)),
@@ -57,7 +57,7 @@ export function dinov2Options(
   hf: HfValues<typeof DINOV2_KEYS>,
   { registers, interpolation }: Registers,
 ): z.input<typeof ModelOptions> {
-  const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
+  const [imageSize, patch] = [sides(hf.image_size), sides(hf.patch_size)];
   const inner = hf.hidden_size * hf.mlp_ratio;
   const before = 1 + registers;
   const gated = hf.use_swiglu_ffn;
@@ -69,7 +69,7 @@ export function dinov2Options(
       frontEnd: {
         kind: 'patches',
         channels: hf.num_channels,
-        picture,
+        imageSize,
         patch,
         tokens: 1,
         registers,
@@ -119,7 +119,7 @@ export function dinov2Paths(prefix: string): ModelPaths {
         norm: layer('norm2'),
         gate: layer('mlp.gate_proj'),
         up: layer('mlp.up_proj'),
-        alone: layer('mlp.fc1'),
+        ungatedUp: layer('mlp.fc1'),
         down: layer('mlp.fc2'),
         gatedDown: layer('mlp.down_proj'),
         scale: layer('layer_scale2.lambda1'),

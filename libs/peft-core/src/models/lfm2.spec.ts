@@ -105,7 +105,7 @@ describe('a cached sequence', () => {
       // two layers with two state rows each, before and after the last advance
       expect(cache.bytes - 2 * 64 * 8 * 4).toBe(2 * 2 * 2 * 16 * 4);
       // and the next state during a forward pass
-      expect(cache.bytesBeside(0)).toBe(3 * 2 * 2 * 16 * 4);
+      expect(cache.extraBytes(0)).toBe(3 * 2 * 2 * 16 * 4);
       cache.dispose();
       expect(memory().tensors).toBe(before);
     }));

@@ -50,7 +50,7 @@ export interface Model {
    * Largest sequence length up to which rotary frequencies do not depend on the length. It is the limit for
    * sequences that share virtual tokens.
    */
-  readonly alikePositions: number;
+  readonly fixedRopePositions: number;
   /** Default length to which examples are truncated; jobs may request more. If undefined, maxPositions. */
   readonly defaultMaxSeqLen: number | undefined;
   /** PEFT's num_transformer_submodules. */
@@ -58,7 +58,7 @@ export interface Model {
   /** Number of decoder layers that attend to an encoder; 0 if there is none. */
   readonly attendingLayers: number;
   /** Whether every layer has attention, and so keys and values. */
-  readonly attendsThroughout: boolean;
+  readonly allLayersAttend: boolean;
   /** Kind of its input. */
   readonly inputKind: InputKind;
   /** Whether the first row of an image is a learned class token. */

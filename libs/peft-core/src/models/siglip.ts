@@ -16,7 +16,7 @@ import {
   object,
   optional,
   or,
-  PICTURE,
+  IMAGE_SIZE,
   readHf,
   real,
   sides,
@@ -33,8 +33,8 @@ const VISION = {
   num_hidden_layers: or(LAYERS, 12),
   num_attention_heads: or(HEADS, 12),
   num_channels: or(CHANNELS, 3),
-  image_size: or(PICTURE, 224),
-  patch_size: or(PICTURE, 16),
+  image_size: or(IMAGE_SIZE, 224),
+  patch_size: or(IMAGE_SIZE, 16),
   hidden_act: or(word, 'gelu_pytorch_tanh'),
   layer_norm_eps: or(EPSILON, 1e-6),
   attention_dropout: optional(fraction),
@@ -42,8 +42,8 @@ const VISION = {
 } satisfies HfTable;
 
 function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof ModelOptions> {
-  const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
-  if (picture[0] !== picture[1] || patch[0] !== patch[1]) {
+  const [imageSize, patch] = [sides(hf.image_size), sides(hf.patch_size)];
+  if (imageSize[0] !== imageSize[1] || patch[0] !== patch[1]) {
     const message =
       'config.json: image_size and patch_size must be single numbers: SigLIP supports only square images';
     throw new DomainError('unsupported', message, 'model');

@@ -127,7 +127,7 @@ function stackPaths(kind: 'encoder' | 'decoder', last: number): StackPaths {
       norm: `${block}.${last}.layer_norm`,
       gate: `${dense}.wi_0`,
       up: `${dense}.wi_1`,
-      alone: `${dense}.wi`,
+      ungatedUp: `${dense}.wi`,
       down: `${dense}.wo`,
     },
     finalNorm: `${kind}.final_layer_norm`,

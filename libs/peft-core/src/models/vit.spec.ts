@@ -67,7 +67,7 @@ it.each([
 
 it('accepts one or two numbers as image size', () => {
   const { encoder } = optionsOf({ ...CONFIG, image_size: 6, patch_size: [2, 3] });
-  expect(encoder?.frontEnd).toMatchObject({ picture: [6, 6], patch: [2, 3] });
+  expect(encoder?.frontEnd).toMatchObject({ imageSize: [6, 6], patch: [2, 3] });
   expect(() => optionsOf({ ...CONFIG, image_size: [6, 6, 6] })).toThrow(
     'image_size must be a size from 1 to 4096 pixels, or two of them',
   );

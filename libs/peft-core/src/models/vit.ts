@@ -17,7 +17,7 @@ import {
   LAYERS,
   optional,
   or,
-  PICTURE,
+  IMAGE_SIZE,
   required,
   sides,
   SIZE,
@@ -34,8 +34,8 @@ export const VIT_KEYS = {
   intermediate_size: required(SIZE),
   hidden_act: or(word, 'gelu'),
   layer_norm_eps: or(EPSILON, 1e-12),
-  image_size: or(PICTURE, 224),
-  patch_size: or(PICTURE, 16),
+  image_size: or(IMAGE_SIZE, 224),
+  patch_size: or(IMAGE_SIZE, 16),
   num_channels: or(CHANNELS, 3),
   qkv_bias: or(flag, true),
   initializer_range: or(fraction, 0.02),
@@ -51,11 +51,11 @@ export function vitOptions(
   >,
   tokens: number,
 ): z.input<typeof ModelOptions> {
-  const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
+  const [imageSize, patch] = [sides(hf.image_size), sides(hf.patch_size)];
   return {
     vocabSize: 0,
     encoder: {
-      frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch, tokens },
+      frontEnd: { kind: 'patches', channels: hf.num_channels, imageSize, patch, tokens },
       hiddenSize: hf.hidden_size,
       intermediateSize: hf.intermediate_size,
       layers: hf.num_hidden_layers,
@@ -67,7 +67,7 @@ export function vitOptions(
       activation: activation(hf.hidden_act),
       gated: false,
       attention: 'bidirectional',
-      maxPositions: tokens + patchesIn(picture, patch),
+      maxPositions: tokens + patchesIn(imageSize, patch),
       biases: [...(hf.qkv_bias ? (['q', 'k', 'v'] as const) : []), 'o', 'up', 'down'],
     },
   };

@@ -28,7 +28,7 @@ const NEIGHBOURS = 'wav2vec2.encoder.pos_conv_embed.conv';
 const NORM = 'wav2vec2.encoder.layer_norm';
 
 /** Transformers' class with a CTC head. Other classes have none. */
-const SPELLS = 'Wav2Vec2ForCTC';
+const CTC_CLASS = 'Wav2Vec2ForCTC';
 
 /** The architecture has no maximum length. This limit is about twenty minutes of audio. */
 const MAX_ROWS = 1 << 16;
@@ -91,16 +91,18 @@ export const wav2vec2 = defineModel({
     if (kernels.length !== channels.length || strides.length !== channels.length)
       refuse('conv_dim, conv_kernel and conv_stride', 'different list lengths');
     const isStable = hf.do_stable_layer_norm;
-    const spells = hf.architectures?.includes(SPELLS) ?? false;
-    if (spells && hf.pad_token_id >= hf.vocab_size)
+    const hasCtcHead = hf.architectures?.includes(CTC_CLASS) ?? false;
+    if (hasCtcHead && hf.pad_token_id >= hf.vocab_size)
       refuse(
         `pad_token_id: ${hf.pad_token_id}`,
         `a blank token id beyond vocab_size, ${hf.vocab_size},`,
       );
     return {
-      vocabSize: spells ? hf.vocab_size : 0,
+      vocabSize: hasCtcHead ? hf.vocab_size : 0,
       lmHeadBias: true,
-      ...(spells ? { ctc: { blank: hf.pad_token_id, zeroInfinity: hf.ctc_zero_infinity } } : {}),
+      ...(hasCtcHead
+        ? { ctc: { blank: hf.pad_token_id, zeroInfinity: hf.ctc_zero_infinity } }
+        : {}),
       encoder: {
         frontEnd: {
           kind: 'waveform',

@@ -144,7 +144,7 @@ export const whisper = defineModel({
         hidden: { path: 'projector', activation: 'none', isStored: false },
         output: 'classifier',
         hasBias: true,
-        lacks: { prefix: 'model.', before: 'encoder.' },
+        missingPrefix: { prefix: 'model.', before: 'encoder.' },
       },
     },
     lmHead: 'proj_out',

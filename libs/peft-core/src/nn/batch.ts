@@ -73,7 +73,7 @@ export interface WholeRows {
 }
 
 /** Prompt token that is trained with every sequence after it. */
-export interface LearntToken {
+export interface PromptTarget {
   /** Index of the virtual token that predicts this one: the token before it. */
   readonly row: number;
   /** Token id of the target. */
@@ -91,11 +91,11 @@ export interface VirtualRows {
   readonly hidden: Tensor;
   /** Tasks of the prompts, in order. */
   readonly taskIds: readonly number[];
-  readonly learnt: readonly LearntToken[];
+  readonly promptTargets: readonly PromptTarget[];
 }
 
 /** Additional input of a run's head, with an auxiliary loss. */
-export interface TaughtRows {
+export interface AuxiliaryRows {
   /** Input of the head, one row per row of the run [n, D]. */
   readonly hidden: Tensor;
   /** Weight of the auxiliary loss, relative to the loss of the final hidden states. */
@@ -110,7 +110,7 @@ export interface Rows {
   readonly virtual: ReadonlyMap<number, VirtualRows>;
   readonly whole: WholeRows;
   /** Rows with an auxiliary loss by run, for runs that have some. */
-  readonly taught?: ReadonlyMap<number, TaughtRows>;
+  readonly auxiliary?: ReadonlyMap<number, AuxiliaryRows>;
 }
 
 type RowsOf<R extends PackedRows | null> = R extends null ? null : Rows;

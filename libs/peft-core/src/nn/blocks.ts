@@ -12,7 +12,7 @@ import type { Embedding } from './layers/embedding.js';
 import { feedForward } from './layers/feed-forward.js';
 import { withGatedPrompts } from './sites/gated-prompts.js';
 import type { GatedPrompts } from './sites/gated-prompts.js';
-import { keptLayers } from './kept-rows.js';
+import { cachedLayers } from './kept-rows.js';
 import type { KvCache } from './kv-cache.js';
 import { layerScaled } from './layers/layer-scale.js';
 import type { PackedLayout } from './layout.js';
@@ -126,7 +126,7 @@ export class Blocks {
 
   /** Number of earlier layers with keys and values, which is the layer's index in the cache. */
   #kept(layer: number): number {
-    return keptLayers(this.options, layer);
+    return cachedLayers(this.options, layer);
   }
 
   #pattern(layer: number, { bias }: Pass): AttentionPattern {

@@ -8,7 +8,7 @@
 import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import { keptOfRow } from './kept-rows.js';
+import { cachedPerRow } from './kept-rows.js';
 
 interface Entry {
   readonly run: number;
@@ -40,7 +40,7 @@ export interface CacheShape {
   /**
    * Returns the number of elements that a run's sequence stores in addition to its rows. Defaults to none.
    */
-  readonly besideOf?: (run: number) => number;
+  readonly extraElementsOf?: (run: number) => number;
   readonly headDim: number;
   readonly dtype: Dtype;
   /** Returns the cache shape of a run's side network, if it has one. */
@@ -75,13 +75,13 @@ export class KvCache {
     const { layers, headsOf, headDim, sideOf, passesOf } = this.shape;
     const side = sideOf?.(run);
     const passes = passesOf?.(run) ?? 1;
-    const own = passes * keptOfRow(layers, headsOf(run), headDim) * this.#width;
+    const own = passes * cachedPerRow(layers, headsOf(run), headDim) * this.#width;
     return own + (side ? new KvCache(side).bytesPerRow(run) : 0);
   }
 
   /** Largest number of bytes that a run's sequence stores in addition to its rows. */
-  bytesBeside(run: number): number {
-    return (this.shape.besideOf?.(run) ?? 0) * this.#width;
+  extraBytes(run: number): number {
+    return (this.shape.extraElementsOf?.(run) ?? 0) * this.#width;
   }
 
   get #width(): number {
@@ -239,7 +239,7 @@ export class KvCache {
   }
 
   /** Stores a copy of a convolution layer's next state. `advance` makes it current, `rewind` discards it. */
-  keepState(handle: number, layer: number, state: Tensor): void {
+  storeState(handle: number, layer: number, state: Tensor): void {
     const { coming } = this.#entry(handle);
     coming.get(layer)?.dispose();
     coming.set(layer, kept(state));

@@ -26,7 +26,7 @@ import { embedFeatures } from './front-ends/registry.js';
 import type { GatedPrompts } from './sites/gated-prompts.js';
 import { activeRows } from './sites/invocation.js';
 import type { Invocation } from './sites/invocation.js';
-import { keptLayers, keptOfConvolutions } from './kept-rows.js';
+import { cachedLayers, cachedByConvolutions } from './kept-rows.js';
 import type { KvCache } from './kv-cache.js';
 import { LayerSum } from './layers/layer-sum.js';
 import { PackedLayout } from './layout.js';
@@ -82,13 +82,13 @@ export class Stack {
   }
 
   /** Number of layers with keys and values. */
-  get keptLayers(): number {
-    return keptLayers(this.#options, this.shape.layers);
+  get cachedLayers(): number {
+    return cachedLayers(this.#options, this.shape.layers);
   }
 
   /** Number of elements that convolution layers cache per sequence. */
   get stateNumbers(): number {
-    return keptOfConvolutions(this.#options);
+    return cachedByConvolutions(this.#options);
   }
 
   /** Computes the hidden states of the rows. */
@@ -127,7 +127,7 @@ export class Stack {
         }
         const last = this.#finish(x, pass);
         const read = sum ? this.#summed(last, x, sum) : last;
-        return { ...read, ...(sides && { taught: sides.taught }) };
+        return { ...read, ...(sides && { auxiliary: sides.auxiliary }) };
       });
     } finally {
       if (recomputation) recomputation.atEnd(() => biases.dispose());
@@ -212,7 +212,7 @@ export class Stack {
     return tidy(() => {
       const x = this.#embedded(packed, pass);
       const normed = norm ? norm.forward(x, pass.ctx) : x;
-      return this.#options.ledIn === 'embedded' && projectIn
+      return this.#options.projectionInput === 'embedded' && projectIn
         ? projectIn.forward(normed, pass.ctx)
         : normed;
     });
@@ -220,14 +220,17 @@ export class Stack {
 
   /** Embeddings [T, D], virtual rows before real rows. */
   #embedded(packed: PackedRows, { layout, ctx }: Pass): Tensor {
-    const { inputScale, positionOffset, ledIn } = this.#options;
+    const { inputScale, positionOffset, projectionInput } = this.#options;
     const { modules } = this.#parts;
     return tidy(() => {
       const real = this.#real(packed, { ...ctx, rows: layout.realRows });
       const all = layout.hasVirtual ? this.#withVirtual(real, layout, ctx) : real;
       const scaled = inputScale === 1 ? all : mul(all, inputScale);
-      const led = ledIn === 'tokens' ? (modules.projectIn?.forward(scaled, ctx) ?? scaled) : scaled;
-      const x = modules.tokenTypes ? add_(this.#typed(modules.tokenTypes, layout, ctx), led) : led;
+      const projected =
+        projectionInput === 'tokens' ? (modules.projectIn?.forward(scaled, ctx) ?? scaled) : scaled;
+      const x = modules.tokenTypes
+        ? add_(this.#typed(modules.tokenTypes, layout, ctx), projected)
+        : projected;
       if (!modules.positions) return x;
       const { positions, furthest } = layout;
       if (furthest >= this.shape.maxPositions) {

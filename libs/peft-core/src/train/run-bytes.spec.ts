@@ -143,7 +143,7 @@ it.each(['llama', 'gpt2', 'falcon', 'lfm2', 't5', 'bart', 'mixtral', 'gemma3_tex
     const prompts = [5, 7];
     const { bytes } = answerSizes({ ...spec(false), sample_max_tokens: 3 }, config, prompts, 2);
     const rows = (model.stacks.encoder ? 2 : 1) * 12 + 2 * (3 + 2);
-    const [row, beside] = [cache.bytesPerRow(BARE_BASE), cache.bytesBeside(BARE_BASE)];
+    const [row, beside] = [cache.bytesPerRow(BARE_BASE), cache.extraBytes(BARE_BASE)];
     expect(bytes).toBe(rows * row + 2 * beside);
     cache.dispose();
     model.dispose();

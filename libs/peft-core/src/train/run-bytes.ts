@@ -22,7 +22,7 @@
 import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } from '@graft/contracts'; // prettier-ignore
 import { heldBytes } from '../datasets/held-bytes.js';
 import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
-import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
+import { cachedLayers, cachedByConvolutions, cachedPerRow } from '../nn/kept-rows.js';
 import type { Outline } from '../nn/outline/model-outline.js';
 import type { ExpertsShape } from '../nn/layers/experts.js';
 import type { HfConfig } from '../nn/hf-files.js';
@@ -240,11 +240,11 @@ export function answerSizes(
   const { encoder, decoder } = optionsOf(config);
   if (!decoder || prompts.length === 0) return { rows: 0, bytes: 0 };
   const { layers, kvHeads, headDim } = decoder;
-  const row = keptOfRow(keptLayers(decoder, layers), kvHeads, headDim);
+  const row = cachedPerRow(cachedLayers(decoder, layers), kvHeads, headDim);
   // the rows of an encoder have keys and values in addition to those of the decoder
   const read = (encoder ? 2 : 1) * sum(prompts);
   const rows = read + prompts.length * ((spec.sample_max_tokens ?? SAMPLE_TOKENS) + virtualTokens);
-  const numbers = rows * row + prompts.length * keptOfConvolutions(decoder);
+  const numbers = rows * row + prompts.length * cachedByConvolutions(decoder);
   const width = spec.base_dtype === 'f32' ? 4 : 2;
   return { rows: Math.min(SAMPLE_ROWS, sum(prompts)), bytes: width * numbers };
 }

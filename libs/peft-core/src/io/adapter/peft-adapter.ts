@@ -15,10 +15,10 @@ import { forConfig } from '../../models/registry.js';
 import { patternWith, patternWithout } from '../../methods/targets/pattern-prefix.js';
 import {
   headPrefix,
-  lackingAlone,
+  missingPrefixOf,
   pathWith,
   pathWithout,
-  type Lacking,
+  type MissingPrefix,
   type ModelPaths,
 } from '../../nn/outline/model-paths.js';
 import { tasks } from '../../tasks/registry.js';
@@ -194,19 +194,23 @@ function classOf({ architectures, model_type: type }: HfConfig): Json {
 }
 
 /** Returns the path prefix that a task's adapter files omit; null if there is none. */
-function lackedBy(config: HfConfig, { hasHead }: PeftTask, isLabelled: boolean): Lacking | null {
+function lackedBy(
+  config: HfConfig,
+  { hasHead }: PeftTask,
+  isLabelled: boolean,
+): MissingPrefix | null {
   const { paths } = forConfig(config);
   if (hasHead === false) return headless(paths);
-  return isLabelled ? lackingAlone(paths) : null;
+  return isLabelled ? missingPrefixOf(paths) : null;
 }
 
-const headless = (paths: ModelPaths): Lacking => ({ prefix: headPrefix(paths), before: '' });
+const headless = (paths: ModelPaths): MissingPrefix => ({ prefix: headPrefix(paths), before: '' });
 
 /** Fields whose string value is a pattern of full paths. */
 const PATTERNS: ReadonlySet<string> = new Set(['target_modules', 'exclude_modules']);
 
 /** Returns a config without the prefix in its lists of module names, patterns and parameter names. */
-const pathsWithout = (lacking: Lacking, config: Json): Json =>
+const pathsWithout = (lacking: MissingPrefix, config: Json): Json =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
       field,
@@ -221,7 +225,7 @@ const pathsWithout = (lacking: Lacking, config: Json): Json =>
   );
 
 /** Restores the prefix in a config of a model without a head. Its lists name modules by the ends of their paths. */
-const pathsWith = (lacking: Lacking, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
+const pathsWith = (lacking: MissingPrefix, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
       field,
@@ -286,13 +290,17 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
 }
 
 /** Returns the path prefix that an adapter's file omits; null if there is none. */
-function lackedIn(config: HfConfig, peft: AdapterConfig, names: readonly string[]): Lacking | null {
+function lackedIn(
+  config: HfConfig,
+  peft: AdapterConfig,
+  names: readonly string[],
+): MissingPrefix | null {
   const { paths } = forConfig(config);
   const isHeadless = tasks.some(
     (task) => task.peft.hasHead === false && task.peft.taskType === peft['task_type'],
   );
   if (isHeadless) return headless(paths);
-  const lacking = lackingAlone(paths);
+  const lacking = missingPrefixOf(paths);
   return lacking && names.some((name) => lacksIn(name, lacking)) ? lacking : null;
 }
 

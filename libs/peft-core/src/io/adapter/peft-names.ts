@@ -19,7 +19,7 @@ import {
   LAYER_WEIGHTS,
   pathWith,
   pathWithout,
-  type Lacking,
+  type MissingPrefix,
 } from '../../nn/outline/model-paths.js';
 
 const PREFIX = 'base_model.model.';
@@ -38,7 +38,7 @@ function kindOf(parts: Parts, name: string): PartKind | undefined {
 
 interface Written {
   /** Path prefix that the file does not have. */
-  readonly lacking?: Lacking | null;
+  readonly lacking?: MissingPrefix | null;
   /** Targeted modules, in addition to those that have parts. */
   readonly adapted?: readonly string[];
 }
@@ -78,7 +78,7 @@ export function namesOnDisk(
 export function namesInside(
   names: readonly string[],
   parts: Parts,
-  lacking: Lacking | null = null,
+  lacking: MissingPrefix | null = null,
 ): ReadonlyMap<string, string> {
   const inside = new Map<string, string>();
   const seen = new Map<string, string>();
@@ -104,7 +104,7 @@ export function namesInside(
 }
 
 /** Adds the prefix unless it is present: some adapters of a model with a head have this task type. */
-const withPrefix = (name: string, lacking: Lacking): string =>
+const withPrefix = (name: string, lacking: MissingPrefix): string =>
   name.startsWith(PREFIX) ? PREFIX + pathWith(name.slice(PREFIX.length), lacking) : name;
 
 function inner(name: string, parts: Parts): string | null {
@@ -127,7 +127,7 @@ function inner(name: string, parts: Parts): string | null {
 }
 
 /** Whether a name in a file shows that its paths do not have the prefix. */
-export const lacksIn = (name: string, { before }: Lacking): boolean =>
+export const lacksIn = (name: string, { before }: MissingPrefix): boolean =>
   name.startsWith(PREFIX + before);
 
 const isBeside = (parts: Parts, name: string): boolean =>

@@ -5,7 +5,12 @@ import type { HfConfig } from '../../nn/hf-files.js';
 import { inFiles, inModules } from '../../nn/outline/aliases.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
 import { joined, partsOf } from '../../nn/outline/expert-files.js';
-import { lackingAlone, pathWith, pathWithout, type Lacking } from '../../nn/outline/model-paths.js';
+import {
+  missingPrefixOf,
+  pathWith,
+  pathWithout,
+  type MissingPrefix,
+} from '../../nn/outline/model-paths.js';
 import type { LazyTensor } from './shards.js';
 
 /** Returns tensors by their names in files; the tensors of experts are split as in files. */
@@ -42,9 +47,9 @@ export function asFilesCall(
  * Path prefix that the files of a model with an encoder and a head, but no decoder, do not have; null if
  * there is none.
  */
-function lackedBy(config: HfConfig): Lacking | null {
+function lackedBy(config: HfConfig): MissingPrefix | null {
   const { paths } = forConfig(config);
-  return optionsOf(config).decoder ? null : lackingAlone(paths);
+  return optionsOf(config).decoder ? null : missingPrefixOf(paths);
 }
 
 /** Concatenates parts along the rows. */

@@ -59,7 +59,7 @@ export function footprintOf(
   const outline = outlineOf(config, head);
   const base = { modelType: config.model_type, begun, config, adapters: partsOf(adapters) };
   const footprint = footprintWithHead(method.footprint(outline, options, base), outline);
-  const positions = method.virtual === 'inputs' ? outline.alikePositions : outline.maxPositions;
+  const positions = method.virtual === 'inputs' ? outline.fixedRopePositions : outline.maxPositions;
   const maxTokens = positions - footprint.virtualTokens;
   return {
     ...footprint,

@@ -6,7 +6,7 @@
 import { copy_, keep, narrow, noGrad, split, tidy, to, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { LearntToken } from '../../nn/batch.js';
+import type { PromptTarget } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import type { RowContext } from '../../nn/context.js';
 import type { ModelShape } from '../../nn/outline/outline.js';
@@ -48,7 +48,7 @@ interface Prompt {
   /** Number of virtual tokens, p. */
   readonly length: number;
   table(ctx: RowContext, taskId: number): Tensor;
-  readonly learnt: readonly LearntToken[];
+  readonly learnt: readonly PromptTarget[];
   /** Number of prompts, one per task; undefined if all tasks share one. */
   readonly tasks: number | undefined;
 }
@@ -89,8 +89,8 @@ export const keySize = ({ prefixHeads, headDim }: ModelShape): number => prefixH
  */
 export const PREFIX: Place = {
   kind: 'prefix',
-  lacking: ({ layers, attendingLayers, attendsThroughout }) => {
-    if (!attendsThroughout)
+  lacking: ({ layers, attendingLayers, allLayersAttend }) => {
+    if (!allLayersAttend)
       return 'bases with layers without attention, which have no keys and values';
     return attendingLayers <= layers
       ? null
@@ -156,7 +156,7 @@ export interface SoftPromptMethod<O extends SoftPromptFields>
     parts(part: PartOf): Readonly<Record<string, Tensor>>;
   };
   /** Returns the virtual tokens that are also targets of the loss. The default is none. */
-  learnt?(options: O): readonly LearntToken[];
+  learnt?(options: O): readonly PromptTarget[];
   /** Called after each optimizer step. */
   afterStep?(part: PartOf, setup: Setup<O>): void;
   /** Returns the adapter_config.json fields that PEFT resolves for this method. */
@@ -187,7 +187,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
     checkPlace(method, model);
     checkSizes(options, place.resolved(model));
     checkPositions(
-      place.kind === 'inputs' ? model.alikePositions : model.maxPositions,
+      place.kind === 'inputs' ? model.fixedRopePositions : model.maxPositions,
       lengthOf(options),
     );
     method.fits?.(options, given);

@@ -55,9 +55,9 @@ export function resolveParameters<O extends Options>(
   const { modules, parameters } = renamed(model, options);
   const all = [...new Set([...(given ?? []), ...parameters.keys()])];
   if (all.length > 0) refuseWith(options, given === null);
-  const fused = [...parameters].filter(([, olds]) => olds.length > 1);
+  const fused = [...parameters].filter(([, oldNames]) => oldNames.length > 1);
   const times = (value: number): [string, number][] =>
-    fused.map(([name, olds]) => [`.*\\.${name}`, olds.length * value]);
+    fused.map(([name, oldNames]) => [`.*\\.${name}`, oldNames.length * value]);
   return {
     ...options,
     // no target modules of its own if there are target parameters

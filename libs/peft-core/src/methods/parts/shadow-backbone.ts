@@ -148,10 +148,10 @@ export class Backbone {
     );
     this.#table = shared ? modules.tokenEmbedding : null;
     this.#stack = this.#model.stacks.decoder as Stack;
-    const { keptLayers, shape } = this.#stack;
+    const { cachedLayers, shape } = this.#stack;
     const { kvHeads, headDim, hiddenSize } = shape;
     this.hiddenSize = hiddenSize;
-    this.cache = { layers: keptLayers, headsOf: () => kvHeads, headDim, dtype };
+    this.cache = { layers: cachedLayers, headsOf: () => kvHeads, headDim, dtype };
   }
 
   /** Returns the hidden states [n, backbone width] of a run's rows. */

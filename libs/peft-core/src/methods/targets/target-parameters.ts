@@ -47,7 +47,7 @@ interface Routed {
   embeddings(): readonly { readonly path: string }[];
   experts(): readonly Experts[];
 }
-type Experts = Pick<ExpertsShape, 'olds' | 'shapes'>;
+type Experts = Pick<ExpertsShape, 'oldNames' | 'shapes'>;
 
 /** Returns the selected parameters, grouped by module. @throws DomainError listing the available ones */
 export function findParameters<X extends Experts>(
@@ -97,16 +97,16 @@ interface Renamed {
 
 /** Returns the renamed targets. @throws DomainError if only one of two combined parameters is selected */
 export function renamed(model: Routed, fields: TargetFields): Renamed {
-  const olds = new Map(
-    model.experts().flatMap((one) => one.olds.map(({ name, parameter }) => [name, parameter])),
+  const oldNames = new Map(
+    model.experts().flatMap((one) => one.oldNames.map(({ name, parameter }) => [name, parameter])),
   );
   const oldOf = (name: string): string | undefined =>
-    [...olds.keys()].find((old) => isOrEndsWith(name, old));
+    [...oldNames.keys()].find((old) => isOrEndsWith(name, old));
   const given = leavesOf(model, fields);
   const meant = new Set(given.flatMap((name) => oldOf(name) ?? []));
   const parameters = new Map<string, readonly string[]>();
-  for (const parameter of new Set([...meant].map((old) => olds.get(old) as string))) {
-    const all = [...olds.keys()].filter((old) => olds.get(old) === parameter);
+  for (const parameter of new Set([...meant].map((old) => oldNames.get(old) as string))) {
+    const all = [...oldNames.keys()].filter((old) => oldNames.get(old) === parameter);
     const [own, missing] = [true, false].map((has) => all.filter((old) => meant.has(old) === has));
     if (missing?.length) {
       const message = `target_modules has ${own?.join(', ')} without ${missing.join(', ')}: they are a single parameter, ${parameter}; list both`;
@@ -124,14 +124,14 @@ function leavesOf(
 ): readonly string[] {
   if (targets === null) return [];
   if (typeof targets !== 'string') return targets;
-  const olds = model.experts().flatMap((one) => one.olds);
+  const oldNames = model.experts().flatMap((one) => one.oldNames);
   const isMeant = isAllLinear(targets) ? () => true : pattern(targets, excludes);
   const modules = isAllLinear(targets)
     ? model.linears().filter(({ role }) => role !== 'head')
     : [...model.linears(), ...model.norms(), ...model.embeddings()];
   return [
     ...new Set(
-      [...modules, ...olds]
+      [...modules, ...oldNames]
         .map(({ path }) => path)
         .filter(isMeant)
         .map(lastSegment),

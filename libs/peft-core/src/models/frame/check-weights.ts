@@ -135,7 +135,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
   };
 
   tensor(file: string, shape: readonly number[]): void {
-    if (!this.stored.has(file)) this.#lack([file]);
+    if (!this.stored.has(file)) this.#refuseMissing([file]);
     else this.#expect(file, file, shape);
   }
 
@@ -169,13 +169,13 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     if (this.#isEnough) return;
     const place = this.names.placed(path, part, shape);
     if (place) return this.#expect(place.name, place.file, place.shape);
-    this.#lack(this.names.wanted(path, part));
+    this.#refuseMissing(this.names.wanted(path, part));
   }
 
   #parameter(path: string, shape: readonly number[]): void {
     const file = this.names.parameter(path);
     if (file !== null) return this.#expect(path, file, shape);
-    this.#lack(this.names.wanted(path));
+    this.#refuseMissing(this.names.wanted(path));
   }
 
   #expect(name: string, file: string, shape: readonly number[]): void {
@@ -184,7 +184,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     if (found && !isShaped(found, shape)) this.#refuse(file, () => misshapen(name, found, shape));
   }
 
-  #lack(names: readonly [string, ...string[]]): void {
+  #refuseMissing(names: readonly [string, ...string[]]): void {
     if (!this.#refused.has(names[0])) this.#missing++;
     this.#refuse(names[0], () => lacking(...names));
   }

@@ -104,7 +104,7 @@ export const POSITIONS = integer(1, 1 << 24);
 export const EPSILON = real(1);
 export const CHANNELS = integer(1, 64);
 /** Size of an image or a patch: the side of a square, or height and width. */
-export const PICTURE: Kind<number | readonly number[]> = kind((value) =>
+export const IMAGE_SIZE: Kind<number | readonly number[]> = kind((value) =>
   (Array.isArray(value) ? value.length === 2 : true) &&
   [value].flat().every((side) => SIDE.check(side) === null)
     ? null

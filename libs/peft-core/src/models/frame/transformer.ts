@@ -137,8 +137,8 @@ export class Transformer implements Model {
     return this.#input.maxPositions;
   }
 
-  get alikePositions(): number {
-    return this.#input.alikePositions;
+  get fixedRopePositions(): number {
+    return this.#input.fixedRopePositions;
   }
 
   get defaultMaxSeqLen(): number | undefined {
@@ -153,8 +153,8 @@ export class Transformer implements Model {
     return this.stacks.encoder ? (this.stacks.decoder?.shape.layers ?? 0) : 0;
   }
 
-  get attendsThroughout(): boolean {
-    return this.#input.attendsThroughout;
+  get allLayersAttend(): boolean {
+    return this.#input.allLayersAttend;
   }
 
   get constants(): ReadonlyMap<string, Tensor> {
@@ -254,10 +254,10 @@ export class Transformer implements Model {
     if (!this.outputHeads.has('lm'))
       throw new DomainError('unsupported', this.stacks.decoder ? NO_HEAD : SILENT, 'model');
     const stack = this.#stack('decoder');
-    const { keptLayers: layers, prefix, side, scaling } = stack;
+    const { cachedLayers: layers, prefix, side, scaling } = stack;
     const { kvHeads, prefixHeads, headDim } = stack.shape;
     const headsOf = (run: number): number => (prefix.of(run) ? prefixHeads : kvHeads);
-    const besideOf = (run: number): number => {
+    const extraElementsOf = (run: number): number => {
       const prompts = [...(stack.attention.of(run)?.layers.values() ?? [])];
       const rows = prompts.reduce((sum, { prompt }) => sum + (prompt.shape[1] as number), 0);
       return stack.stateNumbers + 2 * rows * kvHeads * headDim;
@@ -265,7 +265,7 @@ export class Transformer implements Model {
     const sideOf = (run: number) => side.of(run)?.cache;
     const passesOf = (run: number): number => (scaling.of(run) ? 2 : 1);
     const dtype = this.dtype;
-    return new KvCache({ layers, headsOf, besideOf, headDim, dtype, sideOf, passesOf });
+    return new KvCache({ layers, headsOf, extraElementsOf, headDim, dtype, sideOf, passesOf });
   }
 
   dispose(): void {

@@ -20,7 +20,7 @@ import type { PatchesModules } from './patches.js';
 const OPTIONS = PatchesOptions.parse({
   kind: 'patches',
   channels: 1,
-  picture: [8, 8],
+  imageSize: [8, 8],
   patch: [2, 2],
   interpolation: 'bicubic',
   tokens: 1,

@@ -36,7 +36,7 @@ export const PatchesOptions = z.object({
   kind: z.literal('patches'),
   channels: size,
   /** Height and width of the images that the positions were trained for. */
-  picture: z.tuple([size, size]),
+  imageSize: z.tuple([size, size]),
   /** Height and width of a patch. */
   patch: z.tuple([size, size]),
   /** Interpolation of positions for images of another size. If omitted, no other size is supported. */
@@ -77,7 +77,7 @@ export function describePatches<L, N, E, X>(
   const parameter = (path: string, rows: number): E =>
     make.embedding({ path, rows, columns, parameter: [1, rows, columns] });
   const { positions, tokens = [] } = paths;
-  const rows = o.tokens + patchesIn(o.picture, patch);
+  const rows = o.tokens + patchesIn(o.imageSize, patch);
   return {
     kind: 'patches',
     projection: make.linear({
@@ -114,7 +114,7 @@ export const LARGEST_SIDE = 4096;
 /** Returns the number of rows of an image [C, H, W]. @throws DomainError if the shape is not supported */
 export function patchRows(o: PatchesOptions, shape: readonly number[]): number {
   const [, height = 0, width = 0] = shape;
-  const wanted = [o.channels, ...o.picture];
+  const wanted = [o.channels, ...o.imageSize];
   const [high, wide] = o.patch;
   const fits = o.interpolation
     ? shape.length === 3 &&
@@ -145,18 +145,18 @@ interface Cut {
 export function embedPatches(
   o: PatchesOptions,
   modules: PatchesModules<Linear, Embedding>,
-  pictures: FeatureRows,
+  images: FeatureRows,
   ctx: ForwardContext,
 ): Tensor {
-  const { features, sequences, dtype } = pictures;
-  const cuts = features.map((picture) => cut(to(picture, dtype), o));
+  const { features, sequences, dtype } = images;
+  const cuts = features.map((image) => cut(to(image, dtype), o));
   const counts = cuts.map(({ patches }) => patches.shape[0] as number);
-  const here = featureContext(pictures, counts, ctx);
+  const here = featureContext(images, counts, ctx);
   const made = modules.projection.forward(cat(cuts.map(({ patches }) => patches)), here);
   return byRun(made, here, (rows, run) => {
     const own = cuts.filter((_, i) => sequences[i]?.run === run);
     let at = 0;
-    const placed = alike(own).map((group) => {
+    const placed = groupBySize(own).map((group) => {
       const length = group.length * (group[0]?.patches.shape[0] as number);
       at += length;
       return place(narrow(rows, 0, at - length, length), group, { o, modules, run });
@@ -166,7 +166,7 @@ export function embedPatches(
 }
 
 /** Groups consecutive images of the same size. */
-function alike(cuts: readonly Cut[]): Cut[][] {
+function groupBySize(cuts: readonly Cut[]): Cut[][] {
   const groups: Cut[][] = [];
   for (const one of cuts) {
     const last = groups.at(-1);
@@ -233,10 +233,10 @@ function positionsFor(
 }
 
 /** Cuts [C, H, W] into patches [g, C·p·q]. */
-function cut(picture: Tensor, { patch: [high, wide] }: PatchesOptions): Cut {
-  const [channels, height, width] = picture.shape as [number, number, number];
+function cut(image: Tensor, { patch: [high, wide] }: PatchesOptions): Cut {
+  const [channels, height, width] = image.shape as [number, number, number];
   const [down, across] = [Math.floor(height / high), Math.floor(width / wide)];
-  const whole = narrow(narrow(picture, 1, 0, down * high), 2, 0, across * wide);
+  const whole = narrow(narrow(image, 1, 0, down * high), 2, 0, across * wide);
   const parts = reshape(whole, [channels, down, high, across, wide]);
   return {
     patches: reshape(permute(parts, [1, 3, 0, 2, 4]), [down * across, channels * high * wide]),

@@ -54,7 +54,7 @@ function convolved(g: Tensor, kernel: Embedding, around: Around): Tensor {
   layout.segments.forEach((segment, i) => {
     const last = Array.from({ length: width - 1 }, (_, j) => segment.rows - (width - 1) + j);
     if (cache && segment.cache !== null && width > 1)
-      cache.keepState(segment.cache, layer, at(last.map((row) => places(i, row))));
+      cache.storeState(segment.cache, layer, at(last.map((row) => places(i, row))));
   });
   const taps = Array.from({ length: width }, (_, j) =>
     at(

@@ -39,7 +39,7 @@ export interface ExpertsShape {
   /** Paths that match in PEFT's `target_modules`: previous module names and the current parameter names. */
   readonly names: readonly string[];
   /** Previous module names of parts that are one parameter now: Mixtral's w1 and w3 are gate_up_proj. */
-  readonly olds: readonly OldName[];
+  readonly oldNames: readonly OldName[];
   readonly options: ExpertOptions;
   readonly activation: StackOptions['activation'];
 }
@@ -82,14 +82,14 @@ export function expertsShape(
     const name = ends(file, 1);
     return { name, path: `${experts}.${name}`, parameter: ends(parameter, 1) };
   };
-  const olds = [
+  const oldNames = [
     { name: ends(files.router, 1), path: at(paths.router), parameter: ends(router, 2) },
     old(files.gate, gateUp),
     old(files.up, gateUp),
     old(files.down, down),
   ];
-  const names = [...olds.map(({ path }) => path), router, gateUp, down];
-  return { router, gateUp, down, shapes, files, names, olds, options, activation };
+  const names = [...oldNames.map(({ path }) => path), router, gateUp, down];
+  return { router, gateUp, down, shapes, files, names, oldNames, options, activation };
 }
 
 type Parameters = ReadonlyMap<string, Tensor>;
@@ -124,8 +124,8 @@ export class Experts {
     return this.shape.names;
   }
 
-  get olds(): readonly OldName[] {
-    return this.shape.olds;
+  get oldNames(): readonly OldName[] {
+    return this.shape.oldNames;
   }
 
   attach(run: number, adapter: ExpertsAdapter): void {

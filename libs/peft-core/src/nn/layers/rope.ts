@@ -70,13 +70,13 @@ export interface RowPlaces {
 }
 
 /** Returns the largest sequence length up to which frequencies do not depend on the length. */
-export const alikePositions = (options: RopeOptions): number =>
+export const fixedRopePositions = (options: RopeOptions): number =>
   options.rope_type === 'longrope' ? options.original_max_position_embeddings : Infinity;
 
 /** f by options, and by `headDim` and `long`. Cached because every generated token needs it. */
 const known = new WeakMap<RopeOptions, Map<string, TypedArray>>();
 
-/** f, f32 [d/2]. `long`: for sequences longer than `alikePositions` */
+/** f, f32 [d/2]. `long`: for sequences longer than `fixedRopePositions` */
 export function frequencies(options: RopeOptions, headDim: number, long = false): Tensor {
   const made = known.get(options) ?? new Map<string, TypedArray>();
   known.set(options, made);
@@ -145,7 +145,7 @@ export function rotaryCache(
 
 /** f of every row: [d/2] if all rows have the same f, else [T, 1, d/2]. */
 function frequenciesOf(options: RopeOptions, headDim: number, lengths: Int32Array): Tensor {
-  const isLong = lengths.map((length) => Number(length > alikePositions(options)));
+  const isLong = lengths.map((length) => Number(length > fixedRopePositions(options)));
   if (isLong.every((long) => long === isLong[0]))
     return frequencies(options, headDim, isLong[0] === 1);
   const both = [false, true].map((long) => unsqueeze(frequencies(options, headDim, long), 0));

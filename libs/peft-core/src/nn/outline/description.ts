@@ -214,10 +214,10 @@ function stack<L, N, E, X>(
     ? describeFrontEnd(o.frontEnd, paths.frontEnd as FrontEndPaths, o.hiddenSize, make)
     : null;
   const { embeddingSize: embedded = o.hiddenSize } = o;
-  const isLedIn = o.ledIn === 'embedded' || embedded !== o.hiddenSize;
-  const isLedOut = o.ledIn === 'tokens' && embedded !== o.hiddenSize;
+  const hasInputProjection = o.projectionInput === 'embedded' || embedded !== o.hiddenSize;
+  const hasOutputProjection = o.projectionInput === 'tokens' && embedded !== o.hiddenSize;
   // width of the embeddings that are added to those of tokens
-  const width = o.ledIn === 'embedded' ? embedded : o.hiddenSize;
+  const width = o.projectionInput === 'embedded' ? embedded : o.hiddenSize;
   const positions = o.learnedPositions
     ? table(paths.positions, o.positionOffset + o.maxPositions, width)
     : null;
@@ -229,10 +229,14 @@ function stack<L, N, E, X>(
     positions,
     tokenTypes,
     embeddingNorm: o.embeddingNorm ? norm(paths.embeddingNorm, width) : null,
-    projectIn: isLedIn ? between('projectIn', paths.projectIn, o.hiddenSize, embedded) : null,
+    projectIn: hasInputProjection
+      ? between('projectIn', paths.projectIn, o.hiddenSize, embedded)
+      : null,
     bias,
     blocks: blocks(o, paths, make),
     finalNorm: o.normPlace === 'post' ? null : norm(paths.finalNorm),
-    projectOut: isLedOut ? between('projectOut', paths.projectOut, embedded, o.hiddenSize) : null,
+    projectOut: hasOutputProjection
+      ? between('projectOut', paths.projectOut, embedded, o.hiddenSize)
+      : null,
   };
 }

@@ -35,7 +35,7 @@ export const optionsWith = (
   options: ModelOptions,
   paths: ModelPaths,
   kind: TaskHeadKind,
-): ModelOptions => (headPaths(paths, kind).lacks ? withoutDecoder(options) : options);
+): ModelOptions => (headPaths(paths, kind).missingPrefix ? withoutDecoder(options) : options);
 
 /** Modules of a model that task heads add to or replace. */
 interface Headed<L, N> {

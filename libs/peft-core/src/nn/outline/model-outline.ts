@@ -44,11 +44,11 @@ export class Outline
   readonly prefixHeads: number;
   readonly headDim: number;
   readonly maxPositions: number;
-  readonly alikePositions: number;
+  readonly fixedRopePositions: number;
   readonly defaultMaxSeqLen: number | undefined;
   readonly stackCount: 1 | 2;
   readonly attendingLayers: number;
-  readonly attendsThroughout: boolean;
+  readonly allLayersAttend: boolean;
   readonly inputKind: InputKind;
   readonly startToken: number | null;
   readonly targetPositions: number | null;
@@ -72,10 +72,10 @@ export class Outline
     this.prefixHeads = input.prefixHeads;
     this.headDim = input.headDim;
     this.maxPositions = input.maxPositions;
-    this.alikePositions = input.alikePositions;
+    this.fixedRopePositions = input.fixedRopePositions;
     this.defaultMaxSeqLen = input.defaultMaxSeqLen;
     this.stackCount = options.encoder && options.decoder ? 2 : 1;
-    this.attendsThroughout = input.attendsThroughout;
+    this.allLayersAttend = input.allLayersAttend;
     this.inputKind = input.inputKind;
     this.startToken = options.startToken ?? null;
     this.targetPositions = targetPositions(options);

@@ -57,7 +57,7 @@ export interface StackPaths {
     /** Also the matrix of gate and up, if they are one. */
     readonly up?: string;
     /** Path of `up` if there is no gate. Defaults to `up`. */
-    readonly alone?: string;
+    readonly ungatedUp?: string;
     readonly down?: string;
     /** Path of `down` if there is a gate. Defaults to `down`. */
     readonly gatedDown?: string;
@@ -105,14 +105,14 @@ export interface TaskHeadPaths {
    * Set if the head reads the encoder of an encoder-decoder: Transformers' class with this head has the
    * encoder only, under other paths.
    */
-  readonly lacks?: Lacking;
+  readonly missingPrefix?: MissingPrefix;
 }
 
 /**
  * Prefix of paths that another class of Transformers does not have. Applies to paths that continue with
  * `before`.
  */
-export interface Lacking {
+export interface MissingPrefix {
   readonly prefix: string;
   readonly before: string;
 }
@@ -199,14 +199,14 @@ export function headPrefix({
  * Returns the prefix that Transformers' encoder-only class with a task head does not have, for
  * encoder-decoder families; null if there is no such class.
  */
-export const lackingAlone = (paths: ModelPaths): Lacking | null =>
-  Object.values(taskHeads(paths)).find(({ lacks }) => lacks)?.lacks ?? null;
+export const missingPrefixOf = (paths: ModelPaths): MissingPrefix | null =>
+  Object.values(taskHeads(paths)).find(({ missingPrefix }) => missingPrefix)?.missingPrefix ?? null;
 
-export const pathWithout = (path: string, { prefix, before }: Lacking): string =>
+export const pathWithout = (path: string, { prefix, before }: MissingPrefix): string =>
   path.startsWith(prefix + before) ? path.slice(prefix.length) : path;
 
 /** Inverse of `pathWithout`. Paths that have the prefix are unchanged. */
-export const pathWith = (path: string, { prefix, before }: Lacking): string =>
+export const pathWith = (path: string, { prefix, before }: MissingPrefix): string =>
   path.startsWith(before) && !path.startsWith(prefix) ? prefix + path : path;
 
 /** Returns the last path segments of linear layers, and the names of experts and routers in files. */
@@ -221,14 +221,14 @@ export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths
       part?.qkv,
       part?.o,
     ];
-    const { gate, up, alone, down, gatedDown, experts } = feedForward;
+    const { gate, up, ungatedUp, down, gatedDown, experts } = feedForward;
     const routed = Object.values(experts?.files ?? {});
     const between = [
       convolution?.into,
       convolution?.out,
       gate,
       up,
-      alone,
+      ungatedUp,
       down,
       gatedDown,
       ...routed,

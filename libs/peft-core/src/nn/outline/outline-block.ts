@@ -89,7 +89,7 @@ function block<L, N, E, X>(
     const gate = o.gated ? linear('gate', feedForward.gate, inner, hidden) : null;
     return {
       gate,
-      up: linear('up', (!o.gated && feedForward.alone) || feedForward.up, inner, hidden),
+      up: linear('up', (!o.gated && feedForward.ungatedUp) || feedForward.up, inner, hidden),
     };
   };
   const between = (): DenseFeedForward<L> | { experts: X } => {

@@ -3,7 +3,7 @@ import type { ExpertsShape } from '../layers/experts.js';
 import { frontEndRows, inputKindOf } from '../front-ends/registry.js';
 import type { InputKind } from '../front-ends/registry.js';
 import type { Role } from '../layers/linear.js';
-import { alikeIn } from './stack-options.js';
+import { fixedRopePositionsOf } from './stack-options.js';
 import type { ModelPaths } from './model-paths.js';
 import type { ModelOptions, NormKind, StackOptions } from './stack-options.js';
 
@@ -94,7 +94,7 @@ export interface Routed {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Paths that match in `target_modules`. */
   readonly names: readonly string[];
-  readonly olds: ExpertsShape['olds'];
+  readonly oldNames: ExpertsShape['oldNames'];
 }
 
 /**
@@ -128,10 +128,10 @@ export interface StackShape {
    * Largest sequence length up to which rotary frequencies do not depend on the length. Sequences that share
    * virtual tokens are not longer.
    */
-  readonly alikePositions: number;
+  readonly fixedRopePositions: number;
   readonly defaultMaxSeqLen?: number | undefined;
   /** Whether every layer has attention, and so keys and values. */
-  readonly attendsThroughout: boolean;
+  readonly allLayersAttend: boolean;
   /** Kind of its input. */
   readonly inputKind: InputKind;
   /**
@@ -151,15 +151,15 @@ export interface ModelShape extends StackShape {
 
 export const stackShape = (options: StackOptions): StackShape & Pick<StackOptions, 'blocks'> => {
   const { hiddenSize, embeddingSize = hiddenSize, kvHeads, prefixHeads = kvHeads } = options;
-  const attendsThroughout = !options.convolutions?.layers.includes(true);
-  const alikePositions = alikeIn(options);
+  const allLayersAttend = !options.convolutions?.layers.includes(true);
+  const fixedRopePositions = fixedRopePositionsOf(options);
   const { frontEnd } = options;
   return {
     ...options,
     embeddingSize,
     prefixHeads,
-    attendsThroughout,
-    alikePositions,
+    allLayersAttend,
+    fixedRopePositions,
     inputKind: inputKindOf(frontEnd),
     inputRows: (shape) => (frontEnd ? frontEndRows(frontEnd, shape) : (shape[0] as number)),
   };

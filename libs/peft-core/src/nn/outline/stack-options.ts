@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { FrontEndOptions } from '../front-ends/registry.js';
-import { alikePositions, RopeOptions } from '../layers/rope.js';
+import { fixedRopePositions, RopeOptions } from '../layers/rope.js';
 
 const size = z.int().min(1);
 
@@ -64,7 +64,7 @@ export const StackOptions = z
      * Input of the input projection: the tokens' embeddings alone, or the normed sum of all embeddings (of
      * any width).
      */
-    ledIn: z.enum(['tokens', 'embedded']).default('tokens'),
+    projectionInput: z.enum(['tokens', 'embedded']).default('tokens'),
     intermediateSize: size,
     layers: size,
     /**
@@ -215,8 +215,8 @@ export type StackOptions = z.infer<typeof StackOptions>;
 /**
  * Returns the largest sequence length up to which a stack's rotary frequencies do not depend on the length.
  */
-export const alikeIn = ({ rope, layerRopes, maxPositions }: StackOptions): number =>
-  Math.min(maxPositions, ...[rope, ...(layerRopes ?? [])].map((one) => one ? alikePositions(one) : Infinity)); // prettier-ignore
+export const fixedRopePositionsOf = ({ rope, layerRopes, maxPositions }: StackOptions): number =>
+  Math.min(maxPositions, ...[rope, ...(layerRopes ?? [])].map((one) => one ? fixedRopePositions(one) : Infinity)); // prettier-ignore
 
 const CtcOptions = z.object({
   /** Id of the CTC blank token. */

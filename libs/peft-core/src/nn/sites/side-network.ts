@@ -6,7 +6,7 @@
 import { narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { isFeatures, runRows } from '../batch.js';
-import type { PackedRows, TaughtRows } from '../batch.js';
+import type { PackedRows, AuxiliaryRows } from '../batch.js';
 import type { BatchContext, ForwardContext } from '../context.js';
 import type { CacheShape, KvCache } from '../kv-cache.js';
 import { byRun } from '../rows.js';
@@ -26,7 +26,7 @@ export interface SidePass {
   /** Updates the state. @param x output of the block */
   after(layer: number, x: Tensor): void;
   /** Rows with an auxiliary loss; null if there is none. */
-  readonly taught: TaughtRows | null;
+  readonly auxiliary: AuxiliaryRows | null;
 }
 
 /** Side networks of one forward pass. */
@@ -51,9 +51,11 @@ export class SidePasses {
   }
 
   /** Rows with an auxiliary loss, by run. */
-  get taught(): Map<number, TaughtRows> {
-    const all = [...this.passes].map(([run, { taught }]) => [run, taught] as const);
-    return new Map(all.filter((each): each is readonly [number, TaughtRows] => each[1] !== null));
+  get auxiliary(): Map<number, AuxiliaryRows> {
+    const all = [...this.passes].map(([run, { auxiliary }]) => [run, auxiliary] as const);
+    return new Map(
+      all.filter((each): each is readonly [number, AuxiliaryRows] => each[1] !== null),
+    );
   }
 }
 

@@ -3,7 +3,7 @@
  * D hidden size.
  */
 import type { Tensor } from '@graft/kernels';
-import type { LearntToken } from '../batch.js';
+import type { PromptTarget } from '../batch.js';
 import type { RowContext } from '../context.js';
 
 /**
@@ -18,7 +18,7 @@ export interface VirtualInputs {
   /** Returns the prompt of a task (counted from 0), [p, D], in any float dtype. */
   embeddings(ctx: RowContext, taskId: number): Tensor;
   /** Prompt tokens that are trained themselves. Defaults to none. */
-  readonly learnt?: readonly LearntToken[];
+  readonly learnt?: readonly PromptTarget[];
 }
 
 /** Virtual keys and values of one run in every layer, without rotary embedding. */

@@ -14,7 +14,7 @@ const LEAST_SHARED = 8;
  * before it.
  */
 export function sharedStart(
-  model: Pick<Model, 'modules' | 'alikePositions'>,
+  model: Pick<Model, 'modules' | 'fixedRopePositions'>,
   run: number,
   sequences: readonly TokenSequence[],
   { most = Infinity, behindVirtual = false } = {},
@@ -37,14 +37,14 @@ export function sharedStart(
  * task, and whether no prompt token before them is trained.
  */
 function canShare(
-  { modules, alikePositions }: Pick<Model, 'modules' | 'alikePositions'>,
+  { modules, fixedRopePositions }: Pick<Model, 'modules' | 'fixedRopePositions'>,
   run: number,
   sequences: readonly TokenSequence[],
 ): boolean {
   const { inputs, prefix, invocation, side, scaling } = modules;
   const isPlain = ![invocation, side, scaling].some((slot) => slot.of(run));
   const { length: virtual = 0, learnt = [] } = inputs.of(run) ?? {};
-  const longest = alikePositions - virtual - (prefix.of(run)?.length ?? 0);
+  const longest = fixedRopePositions - virtual - (prefix.of(run)?.length ?? 0);
   const task = sequences[0]?.taskId;
   return (
     isPlain &&

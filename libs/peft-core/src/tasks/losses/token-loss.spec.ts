@@ -179,7 +179,7 @@ it('predicts a target before the first token from the last virtual token', () =>
     { run: 1, start: 2, length: 2 },
   ];
   const small = packed(Int32Array.of(1, -100, 2, -100), sequences, Int32Array.of(5, -100));
-  const output = rows(h, new Map([[1, { hidden: virtual, taskIds: [0], learnt: [] }]]));
+  const output = rows(h, new Map([[1, { hidden: virtual, taskIds: [0], promptTargets: [] }]]));
   const sums = packedLoss(withHead(w), output, small, ctx, new Map([[1, 1]]));
   expect(sums.get(1)?.count).toBe(3);
   expect((virtual.grad?.toArray() as Float32Array).some((g) => g !== 0)).toBe(true);
@@ -195,11 +195,11 @@ it('trains weighted prompt tokens once per following sequence', () => {
   ];
   const wanted = Int32Array.of(1, -100, 2, -100, 3);
   const three = packed(wanted, sequences, Int32Array.of(5, -100, 6));
-  const learnt = [
+  const promptTargets = [
     { row: 0, label: 7, weight: 0.5 },
     { row: 1, label: 8, weight: 0.25 },
   ];
-  const output = rows(h, new Map([[1, { hidden: prompt, taskIds: [0], learnt }]]));
+  const output = rows(h, new Map([[1, { hidden: prompt, taskIds: [0], promptTargets }]]));
   const scales = new Map([
     [1, 0.1],
     [2, 1],
@@ -253,7 +253,7 @@ it('predicts a target before the first token from the prompt of its task', () =>
     { run: 1, taskId: 4, start: 2, length: 1 },
   ];
   const unlabelled = Int32Array.of(-100, -100, -100);
-  const output = rows(h, new Map([[1, { hidden: prompts, taskIds: [4, 2], learnt: [] }]]));
+  const output = rows(h, new Map([[1, { hidden: prompts, taskIds: [4, 2], promptTargets: [] }]]));
   const gradients = (first: number[]): boolean[] => {
     prompts.zeroGrad();
     const three = packed(unlabelled, sequences, Int32Array.from(first));

@@ -29,7 +29,7 @@ import type { Linear } from '../../nn/layers/linear.js';
  */
 export const CHUNK_ROWS = 256;
 
-type LearntRows = Pick<Rows, 'hidden' | 'virtual' | 'taught'>;
+type SupervisedRows = Pick<Rows, 'hidden' | 'virtual' | 'auxiliary'>;
 
 type Head = Pick<Model, 'head'>;
 
@@ -41,7 +41,7 @@ export interface LossSum {
   correct: number;
   count: number;
   /** Auxiliary loss, in addition to `loss`. Omitted if there is none or no backward pass. */
-  taught?: number;
+  auxiliaryLoss?: number;
 }
 
 /**
@@ -67,7 +67,7 @@ export interface TargetLosses {
  */
 export function packedLoss(
   model: Model,
-  output: LearntRows,
+  output: SupervisedRows,
   packed: PackedSequences,
   ctx: BatchContext,
   scales: ReadonlyMap<number, number> | null,
@@ -82,7 +82,7 @@ export function packedLoss(
     const main = throughHead(model, all, targets, ctx, s);
     const sums = sumsOf(targets, main);
     const auxiliary = s ? auxiliaryLosses(model, output, packed, targets, ctx, s) : [];
-    for (const { run, loss } of auxiliary) (sums.get(run) as LossSum).taught = loss;
+    for (const { run, loss } of auxiliary) (sums.get(run) as LossSum).auxiliaryLoss = loss;
     // One backward pass for all, because they share a part of the graph.
     backwardOf([main, ...auxiliary]);
     return sums;
@@ -96,7 +96,7 @@ export function packedLoss(
  */
 function auxiliaryLosses(
   model: Model,
-  { taught = new Map() }: LearntRows,
+  { auxiliary = new Map() }: SupervisedRows,
   { batch }: PackedSequences,
   { rows, labels, runs }: Targets,
   ctx: BatchContext,
@@ -106,7 +106,7 @@ function auxiliaryLosses(
     head: (kind, h, here) => (model.outputHeads.get(kind) as Linear).forward(h, here),
   };
   return runRows(batch.decoder.sequences).flatMap(({ run, start }) => {
-    const given = taught.get(run);
+    const given = auxiliary.get(run);
     const mine = [...runs.keys()].filter((i) => runs[i] === run);
     if (!given || mine.length === 0) return [];
     const { hidden, weight } = given;
@@ -289,7 +289,7 @@ function sumsOf(
  */
 function supervised(
   { batch, labels: wanted, firstLabels }: PackedSequences,
-  { virtual }: LearntRows,
+  { virtual }: SupervisedRows,
 ): WeighedTargets {
   const found = {
     rows: [] as number[],
@@ -326,7 +326,7 @@ function supervised(
     const times = behind.get(keyOf(sequence)) ?? 0;
     behind.delete(keyOf(sequence));
     if (prompt && times > 0) {
-      for (const { row, label, weight } of prompt.learnt)
+      for (const { row, label, weight } of prompt.promptTargets)
         add(prompt.at + row, label, run, weight, times);
     }
     const first = firstLabels[i] as number;
