@@ -1,6 +1,7 @@
 // ESLint: TypeScript's strict rules, size limits, and import restrictions (docs/internals/architecture.md).
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
+import { plainEnglish } from './tools/lint/plain-english.mjs';
 
 /** Forbidden imports by project, in addition to the rules in .dependency-cruiser.cjs. */
 const PROJECTS = {
@@ -158,7 +159,10 @@ export default tseslint.config(
   js.configs.recommended,
   ...tseslint.configs.strict,
   {
+    plugins: { words: plainEnglish },
     rules: {
+      'words/comments': 'error',
+      'words/strings': 'error',
       'max-lines': ['error', { max: 400 }],
       'max-lines-per-function': ['error', { max: 80, skipComments: true, skipBlankLines: true }],
       'no-restricted-syntax': [

@@ -5,11 +5,11 @@ import { cell, code, page, table, typeOf } from './markdown.mjs';
 export async function apiDocument() {
   const { NestFactory } = await import('@nestjs/core');
   const { AppModule } = await import('../../apps/api/dist/app.module.js');
-  const { openApi } = await import('../../apps/api/dist/http/openapi.js');
+  const { openApiDocument } = await import('../../apps/api/dist/http/openapi.js');
   // Nest's preview mode reads the routes without creating any service.
   const opened = { settings: {}, source: {}, workers: {}, queue: {} };
   const app = await NestFactory.create(AppModule.with(opened), { preview: true, logger: false });
-  return openApi(app, '');
+  return openApiDocument(app, '');
 }
 
 export function apiPage({ paths }) {

@@ -213,14 +213,14 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     expect(resolve(start(init, more)).peft).toMatchObject({ init_lora_weights: init });
   });
 
-  it('PSOFT is refused on a base that is packed, and OLoRA taken, as in PEFT', () => {
+  it('rejects PSOFT on a quantized base model and accepts OLoRA, like PEFT', () => {
     const found = refusal(() => resolve({ peft_type: 'PSOFT' }, { quantization: 'nf4' }));
     expect(found).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
     expect(found.message).toContain('PSOFT requires unquantized weights');
     expect(resolve(start('olora'), { quantization: 'nf4' }).quantization).toBe('nf4');
   });
 
-  it('eva is not, and asks which rows are learnt only of tasks that know', () => {
+  it('accepts EVA there; its label mask requires a task that reports targets', () => {
     expect(resolve(start('eva'), { quantization: 'nf4' }).quantization).toBe('nf4');
     const dpo = { task: 'dpo' };
     const found = refusal(() => resolve(start('eva'), dpo));

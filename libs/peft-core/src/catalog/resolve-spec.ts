@@ -167,7 +167,7 @@ function bestModelOf(
   const message =
     missing === null
       ? 'full fine-tuning keeps only its last model; leave it out'
-      : `evaluations tell which model is the best: give the job ${missing}`;
+      : `the best model is chosen by evaluations: give the job ${missing}`;
   throw new DomainError('invalid_value', message, 'graft.load_best_model_at_end');
 }
 

@@ -1,3 +1,4 @@
+/* eslint words/strings: 'off' -- the texts must not change */
 // Texts of several kinds that no job trains on. Their loss before and after training shows what the model has
 // forgotten.
 // They were written for this purpose and must not change: losses are comparable only within one version.
