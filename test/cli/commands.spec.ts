@@ -246,10 +246,12 @@ describe('graft, against a running API', () => {
     const good = join(home, 'good.jsonl');
     writeFileSync(good, Array.from({ length: 12 }, (_, at) => `${chat(`q ${at}`)}\n`).join(''));
     const before = (await run('files')).out;
-    expect((await run('submit', '-m', 'none', '-t', good)).err).toContain('none');
-    expect((await run('submit', '-m', 'none', '-t', bad)).err).toContain('line 2');
+    const unknown = join(home, 'unknown.json');
+    writeFileSync(unknown, '{"model": "none"}');
+    expect((await run('submit', unknown, '-t', good)).err).toContain('none');
+    expect((await run('submit', unknown, '-t', bad)).err).toContain('line 2');
     expect((await run('files')).out.split('\n').length).toBe(before.split('\n').length);
-    expect(await run('submit', '-m', 'none', '-t', 'gone.jsonl')).toMatchObject({
+    expect(await run('submit', unknown, '-t', 'gone.jsonl')).toMatchObject({
       code: 2,
       err: expect.stringContaining('cannot read gone.jsonl: no such file'),
     });

@@ -31,7 +31,7 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
       'Organize jobs with graft job tag, note and archive. Find them with graft jobs --tag, --sort and --archived. graft job delete deletes a finished job with its model and files. graft job restore undoes that for a week (the operator can change this time).',
       'graft compare JOB… compares the results and settings of up to ten jobs.',
       'A job saves checkpoints while it trains. If its worker is lost, another worker resumes it from the latest checkpoint. graft pause frees the worker; graft resume continues from the latest checkpoint.',
-      'You can use a checkpoint like a model: graft chat, graft download --step N, graft submit --set graft.init_adapter=….',
+      'Commands that take a model also accept its job, or one of its checkpoints as JOB@STEP, JOB@best or JOB@last: graft chat my-job@40. If a model and a job have the same name, the model is used.',
       'graft checkpoints JOB lists the checkpoints with their losses. If an eval scores them (--set graft.eval=EVAL), the list has the scores, and the best score selects the model.',
       'In a pool, jobs with a lower priority number start first (--set graft.priority=50). Projects take turns.',
     ],

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { serverEvents } from '@graft/contracts/sse';
 import type { Command } from 'commander';
+import { findModel, MODEL_HELP } from '../find/find-model.js';
 import { ApiError, type Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
 import { decimal, positiveInteger } from '../command-line/parse-number.js';
@@ -26,7 +27,7 @@ export function addChat(program: Command): void {
   program
     .command('chat')
     .description('Chat with a model (interactive without a message)')
-    .argument('<model>')
+    .argument('<model>', MODEL_HELP)
     .argument('[message...]')
     .option('--system <text>', 'system message')
     .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal, 0)
@@ -35,8 +36,9 @@ export function addChat(program: Command): void {
       'maximum length of a reply in tokens (default: 256)',
       positiveInteger,
     )
-    .action(async (model: string, words: string[], options: Options, command: Command) => {
+    .action(async (name: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
+      const model = await findModel(api(), name);
       const messages: Message[] =
         options.system === undefined ? [] : [{ role: 'system', content: options.system }];
       const answer: Answer = async (question, signal) => {

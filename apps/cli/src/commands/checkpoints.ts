@@ -3,9 +3,9 @@ import { EVAL_SCORE } from '@graft/contracts/evals';
 import { lossText } from '@graft/contracts/loss-text';
 import type { Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
+import { checkpointsOf } from '../find/find-checkpoint.js';
 import { findJobId } from '../find/find-job.js';
 import { ago, bytes, table } from '../output/terminal.js';
-import { checkpointsOf } from './download.js';
 
 export function addCheckpoints(program: Command): void {
   program

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { taggedText } from '@graft/contracts/tagged-text';
+import { findModel, MODEL_HELP } from '../find/find-model.js';
 import { callOf } from '../command-line/command-line.js';
 import { ofFiles } from '../requests/media-files.js';
 import { printable, table } from '../output/terminal.js';
@@ -13,15 +14,16 @@ export function addClassify(program: Command): void {
   program
     .command('classify')
     .description('Classify text, images or audio with a trained model')
-    .argument('<model>')
+    .argument('<model>', MODEL_HELP)
     .argument('[text...]', "texts, or JSON objects with the input fields of the task's records")
     .option('--image <file...>', 'image files, if the model was trained on images')
     .option('--audio <file...>', 'WAV or FLAC files, if the model was trained on audio')
-    .action(async (model: string, texts: string[], options: Options, command: Command) => {
+    .action(async (name: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const media = [...(options.image ?? []), ...(options.audio ?? [])];
       if (texts.length + media.length === 0)
         throw new CliError('specify a text, --image FILE or --audio FILE', EXIT.usage); // prettier-ignore
+      const model = await findModel(api(), name);
       const data = [
         ...(texts.length > 0 ? await labelled(api(), { model, input: texts.map(inputOf) }) : []),
         ...(await ofFiles<Answer>(api(), '/classify', model, media)),

@@ -1,10 +1,11 @@
-import type { CheckpointObject, JobObject, Page } from '@graft/contracts';
+import type { CheckpointObject, JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { saveModel, type Target } from '../client/archive.js';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
-import { callName, findJob, jobPath } from '../find/find-job.js';
+import { checkpointAt, checkpointsOf } from '../find/find-checkpoint.js';
+import { callName, findJob } from '../find/find-job.js';
 import { useCommand } from '../find/model-use.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 
@@ -50,12 +51,6 @@ async function modelOf(api: Api, name: string, step: number | undefined): Promis
   return { model, note: null };
 }
 
-export const checkpointsOf = async (
-  api: Api,
-  jobId: string,
-): Promise<readonly CheckpointObject[]> =>
-  (await api.get<Page<CheckpointObject>>(`${jobPath(jobId)}/checkpoints?limit=100`)).data;
-
 function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant {
   const checkpoint = checkpoints.find(({ graft }) => graft.usable);
   if (checkpoint === undefined)
@@ -64,18 +59,4 @@ function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant
     model: checkpoint.fine_tuned_model_checkpoint,
     note: `${callName(job)} is ${job.status}: downloading its latest checkpoint, step ${checkpoint.step_number}`,
   };
-}
-
-/** The checkpoint at this step. @throws CliError with the available steps if there is none */
-export function checkpointAt(
-  job: JobObject,
-  checkpoints: readonly CheckpointObject[],
-  step: number,
-): CheckpointObject {
-  const checkpoint = checkpoints.find(({ step_number }) => step_number === step);
-  if (checkpoint) return checkpoint;
-  const steps = checkpoints.map(({ step_number }) => step_number).toReversed();
-  throw new CliError(
-    `${callName(job)} has no checkpoint at step ${step}; available steps: ${steps.length > 0 ? steps.join(', ') : 'none'}`,
-  );
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
+import { findModel } from '../find/find-model.js';
 import { callOf } from '../command-line/command-line.js';
 import { ofFiles } from '../requests/media-files.js';
 import { printable, table } from '../output/terminal.js';
@@ -16,14 +17,15 @@ export function addEmbed(program: Command): void {
   program
     .command('embed')
     .description('Embed text or images')
-    .argument('<model>', 'base model, or a model that was trained for embeddings')
+    .argument('<model>', 'base model, or model or job that was trained for embeddings')
     .argument('[text...]')
     .option('--image <file...>', 'image files, if the model reads images')
-    .action(async (model: string, texts: string[], options: Options, command: Command) => {
+    .action(async (name: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const { image = [] } = options;
       if (texts.length + image.length === 0)
         throw new CliError('specify a text or --image FILE', EXIT.usage);
+      const model = await findModel(api(), name);
       const ofTexts = async (input: readonly string[]) =>
         (await api().post<{ data: readonly Embedding[] }>('/embeddings', { model, input })).data;
       const vectors = [

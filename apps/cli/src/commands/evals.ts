@@ -6,6 +6,7 @@ import { blobOf, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { comparison, evalCard, passed, runCard } from '../output/eval-card.js';
+import { findModel } from '../find/find-model.js';
 import { evalPath, findEval, findRun, runPath } from '../find/find-eval.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { readBody, type Body } from '../requests/read-body.js';
@@ -89,7 +90,7 @@ function addRuns(evals: Command): void {
     .description('Run an eval from flags or a JSON request body')
     .argument('<eval>')
     .argument('[file]', 'JSON request body, such as a draft of graft import-openai')
-    .option('-m, --model <id>', 'model to evaluate; overrides the file')
+    .option('-m, --model <model>', 'model to evaluate, or job that made it; overrides the file')
     .option('--items <file>', 'JSON Lines of {"item": {…}}: local file or file id')
     .option('--ask <template>', 'prompt template for each item, e.g. "In capitals: {{item.word}}"')
     .option('--max-tokens <number>', 'maximum length of an answer in tokens', positiveInteger)
@@ -188,7 +189,7 @@ async function runBody(api: Api, file: string | undefined, options: RunOptions):
   const given = file === undefined ? {} : readBody(file, 'POST /v1/evals/{id}/runs');
   const source = (given['data_source'] ?? {}) as Record<string, unknown>;
   const dataSource: Record<string, unknown> = { type: 'completions', ...source };
-  if (options.model !== undefined) dataSource['model'] = options.model;
+  if (options.model !== undefined) dataSource['model'] = await findModel(api, options.model);
   if (options.ask !== undefined)
     dataSource['input_messages'] = {
       type: 'template',

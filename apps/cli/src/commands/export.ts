@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { saveModel, type Target } from '../client/archive.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { findModel } from '../find/find-model.js';
 import { callOf } from '../command-line/command-line.js';
 import { hubTarget, pushToHub } from '../client/hub-push.js';
 import { noteWarnings } from '../output/note-warnings.js';
@@ -27,7 +28,10 @@ export function addExport(program: Command): void {
   program
     .command('export')
     .description('Export a model for PEFT, Transformers, llama.cpp or vLLM')
-    .argument('<model>', 'fine-tuned model or checkpoint; for gguf also a base model')
+    .argument(
+      '<model>',
+      'fine-tuned model, its job, or checkpoint (JOB@STEP, JOB@best); for gguf also a base model',
+    )
     .addOption(
       new Option(
         '-f, --format <format>',
@@ -48,11 +52,12 @@ export function addExport(program: Command): void {
     .option('--pool <name>', 'worker pool that runs the export')
     .option('--push-to <owner/name>', 'push to this repository of the Hugging Face Hub (HF_TOKEN)')
     .option('--private', 'create the repository as private if it is new')
-    .action(async (model: string, options: Options, command: Command) => {
+    .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       refuseUnusedOptions(options);
       // Check the target before the job, which may take long.
       const hub = options.pushTo === undefined ? null : hubTarget(options.pushTo, options);
+      const model = await findModel(api(), name);
       const made = await exported(api(), model, options, out);
       const path = await saveModel(api(), made, options);
       const url = hub && (await pushToHub(path, hub));

@@ -7,13 +7,13 @@ import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
+import { checkpointsOf } from '../find/find-checkpoint.js';
 import { findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
 import { jobCard } from '../output/job-card.js';
 import { useCommand } from '../find/model-use.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { state, warning } from '../output/style.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
-import { checkpointsOf } from './download.js';
 
 interface Options {
   readonly limit: number;

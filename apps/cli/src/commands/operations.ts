@@ -1,6 +1,7 @@
 import type { CreateOperation, JobObject } from '@graft/contracts';
 import { COMBINATION_TYPES } from '@graft/contracts/adapter-operation-names';
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { findModel, findModels, MODEL_HELP } from '../find/find-model.js';
 import { callOf } from '../command-line/command-line.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import { decimal, positiveInteger } from '../command-line/parse-number.js';
@@ -24,13 +25,14 @@ interface CombineOptions extends OfJob {
 export function addOperations(program: Command): void {
   ofJob(program.command('merge'))
     .description('Merge an adapter into its base model')
-    .argument('<model>', 'fine-tuned model or checkpoint')
-    .action((model: string, options: OfJob, command: Command) =>
-      create({ type: 'merge', model, ...jobFields(options) }, options, command),
-    );
+    .argument('<model>', MODEL_HELP)
+    .action(async (name: string, options: OfJob, command: Command) => {
+      const model = await findModel(callOf(command).api(), name);
+      return create({ type: 'merge', model, ...jobFields(options) }, options, command);
+    });
   ofJob(program.command('convert'))
     .description('Convert an adapter to LoRA')
-    .argument('<model>', 'fine-tuned model or checkpoint')
+    .argument('<model>', MODEL_HELP)
     .option('-r, --rank <number>', 'rank of the LoRA', positiveInteger)
     .option(
       '--energy <fraction>',
@@ -38,12 +40,13 @@ export function addOperations(program: Command): void {
       decimal,
     )
     .action(
-      (
-        model: string,
+      async (
+        name: string,
         options: OfJob & { readonly rank?: number; readonly energy?: number },
         command: Command,
       ) => {
         const { rank, energy } = options;
+        const model = await findModel(callOf(command).api(), name);
         const how = { ...(rank && { rank }), ...(energy !== undefined && { energy }) };
         return create({ type: 'convert', model, ...how, ...jobFields(options) }, options, command);
       },
@@ -54,7 +57,7 @@ export function addOperations(program: Command): void {
 function addCombine(program: Command): void {
   ofJob(program.command('combine'))
     .description('Merge several LoRAs into one')
-    .argument('<models...>')
+    .argument('<models...>', `each a ${MODEL_HELP}`)
     .option(
       '-w, --weights <numbers>',
       'weights of the models, separated by commas (default: equal)',
@@ -75,17 +78,11 @@ function addCombine(program: Command): void {
       new Option('--sign <method>', 'majority sign method of ties').choices(['total', 'frequency']),
     )
     .option('--seed <number>', 'seed of the random pruning of dare', decimal)
-    .action((adapters: string[], options: CombineOptions, command: Command) => {
-      const {
-        weights = adapters.map(() => 1 / adapters.length),
-        rank,
-        density,
-        sign,
-        seed,
-      } = options;
+    .action(async (names: string[], options: CombineOptions, command: Command) => {
+      const { weights = names.map(() => 1 / names.length), rank, density, sign, seed } = options;
       const body: CreateOperation = {
         type: 'combine',
-        adapters,
+        adapters: await findModels(callOf(command).api(), names),
         weights: [...weights],
         combination_type: options.type,
         ...(rank && { svd_rank: rank }),

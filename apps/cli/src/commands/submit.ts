@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ApiError, type Api } from '../client/api.js';
 import { removeFiles, withFiles } from '../requests/body-files.js';
 import { callOf, type Call } from '../command-line/command-line.js';
+import { withIds } from '../requests/names-in-body.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../requests/job-body.js';
 import { heldOutText, lineOf, planCard } from '../output/plan-card.js';
 import type { Body } from '../requests/read-body.js';
@@ -27,8 +28,11 @@ export function addSubmit(program: Command): void {
         'JSON file with the body of POST /v1/fine_tuning/jobs; flags override its fields',
       ),
   ).action(
-    async (bodyFile: string | undefined, options: SubmitOptions & JobFlags, command: Command) =>
-      send(callOf(command), bodyOf(bodyFile, options, 'POST /v1/fine_tuning/jobs'), options),
+    async (bodyFile: string | undefined, options: SubmitOptions & JobFlags, command: Command) => {
+      const call = callOf(command);
+      const body = bodyOf(bodyFile, options, 'POST /v1/fine_tuning/jobs');
+      return send(call, await withIds(call.api(), body, options), options);
+    },
   );
 }
 

@@ -7,6 +7,7 @@ import { withFiles } from '../requests/body-files.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { findSweepId, sweepPath } from '../find/find-sweep.js';
+import { withIds } from '../requests/names-in-body.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../requests/job-body.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import { positiveInteger } from '../command-line/parse-number.js';
@@ -75,7 +76,7 @@ function addCreate(sweeps: Command): void {
     .option('-w, --watch', 'show progress until all trials end')
     .action(async (file: string | undefined, options: CreateOptions, command: Command) => {
       const { out, api } = callOf(command);
-      const job = bodyOf(file, options, 'POST /v1/sweeps');
+      const job = await withIds(api(), bodyOf(file, options, 'POST /v1/sweeps'), options);
       const body = { ...job, search: searchOf(job, options) };
       const columns = options.map ?? {};
       const sweep = await withFiles(api(), { body, columns }, out, ({ sent }) =>

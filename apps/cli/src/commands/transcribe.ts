@@ -4,6 +4,7 @@ import { serverEvents } from '@graft/contracts/sse';
 import { Option, type Command } from 'commander';
 import { blobOf, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { findModel } from '../find/find-model.js';
 import { callOf } from '../command-line/command-line.js';
 import { decimal } from '../command-line/parse-number.js';
 import { printable, type Output } from '../output/terminal.js';
@@ -24,7 +25,7 @@ export function addTranscribe(program: Command): void {
     .command('transcribe')
     .description('Transcribe audio (WAV, FLAC)')
     .argument('<file...>')
-    .requiredOption('--model <model>', 'base or fine-tuned model for transcription')
+    .requiredOption('--model <model>', 'model for transcription, or job that made it')
     .option('--language <code>', 'language of the audio, such as en')
     .option('--prompt <text>', 'preceding text, such as names and spellings')
     .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal)
@@ -35,10 +36,11 @@ export function addTranscribe(program: Command): void {
     )
     .action(async (files: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
+      const model = await findModel(api(), options.model);
       const found: object[] = [];
       try {
         for (const path of files) {
-          const form = await formOf(path, options);
+          const form = await formOf(path, { ...options, model });
           if (!out.json && files.length > 1) out.note(`${printable(basename(path))}:`);
           found.push({ file: path, ...(await transcribed(api(), form, options.format, out)) });
         }

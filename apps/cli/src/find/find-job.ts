@@ -26,16 +26,20 @@ interface Among {
 export async function findJobId(api: Api, name: string, among: Among = AMONG.all): Promise<string> {
   // A complete id needs no search, so keys without the right to list jobs can use it.
   if (WHOLE_ID.test(name)) return name;
-  const found = await named(api, name, among.query);
-  const [job] = found;
-  if (job === undefined)
+  const job = await onlyNamed(api, name, among.query);
+  if (job === null)
     throw new CliError(`no ${among.kind} named ${name}; see ${among.list}`, EXIT.failed);
-  if (found.length > 1) throw ambiguous(name, found);
   return job.id;
 }
 
 export async function findJob(api: Api, name: string): Promise<JobObject> {
   return api.get<JobObject>(jobPath(await findJobId(api, name)));
+}
+
+/** Same as `findJob`, but returns null if no job matches the name. A complete id that does not exist is an ApiError. */
+export async function findJobIfAny(api: Api, name: string): Promise<JobObject | null> {
+  const id = WHOLE_ID.test(name) ? name : (await onlyNamed(api, name, AMONG.all.query))?.id;
+  return id === undefined ? null : api.get<JobObject>(jobPath(id));
 }
 
 export const jobPath = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
@@ -62,6 +66,13 @@ async function named(api: Api, name: string, query: string): Promise<JobObject[]
   ])
     if (called.length > 0) return called;
   return jobs.filter(({ id }) => id.startsWith(start) || id.startsWith(`ftjob-${start}`));
+}
+
+/** The job with this name, or null if there is none. @throws CliError with the candidates if there are several */
+async function onlyNamed(api: Api, name: string, query: string): Promise<JobObject | null> {
+  const found = await named(api, name, query);
+  if (found.length > 1) throw ambiguous(name, found);
+  return found[0] ?? null;
 }
 
 function ambiguous(name: string, found: readonly JobObject[]): CliError {

@@ -28,7 +28,10 @@ export interface JobFlags {
 
 export const withJobFlags = (command: Command): Command =>
   command
-    .option('-m, --model <id>', 'base model, as listed by `graft models`')
+    .option(
+      '-m, --model <model>',
+      'base model (see graft models), or a job or model to continue from',
+    )
     .option(
       '-t, --train <file>',
       'training data: a local file or folder to upload (see graft help data), or a file id',
