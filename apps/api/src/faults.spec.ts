@@ -1,7 +1,14 @@
 import { DomainError, ERROR_CODES, type ErrorCode } from '@graft/contracts';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { faultOf, Outage, outageOf, PARTS, type Fault, type Part } from './faults.js';
+import {
+  faultOf,
+  Outage,
+  toOutageError,
+  DEPENDENCIES,
+  type Fault,
+  type Dependency,
+} from './faults.js';
 
 /** Error codes that do not blame the request. `asked` stands for the part that was asked. */
 const NOT_OWN: Partial<Record<ErrorCode, Fault | 'asked'>> = {
@@ -26,14 +33,17 @@ describe('faultOf', () => {
   it.each(Object.keys(ERROR_CODES) as ErrorCode[])('%s', (code) => {
     const error = new DomainError(code, 'as it came');
     const fault = NOT_OWN[code] ?? 'own';
-    for (const asked of [...(Object.keys(PARTS) as Part[]), 'own'] as const)
+    for (const asked of [...(Object.keys(DEPENDENCIES) as Dependency[]), 'own'] as const)
       expect(faultOf(error, asked)).toBe(fault === 'asked' ? asked : fault);
     expect(DOCS.includes(`\`${code}\``)).toBe(fault !== 'own');
   });
 
-  it.each(Object.keys(PARTS) as Part[])('returns the part of an outage of %s', (part) => {
-    expect(faultOf(new Outage(part, 'as it came'), 'own')).toBe(part);
-  });
+  it.each(Object.keys(DEPENDENCIES) as Dependency[])(
+    'returns the part of an outage of %s',
+    (part) => {
+      expect(faultOf(new Outage(part, 'as it came'), 'own')).toBe(part);
+    },
+  );
 
   it.each([
     ['ENOSPC', 'disk'],
@@ -90,11 +100,11 @@ describe('faultOf', () => {
 
   it('has a message for users if it is an outage', () => {
     const messageOf = (code: string): string | undefined =>
-      outageOf(Object.assign(new Error('secret'), { code }))?.message;
+      toOutageError(Object.assign(new Error('secret'), { code }))?.message;
     expect(messageOf('EIO')).toBe('storage is not available; try again');
     expect(messageOf('57014')).toBe('the database is not responding; try again');
     expect(messageOf('ENOSPC')).toMatch(/^the server's disk is full/);
     expect(messageOf('22P05')).toBeUndefined();
-    expect(outageOf(new DomainError('unavailable', 'as it came'))).toBeNull();
+    expect(toOutageError(new DomainError('unavailable', 'as it came'))).toBeNull();
   });
 });

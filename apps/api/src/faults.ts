@@ -1,7 +1,7 @@
 import { DomainError, type ErrorCode } from '@graft/contracts';
 
 /** The parts that the service depends on, each with the message that users read while it is away. */
-export const PARTS = {
+export const DEPENDENCIES = {
   storage: 'Storage is not available',
   disk: "The server's disk is full",
   database: 'The database is not available',
@@ -10,7 +10,7 @@ export const PARTS = {
   readers: 'Files cannot be read at the moment',
 } as const;
 
-export type Part = keyof typeof PARTS;
+export type Dependency = keyof typeof DEPENDENCIES;
 
 /**
  * - `own`: the request itself is to blame. It fails however often it is tried.
@@ -19,15 +19,16 @@ export type Part = keyof typeof PARTS;
  * - `unknown`: no entry of the tables below matches the error.
  * - a part: this part is away. It may work again later.
  */
-export type Fault = 'own' | 'limit' | 'bug' | 'unknown' | Part;
+export type Fault = 'own' | 'limit' | 'bug' | 'unknown' | Dependency;
 
 /** Whether a part is away. The request is not to blame and may be tried again later. */
-export const isPart = (fault: Fault): fault is Part => Object.hasOwn(PARTS, fault);
+export const isDependency = (fault: Fault): fault is Dependency =>
+  Object.hasOwn(DEPENDENCIES, fault);
 
 /** An error that knows which part is away. */
 export class Outage extends DomainError {
   constructor(
-    readonly part: Part,
+    readonly dependency: Dependency,
     message: string,
     param: string | null = null,
     retryAfterSeconds: number | null = null,
@@ -37,9 +38,9 @@ export class Outage extends DomainError {
 }
 
 /** Our own codes that do not blame the request. `asked` means the part that was asked. Every other code is `own`. */
-const CODES: Partial<Record<ErrorCode, Fault | 'asked'>> = {
-  unavailable: 'asked',
-  io_error: 'asked',
+const CODES: Partial<Record<ErrorCode, Fault | 'contacted'>> = {
+  unavailable: 'contacted',
+  io_error: 'contacted',
   disk_full: 'disk',
   no_worker: 'relay',
   queue_full: 'relay',
@@ -83,27 +84,27 @@ const FOREIGN: readonly (readonly [RegExp, Fault])[] = [
 
 /**
  * Returns whose fault an error is. All code that decides whether to wait or to blame the request calls it.
- * @param asked the part that was asked, for codes that do not name the part that is away
+ * @param contacted the part that was contacted, for codes that do not name the part that is unavailable
  */
-export function faultOf(error: unknown, asked: Part | 'own'): Fault {
-  if (error instanceof Outage) return error.part;
+export function faultOf(error: unknown, contacted: Dependency | 'own'): Fault {
+  if (error instanceof Outage) return error.dependency;
   if (error instanceof DomainError) {
     const fault = CODES[error.code] ?? 'own';
-    return fault === 'asked' ? asked : fault;
+    return fault === 'contacted' ? contacted : fault;
   }
   if (isBug(error)) return 'bug';
   const foreign = (error ?? {}) as Foreign;
   if (isOfS3(foreign)) return 'storage';
   // A missing program does not mean that storage is away.
   if (String(foreign.syscall).startsWith('spawn')) return 'unknown';
-  const said = String(foreign.code ?? foreign.message);
-  const fault = FOREIGN.find(([pattern]) => pattern.test(said))?.[1] ?? 'unknown';
+  const reason = String(foreign.code ?? foreign.message);
+  const fault = FOREIGN.find(([pattern]) => pattern.test(reason))?.[1] ?? 'unknown';
   // A network file system fails with the errors of its network.
   return fault === 'database' && typeof foreign.path === 'string' ? 'storage' : fault;
 }
 
 /** Turns an outage of the system, the database or S3 into an error of ours. Returns null for any other error. */
-export function outageOf(error: unknown): DomainError | null {
+export function toOutageError(error: unknown): DomainError | null {
   if (error instanceof DomainError) return null;
   switch (faultOf(error, 'own')) {
     case 'disk':

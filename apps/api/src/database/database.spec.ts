@@ -37,7 +37,7 @@ describe('connections and transactions', () => {
       () => other.query('SELECT 1'),
       async () => database.manager,
       () => database.transaction(async () => undefined),
-      () => database.alone(1, async () => undefined),
+      () => database.runExclusively(1, async () => undefined),
       () => new Promise((resolve) => setTimeout(resolve, 1)).then(() => database.query('SELECT 1')),
     ];
     for (const way of ways)
@@ -84,8 +84,8 @@ describe('connections and transactions', () => {
   });
 
   it('runs exclusive work once at a time, with transactions inside', async () => {
-    const inner = await database.alone(7, async () => {
-      expect(await database.alone(7, async () => 'a second')).toBeNull();
+    const inner = await database.runExclusively(7, async () => {
+      expect(await database.runExclusively(7, async () => 'a second')).toBeNull();
       return database.transaction(async (manager) => {
         await database.query(`INSERT INTO note VALUES ('kept')`, [], manager);
         return 'the first';
@@ -93,7 +93,7 @@ describe('connections and transactions', () => {
     });
     expect(inner).toBe('the first');
     expect(await notes()).toEqual(['kept']);
-    expect(await database.alone(7, async () => 'free again')).toBe('free again');
+    expect(await database.runExclusively(7, async () => 'free again')).toBe('free again');
   });
 
   it('retries a transaction whose connection was lost', async () => {

@@ -112,7 +112,7 @@ export class Database {
    * Runs `work` outside of a transaction, unless another process holds the lock; then it returns null. One connection
    * holds the lock, so use it only for the few loops that each process has.
    */
-  async alone<T>(lock: number, work: () => Promise<T>): Promise<T | null> {
+  async runExclusively<T>(lock: number, work: () => Promise<T>): Promise<T | null> {
     return this.manager.transaction(async (manager) => {
       const [held] = await this.query<{ mine: boolean }>(
         `SELECT pg_try_advisory_xact_lock($1) AS mine, set_config('idle_in_transaction_session_timeout', '0', true)`,

@@ -8,7 +8,7 @@ import type { Checkpoint } from '../database/entities/job.js';
 import type { Model } from '../database/entities/storage.js';
 import { DamagedCheckpoints } from '../events/damaged-checkpoints.js';
 import { runsAlone } from '../lifecycle/blame.js';
-import type { Taken } from '../lifecycle/lease/lease.js';
+import type { LeasedJob } from '../lifecycle/lease/lease.js';
 import { baseRef, blobRefs } from '../models/base-ref.js';
 
 /** Upper bound of the checkpoints kept for a job. */
@@ -34,7 +34,7 @@ export class Assignments {
    * Builds everything that a worker needs to start a job or to resume it from the newest committed checkpoint.
    * @throws DomainError if it is too large to send; errors of unavailable dependencies are passed on
    */
-  async of(taken: Taken): Promise<Assignment> {
+  async of(taken: LeasedJob): Promise<Assignment> {
     // The worker will read the base model, the data and the adapter. Checking the storage once is cheaper than
     // checking each file.
     await this.checkStorage();
@@ -42,7 +42,7 @@ export class Assignments {
       'SELECT files, source, config FROM model WHERE id = $1',
       [taken.base_id],
     );
-    const checkpoint = await this.newestWhole(taken.id);
+    const checkpoint = await this.newestComplete(taken.id);
     const specJson = JSON.stringify(taken.spec);
     const bytes = Buffer.byteLength(specJson);
     if (bytes > MAX_ORDER_BYTES)
@@ -68,7 +68,7 @@ export class Assignments {
   }
 
   /** Returns the newest checkpoint whose files all exist. */
-  private async newestWhole(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
+  private async newestComplete(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
     const checkpoints = await this.database.query<Pick<Checkpoint, 'id' | 'step' | 'files'>>(
       'SELECT id, step, files FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL ORDER BY step DESC, attempt DESC LIMIT $2',
       [jobId, MOST_CHECKPOINTS],

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
-import { TAKES_VERSION } from '../lifecycle/lease/fit-worker.js';
+import { WORKER_VERSION } from '../lifecycle/lease/fit-worker.js';
 import type { LeaseHolder } from '../lifecycle/lease/lease.js';
-import { nextWants } from '../lifecycle/lease/next-job.js';
+import { nextRequirements } from '../lifecycle/lease/next-job.js';
 import { DEAD_AFTER_MS } from '../relay/gateways.js';
 import { Relay } from '../relay/relay.js';
 import type { WorkerAddress } from '../relay/worker-link.js';
@@ -21,7 +21,7 @@ export type Candidate = WorkerAddress &
  */
 const FREE_WORKERS = `SELECT worker.id AS "workerId", session_id AS "sessionId", worker.name, worker.pool,
     gateway_id AS "gatewayId", resident_bases AS "residentBases", free_slots AS "freeSlots",
-    ${TAKES_VERSION} AS "schemaVersion"
+    ${WORKER_VERSION} AS "schemaVersion"
   FROM worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = gateway_id
   WHERE worker.pool = $1 AND state = 'online' AND free_slots > 0 AND NOT cordoned AND revoked_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = $1 AND pool.cordoned)
@@ -54,7 +54,7 @@ export class Candidates {
    * that has the base loaded, or else the one with the most free slots.
    */
   async best(pool: string): Promise<Candidate[]> {
-    const wants = await nextWants(this.database, pool);
+    const wants = await nextRequirements(this.database, pool);
     if (!wants) return [];
     return this.database.query<Candidate>(
       `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY "schemaVersion" ORDER BY ${RANK}) AS nth FROM (${FREE_WORKERS}) AS free)

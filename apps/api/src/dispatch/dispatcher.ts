@@ -8,11 +8,11 @@ import { PoolLeadership } from './pool-leadership.js';
 import { PoolPauses } from './pool-pauses.js';
 import { WorkerLink } from '../relay/worker-link.js';
 import { Workers } from '../workers/workers.js';
-import { faultOf, isPart, type Part } from '../faults.js';
+import { faultOf, isDependency, type Dependency } from '../faults.js';
 import { log } from '../log.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { DISPATCH_QUEUE, type DispatchQueueRef } from '../queue/dispatch-queue-ref.js';
-import { Leases, type Taken } from '../lifecycle/lease/lease.js';
+import { Leases, type LeasedJob } from '../lifecycle/lease/lease.js';
 import { LeaseBatch, match } from '../lifecycle/lease/lease-batch.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { WakeUps } from '../wake/wake-ups.js';
@@ -33,7 +33,7 @@ const MOST_DROPPED = 100;
 @Injectable()
 export class Dispatcher implements OnModuleDestroy {
   private readonly busy = new Map<string, Promise<void>>();
-  private readonly asked = new Set<string>();
+  private readonly requestedPools = new Set<string>();
   private readonly background = new Set<Promise<void>>();
   private readonly watched = new Map<string, () => void>();
   private timer: NodeJS.Timeout | null = null;
@@ -62,7 +62,7 @@ export class Dispatcher implements OnModuleDestroy {
       this.watched.get(pool)?.();
       this.watched.delete(pool);
     });
-    this.timer = setInterval(() => void this.look(), IDLE_MS);
+    this.timer = setInterval(() => void this.poll(), IDLE_MS);
   }
 
   /** Signals that a pool has a new job or more capacity, to this process or to the one that leads the pool. */
@@ -77,19 +77,19 @@ export class Dispatcher implements OnModuleDestroy {
    */
   private hasCapacity(pool: string): void {
     this.wake(pool);
-    if (!this.leadership.leads(pool)) void this.lead([pool]);
+    if (!this.leadership.leads(pool)) void this.acquireLeadership([pool]);
   }
 
-  private async look(): Promise<void> {
+  private async poll(): Promise<void> {
     const pools = await this.candidates.pools().catch(() => []);
-    await this.lead(pools);
+    await this.acquireLeadership(pools);
     for (const pool of pools) if (this.leadership.leads(pool)) this.pump(pool);
   }
 
   /** Seeks to lead pools without a leader, and starts to dispatch for them. */
-  private async lead(pools: readonly string[]): Promise<void> {
+  private async acquireLeadership(pools: readonly string[]): Promise<void> {
     if (this.closing) return;
-    const won = await this.leadership.seek(pools).catch((error: unknown) => {
+    const won = await this.leadership.acquire(pools).catch((error: unknown) => {
       log.debug({ err: error }, 'could not check the leaders of pools');
       return [];
     });
@@ -108,20 +108,20 @@ export class Dispatcher implements OnModuleDestroy {
    */
   private pump(pool: string): void {
     if (this.closing) return;
-    this.asked.add(pool);
+    this.requestedPools.add(pool);
     if (this.busy.has(pool)) return;
     const work = this.drain(pool)
       .catch((error: unknown) => log.warn({ err: error, pool }, 'could not assign a job; retrying'))
       .finally(() => {
         this.busy.delete(pool);
         // Requested after the last check.
-        if (this.asked.has(pool)) this.pump(pool);
+        if (this.requestedPools.has(pool)) this.pump(pool);
       });
     this.busy.set(pool, work);
   }
 
   private async drain(pool: string): Promise<void> {
-    while (this.asked.delete(pool)) {
+    while (this.requestedPools.delete(pool)) {
       while (!this.closing && this.leadership.leads(pool) && !this.pauses.isPaused(pool)) {
         if (!(await this.candidates.any(pool))) break;
         if (await this.assignSeveral(pool)) continue;
@@ -147,7 +147,7 @@ export class Dispatcher implements OnModuleDestroy {
   private async assignNext(pool: string): Promise<boolean> {
     for (const worker of await this.candidates.best(pool))
       if (await this.assignTo(worker)) return true;
-    if (!(await this.leases.anyWaits(pool))) this.drop(pool, MOST_DROPPED);
+    if (!(await this.leases.hasQueued(pool))) this.drop(pool, MOST_DROPPED);
     return false;
   }
 
@@ -179,25 +179,25 @@ export class Dispatcher implements OnModuleDestroy {
    * Sends a job in the background: the worker's API process may respond slowly, and the next job should not wait for
    * that.
    */
-  private assign(taken: Taken, worker: Candidate): void {
+  private assign(taken: LeasedJob, worker: Candidate): void {
     this.inBackground(this.prepare(taken, worker), { job: taken.id }, 'could not send a job');
   }
 
-  private async prepare(taken: Taken, worker: Candidate): Promise<void> {
+  private async prepare(taken: LeasedJob, worker: Candidate): Promise<void> {
     let value: Assignment;
     try {
       value = await this.assignments.of(taken);
     } catch (error) {
       const fault = faultOf(error, 'storage');
-      if (isPart(fault)) return this.putOff(taken, worker, { fault, error });
+      if (isDependency(fault)) return this.postpone(taken, worker, { fault, error });
       // Errors of disks and S3 that are not in our tables.
-      if (fault === 'unknown') return this.putOff(taken, worker, { fault: 'storage', error });
+      if (fault === 'unknown') return this.postpone(taken, worker, { fault: 'storage', error });
       if (!(error instanceof DomainError) || fault === 'bug')
-        return this.unprepared(taken, worker, error);
+        return this.onPrepareError(taken, worker, error);
       // The job cannot be sent to any worker, so a retry would not help.
-      return this.unassignable(taken, worker, error);
+      return this.failUnassignable(taken, worker, error);
     }
-    this.pauses.worked(worker.pool);
+    this.pauses.markWorking(worker.pool);
     return this.send(taken, worker, value);
   }
 
@@ -208,17 +208,17 @@ export class Dispatcher implements OnModuleDestroy {
     this.background.add(settled);
   }
 
-  private async send(taken: Taken, worker: Candidate, value: Assignment): Promise<void> {
+  private async send(taken: LeasedJob, worker: Candidate, value: Assignment): Promise<void> {
     const { id: job, attempt } = taken;
     try {
       const sent = await this.link.send(worker, { $case: 'assignment', value });
       log.info({ job, attempt, worker: worker.workerId, sent }, 'assigned');
       if (sent) return;
       await this.workers.lost(worker);
-      await this.outcomes.handBack(taken, 'The worker could not be reached');
+      await this.outcomes.requeueUnsent(taken, 'The worker could not be reached');
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
-      if (error.code === 'request_too_large') return this.unassignable(taken, worker, error);
+      if (error.code === 'request_too_large') return this.failUnassignable(taken, worker, error);
       // The assignment may have arrived. If so, the worker renews the lease; otherwise, the lease expires.
       log.warn({ err: error, job, attempt }, 'could not determine whether an assignment arrived');
     }
@@ -228,20 +228,20 @@ export class Dispatcher implements OnModuleDestroy {
    * Returns the job to the queue without using up a retry, and pauses the pool, because the next job would fail in
    * the same way.
    */
-  private async putOff(
-    taken: Taken,
+  private async postpone(
+    taken: LeasedJob,
     worker: Candidate,
-    { fault, error }: { fault: Part; error: unknown },
+    { fault, error }: { fault: Dependency; error: unknown },
   ): Promise<void> {
     const { id: job, attempt } = taken;
     log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it stays in the queue');
     this.pauses.begin(worker.pool, () => this.pump(worker.pool));
-    await this.giveBack(() => this.outcomes.putOff(taken, fault));
+    await this.retryUntilWritten(() => this.outcomes.delay(taken, fault));
     await this.workers.spared(worker);
   }
 
   /** Repeats a change until the database responds. Otherwise the lease would expire, which counts against the job. */
-  private async giveBack(work: () => Promise<void>): Promise<void> {
+  private async retryUntilWritten(work: () => Promise<void>): Promise<void> {
     do
       try {
         return await work();
@@ -253,19 +253,23 @@ export class Dispatcher implements OnModuleDestroy {
   }
 
   /** Retries the job without pausing the pool: other jobs may not run into the defect. */
-  private async unprepared(taken: Taken, worker: Candidate, error: unknown): Promise<void> {
+  private async onPrepareError(taken: LeasedJob, worker: Candidate, error: unknown): Promise<void> {
     const { id: job, attempt } = taken;
     log.error(
       { err: error, job, attempt },
       'could not prepare a job because of a bug in the server',
     );
-    await this.giveBack(() => this.outcomes.retryUnprepared(taken));
+    await this.retryUntilWritten(() => this.outcomes.retryUnprepared(taken));
     await this.workers.spared(worker);
     this.pump(worker.pool);
   }
 
   /** Fails a job that cannot be sent, and frees its slot. */
-  private async unassignable(taken: Taken, worker: Candidate, error: DomainError): Promise<void> {
+  private async failUnassignable(
+    taken: LeasedJob,
+    worker: Candidate,
+    error: DomainError,
+  ): Promise<void> {
     await this.outcomes.failUnassignable(taken, error);
     await this.workers.spared(worker);
     this.pump(worker.pool);

@@ -56,9 +56,9 @@ const LOST: Failure = {
 @Injectable()
 export class LeaseExpiry implements OnModuleDestroy {
   private timer: NodeJS.Timeout | null = null;
-  private looking: Promise<void> | null = null;
-  private taking: Promise<void> | null = null;
-  private lookedAt = -Infinity;
+  private checking: Promise<void> | null = null;
+  private revoking: Promise<void> | null = null;
+  private checkedAt = -Infinity;
   private renewalFailed = false;
 
   constructor(
@@ -85,9 +85,9 @@ export class LeaseExpiry implements OnModuleDestroy {
   start(): void {
     this.timer = setInterval(
       () => {
-        this.looking ??= this.look()
+        this.checking ??= this.check()
           .catch((error: unknown) => log.warn({ err: error }, 'could not check for expired leases'))
-          .finally(() => (this.looking = null));
+          .finally(() => (this.checking = null));
       },
       Math.min(1_000, this.settings.leaseMs / 10),
     );
@@ -112,16 +112,16 @@ export class LeaseExpiry implements OnModuleDestroy {
   }
 
   /** Only this part is timed. Revoking may wait for a lock without an outage. */
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     const began = performance.now();
     await this.workers.canBeat();
     const due = await this.due();
     // Uses the start time: the process may have been suspended during the query, which makes its result outdated.
-    this.lookedAt = began;
+    this.checkedAt = began;
     if (!due || performance.now() - began > this.outageMs) return;
-    this.taking ??= this.takeAway()
+    this.revoking ??= this.revokeExpired()
       .catch((error: unknown) => log.warn({ err: error }, 'could not revoke expired leases'))
-      .finally(() => (this.taking = null));
+      .finally(() => (this.revoking = null));
   }
 
   /** Records the check, turns on the brake after an outage, and returns whether the brake is off. */
@@ -129,7 +129,7 @@ export class LeaseExpiry implements OnModuleDestroy {
     const { outageMs } = this;
     const failed = this.renewalFailed;
     this.renewalFailed = false;
-    const wasAway = failed || performance.now() - this.lookedAt > outageMs;
+    const wasAway = failed || performance.now() - this.checkedAt > outageMs;
     const watching = this.database.query<{ due: boolean; raised: boolean }>(
       `WITH before AS (
          SELECT watched_at < now - $2 * ms OR ($1 AND expire_after < now - $4 * ms) AS away, now + $3 * ms AS latest
@@ -152,7 +152,7 @@ export class LeaseExpiry implements OnModuleDestroy {
     return watch?.due ?? false;
   }
 
-  private async takeAway(): Promise<void> {
+  private async revokeExpired(): Promise<void> {
     const { leaseMs } = this.settings;
     await this.leases.shorten();
     // A locked row is being changed by another transaction; the next check sees the result.
@@ -170,13 +170,13 @@ export class LeaseExpiry implements OnModuleDestroy {
     );
     for (const { id } of rows)
       // A lease that cannot be revoked does not affect the others.
-      await this.take(id).catch((error: unknown) =>
+      await this.revoke(id).catch((error: unknown) =>
         log.error({ err: error, job: id }, 'could not revoke an expired lease; retrying'),
       );
   }
 
   /** Revokes leases that a worker does not name when it joins: it was restarted and no longer has those runs. */
-  async takeUnnamed(workerId: string, named: readonly Lease[]): Promise<void> {
+  async revokeUnreported(workerId: string, named: readonly Lease[]): Promise<void> {
     const rows = await this.database.query<{ id: string; attempt: number }>(
       `SELECT id, attempt FROM job WHERE state = 'running' AND lease_owner = $1
          AND NOT EXISTS (SELECT 1 FROM unnest($2::text[], $3::int8[]) AS named(id, attempt)
@@ -184,15 +184,15 @@ export class LeaseExpiry implements OnModuleDestroy {
       [workerId, named.map(({ jobId }) => jobId), named.map(({ attempt }) => attempt)],
     );
     for (const { id, attempt } of rows)
-      await this.lose(id, `lease_owner = $2 AND attempt = $3`, [workerId, attempt]);
+      await this.revokeLease(id, `lease_owner = $2 AND attempt = $3`, [workerId, attempt]);
   }
 
-  private take(id: string): Promise<void> {
+  private revoke(id: string): Promise<void> {
     const over = `lease_until < clock_timestamp() - $2 * interval '1 millisecond' AND ${mayTake('$3')}`;
-    return this.lose(id, over, [this.graceMs, this.outageMs]);
+    return this.revokeLease(id, over, [this.graceMs, this.outageMs]);
   }
 
-  private async lose(id: string, condition: string, values: unknown[]): Promise<void> {
+  private async revokeLease(id: string, condition: string, values: unknown[]): Promise<void> {
     await this.database.transaction(async (manager) => {
       const [job] = await this.database.query<Job>(
         `SELECT * FROM job WHERE id = $1 AND state = 'running' AND ${condition} FOR UPDATE SKIP LOCKED`,
@@ -208,6 +208,6 @@ export class LeaseExpiry implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     if (this.timer) clearInterval(this.timer);
-    await Promise.allSettled([this.looking, this.taking]);
+    await Promise.allSettled([this.checking, this.revoking]);
   }
 }

@@ -38,7 +38,7 @@ export class PoolLeadership {
   /**
    * Seeks to lead those pools that have no leader. Returns the pools that this process leads now and did not before.
    */
-  async seek(pools: readonly string[]): Promise<string[]> {
+  async acquire(pools: readonly string[]): Promise<string[]> {
     const wanted = pools.filter((pool) => !this.led.has(pool));
     if (wanted.length === 0) return [];
     const rows = await this.gateways.query<{ pool: string }>(

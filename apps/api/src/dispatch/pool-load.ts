@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { takesJobs } from '../lifecycle/lease/fit-worker.js';
+import { acceptsJobs } from '../lifecycle/lease/fit-worker.js';
 import { nextJobs } from '../lifecycle/lease/next-job.js';
 import { unix } from '../ids.js';
 import type { PoolSampleObject } from '@graft/contracts';
@@ -37,8 +37,8 @@ const loads = (leaseMs: string): string =>
        (count(*) FILTER (WHERE state = 'draining'))::int AS draining,
        (count(*) FILTER (WHERE state = 'online' AND worker.cordoned))::int AS cordoned,
        (count(*) FILTER (WHERE state = 'offline'))::int AS offline,
-       COALESCE(sum(slots) FILTER (WHERE ${takesJobs(leaseMs)} AND held.name IS NULL), 0)::int AS slots,
-       COALESCE(sum(free_slots) FILTER (WHERE ${takesJobs(leaseMs)} AND held.name IS NULL), 0)::int AS free_slots
+       COALESCE(sum(slots) FILTER (WHERE ${acceptsJobs(leaseMs)} AND held.name IS NULL), 0)::int AS slots,
+       COALESCE(sum(free_slots) FILTER (WHERE ${acceptsJobs(leaseMs)} AND held.name IS NULL), 0)::int AS free_slots
      FROM worker LEFT JOIN pool held ON held.name = worker.pool AND held.cordoned GROUP BY worker.pool
    )
    SELECT pool.name AS pool, COALESCE(queued, 0) AS queued, COALESCE(running, 0) AS running,
@@ -77,7 +77,7 @@ export class PoolLoad {
    * Returns the pools that only queued jobs name, those with the oldest jobs first. Users may name any number of
    * pools, so at most MOST_UNNAMED are listed.
    */
-  async unnamed(): Promise<readonly Pick<Load, 'pool' | 'queued' | 'longest'>[]> {
+  async unregisteredPools(): Promise<readonly Pick<Load, 'pool' | 'queued' | 'longest'>[]> {
     return this.database.query(
       `SELECT pool, count(*)::int AS queued, EXTRACT(EPOCH FROM max(clock_timestamp() - queued_at))::float8 AS longest
        FROM job WHERE state = 'queued' AND NOT EXISTS (SELECT 1 FROM pool WHERE name = job.pool)

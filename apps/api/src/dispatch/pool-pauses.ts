@@ -36,7 +36,7 @@ export class PoolPauses implements OnModuleDestroy {
   }
 
   /** Records that a job of the pool was prepared. */
-  worked(pool: string): void {
+  markWorking(pool: string): void {
     if (!this.isPaused(pool)) this.pauses.delete(pool);
   }
 
@@ -44,12 +44,12 @@ export class PoolPauses implements OnModuleDestroy {
     if (this.closing) return;
     const failures = (this.pauses.get(pool)?.failures ?? 0) + 1;
     const ms = Math.min(MOST_MS, (this.settings.retryBackoffMs / 5) * 2 ** (failures - 1));
-    const timer = setTimeout(() => void this.look(pool, resume), ms);
+    const timer = setTimeout(() => void this.retry(pool, resume), ms);
     this.pauses.set(pool, { failures, timer });
     log.warn({ pool, ms }, 'paused assigning jobs to a pool');
   }
 
-  private async look(pool: string, resume: () => void): Promise<void> {
+  private async retry(pool: string, resume: () => void): Promise<void> {
     try {
       await this.blobs.checkStorage();
     } catch (error) {

@@ -10,7 +10,7 @@ const EVERY_MS = 1_000;
 @Injectable()
 export class Preemptor implements OnModuleDestroy {
   private timer: NodeJS.Timeout | null = null;
-  private looking: Promise<void> | null = null;
+  private checking: Promise<void> | null = null;
 
   constructor(
     private readonly preemption: Preemption,
@@ -19,13 +19,13 @@ export class Preemptor implements OnModuleDestroy {
 
   start(): void {
     this.timer = setInterval(() => {
-      this.looking ??= this.look()
+      this.checking ??= this.check()
         .catch((error: unknown) => log.warn({ err: error }, 'could not check for jobs to preempt'))
-        .finally(() => (this.looking = null));
+        .finally(() => (this.checking = null));
     }, EVERY_MS);
   }
 
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     for (const pool of await this.preemption.pools())
       for (const victim of await this.preemption.choose(pool)) {
         log.info({ job: victim.id, attempt: victim.attempt, pool }, 'preempting');
@@ -36,6 +36,6 @@ export class Preemptor implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     if (this.timer) clearInterval(this.timer);
-    await this.looking;
+    await this.checking;
   }
 }

@@ -53,7 +53,7 @@ export class Reconciler implements OnModuleDestroy {
         .catch((error: unknown) =>
           log.warn({ err: error }, 'could not check whether the database was restored'),
         );
-      await this.database.alone(ADVISORY_LOCK, () => this.reconcile());
+      await this.database.runExclusively(ADVISORY_LOCK, () => this.reconcile());
     } catch (error) {
       log.warn({ err: error }, 'reconciliation failed; retrying');
     }
@@ -72,7 +72,7 @@ export class Reconciler implements OnModuleDestroy {
       .catch((error: unknown) =>
         log.warn({ err: error }, 'could not cancel the jobs of archived projects'),
       );
-    await this.tidyUp();
+    await this.deleteStaleRows();
   }
 
   /**
@@ -96,7 +96,7 @@ export class Reconciler implements OnModuleDestroy {
     }
   }
 
-  private async tidyUp(): Promise<void> {
+  private async deleteStaleRows(): Promise<void> {
     await this.database.query(
       `UPDATE worker SET state = 'offline', free_slots = 0
        WHERE state <> 'offline' AND last_seen_at < clock_timestamp() - $1 * interval '1 millisecond'`,

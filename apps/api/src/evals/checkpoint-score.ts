@@ -52,7 +52,11 @@ export class CheckpointScore {
    * Records that the checkpoint has no score because the run failed. Call it in the transaction in which the run
    * fails.
    */
-  async missed(manager: EntityManager, { job_id: id, step }: Finished, why: string): Promise<void> {
+  async recordMissing(
+    manager: EntityManager,
+    { job_id: id, step }: Finished,
+    why: string,
+  ): Promise<void> {
     if (id === null || step === null) return;
     const message = `The checkpoint at step ${step} has no score: ${why}`;
     await this.events.append(manager, id, [{ level: 'warn', message }]);

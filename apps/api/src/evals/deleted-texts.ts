@@ -29,7 +29,7 @@ export class DeletedTexts {
 
   /** Erases one batch. Returns the number of runs that were erased and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
-    await this.markNew();
+    await this.markOrphanedRuns();
     const runs = await this.database.query<{ id: string }>(
       `SELECT id FROM eval_run WHERE to_erase AND status NOT IN ('queued', 'in_progress') ORDER BY id LIMIT ${RUNS}`,
     );
@@ -41,7 +41,7 @@ export class DeletedTexts {
    * Marks runs that were created while their file was being deleted, which the deletion could not see. Runs of
    * checkpoints have the items of another run and lose them with it.
    */
-  private async markNew(): Promise<void> {
+  private async markOrphanedRuns(): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET items_deleted_at = now(), samples_deleted_at = COALESCE(samples_deleted_at, now()), to_erase = true
        WHERE created_at > now() - interval '1 hour' AND items_deleted_at IS NULL AND source_file <> '' AND job_id IS NULL

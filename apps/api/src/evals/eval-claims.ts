@@ -9,7 +9,7 @@ import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
-import type { Halted, Wait } from './grade-item.js';
+import type { PartialItem, Wait } from './grade-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
 /**
@@ -115,7 +115,7 @@ export class EvalClaims {
   }
 
   /** Releases the run, so that another process may continue it immediately. */
-  async leave({ id, owner }: RunClaim): Promise<void> {
+  async release({ id, owner }: RunClaim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET owner = NULL, owner_until = NULL WHERE ${MINE}`,
       [id, owner],
@@ -123,7 +123,10 @@ export class EvalClaims {
   }
 
   /** Stores the partial result of an item that has to wait. */
-  async hold({ id, owner }: RunClaim, { number, sample, results, usage }: Halted): Promise<void> {
+  async storePartial(
+    { id, owner }: RunClaim,
+    { number, sample, results, usage }: PartialItem,
+  ): Promise<void> {
     await this.database.query(
       `WITH mine AS (SELECT id FROM eval_run WHERE ${MINE} FOR SHARE)
        UPDATE eval_item SET sample = $4::jsonb, results = $5::jsonb, usage = $6::jsonb
@@ -140,7 +143,7 @@ export class EvalClaims {
   }
 
   /** Records that the run no longer waits. */
-  async goesOn({ id, owner }: RunClaim): Promise<void> {
+  async endWait({ id, owner }: RunClaim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET waiting_since = NULL WHERE ${MINE} AND waiting_since IS NOT NULL`,
       [id, owner],
@@ -183,7 +186,7 @@ export class EvalClaims {
         manager,
       );
       if (!run) return null;
-      await this.scores.missed(manager, run, error.message);
+      await this.scores.recordMissing(manager, run, error.message);
       return { run, type: 'eval.run.failed' };
     });
   }
@@ -249,7 +252,7 @@ export class EvalClaims {
   }
 
   /** Returns the number of concurrent chats: at most half of the project's limit, leaving the others to its users. */
-  async width(projectId: string, most: number): Promise<number> {
+  async concurrency(projectId: string, most: number): Promise<number> {
     const [row] = await this.database.query<{ chats: number | null }>(
       `SELECT (limits->>'chats')::int AS chats FROM project WHERE id = $1`,
       [projectId],

@@ -37,24 +37,24 @@ export class EvalRunner implements OnModuleDestroy {
 
   /** Starts new runs and resumes those that other processes left unfinished, now and at regular intervals. */
   watch(): void {
-    this.timer = setInterval(() => this.look(), Math.min(5_000, this.settings.leaseMs / 3));
-    this.look();
+    this.timer = setInterval(() => this.scan(), Math.min(5_000, this.settings.leaseMs / 3));
+    this.scan();
   }
 
-  look(): void {
+  scan(): void {
     this.again = true;
     if (this.isLooking) return;
     this.isLooking = true;
-    this.keep(this.looks());
+    this.track(this.scanRepeatedly());
   }
 
   /** Claims runs. Only one call runs at a time, since two would fill the same slots. It never rejects. */
-  private async looks(): Promise<void> {
+  private async scanRepeatedly(): Promise<void> {
     try {
       while (this.again && !this.closing) {
         this.again = false;
         for (const claim of await this.claims.take(MOST_RUNS - this.running.size))
-          this.keep(this.run(claim));
+          this.track(this.run(claim));
       }
     } catch (error) {
       log.warn({ err: error }, 'could not claim eval runs');
@@ -68,7 +68,7 @@ export class EvalRunner implements OnModuleDestroy {
     this.running.get(id)?.abort();
   }
 
-  private keep(work: Promise<void>): void {
+  private track(work: Promise<void>): void {
     this.work.add(work);
     void work.finally(() => this.work.delete(work));
   }
@@ -79,7 +79,7 @@ export class EvalRunner implements OnModuleDestroy {
     this.running.set(claim.id, stop);
     const timer = setInterval(() => {
       this.claims.renew(claim).then(
-        (isMine) => isMine || stop.abort(),
+        (isOwned) => isOwned || stop.abort(),
         (error: unknown) =>
           log.warn({ err: error, run: claim.id }, 'could not renew the claim on an eval run'),
       );
@@ -95,11 +95,11 @@ export class EvalRunner implements OnModuleDestroy {
       this.running.delete(claim.id);
     }
     await this.claims
-      .leave(claim)
+      .release(claim)
       .catch((error: unknown) =>
         log.warn({ err: error, run: claim.id }, 'could not release an eval run'),
       );
-    this.look();
+    this.scan();
   }
 
   /**
@@ -110,8 +110,8 @@ export class EvalRunner implements OnModuleDestroy {
     const of =
       run && (await this.database.manager.getRepository(Eval).findOneBy({ id: run.eval_id }));
     if (!run || !of) return;
-    const width = await this.claims.width(run.project_id, MOST_ITEMS);
-    const next = this.each(run, stop);
+    const width = await this.claims.concurrency(run.project_id, MOST_ITEMS);
+    const next = this.itemReader(run, stop);
     const turnEnds = performance.now() + this.settings.evalTurnMs;
     let waits = run.waiting_since !== null;
     const halted: Wait[] = [];
@@ -123,12 +123,12 @@ export class EvalRunner implements OnModuleDestroy {
       for (let item = await next(); item && !stop.aborted; item = isOver() ? null : await next()) {
         const graded = await this.grading.grade({ run, criteria: of.testing_criteria }, item, stop);
         if (graded === null) return;
-        if ('waitsFor' in graded) {
-          await this.claims.hold(claim, graded);
-          return void halted.push(graded.waitsFor);
+        if ('wait' in graded) {
+          await this.claims.storePartial(claim, graded);
+          return void halted.push(graded.wait);
         }
         if (!(await this.claims.grade(claim, graded))) return;
-        if (waits) await this.claims.goesOn(claim);
+        if (waits) await this.claims.endWait(claim);
         waits = false;
       }
     };
@@ -137,16 +137,16 @@ export class EvalRunner implements OnModuleDestroy {
     if (failed) throw failed.reason;
     if (stop.aborted) return;
     const [waitsFor] = halted;
-    if (waitsFor) this.lookIn(await this.claims.wait(claim, waitsFor));
+    if (waitsFor) this.scanAfter(await this.claims.wait(claim, waitsFor));
     else await this.claims.finish(claim);
   }
 
-  private lookIn(ms: number | null): void {
-    if (ms !== null) setTimeout(() => this.look(), ms).unref();
+  private scanAfter(ms: number | null): void {
+    if (ms !== null) setTimeout(() => this.scan(), ms).unref();
   }
 
   /** Returns a function that yields the run's items one by one, for concurrent callers. */
-  private each(run: EvalRun, stop: AbortSignal): () => Promise<EvalItem | null> {
+  private itemReader(run: EvalRun, stop: AbortSignal): () => Promise<EvalItem | null> {
     let batch: EvalItem[] = [];
     let after = -1;
     let reading: Promise<void> | null = null;

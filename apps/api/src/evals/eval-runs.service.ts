@@ -23,7 +23,7 @@ import { EvalItems } from './eval-items.js';
 import { itemNumber, itemObject, runObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
 import { EvalsService, oneOf } from './evals.service.js';
-import { onBehalf } from './grade-item.js';
+import { projectPrincipal } from './grade-item.js';
 import { MOST_BYTES, type ItemBatch } from './item-batches.js';
 import { checkedRows, fileRows, runSlots } from './source-rows.js';
 
@@ -61,9 +61,9 @@ export class EvalRunsService {
     const done = await runSlots.take(caller.projectId, new AbortController().signal);
     try {
       const id = await this.insert(caller, of, { name, metadata, source });
-      const made = await this.get(caller, evalId, id);
-      this.runner.look();
-      return made;
+      const created = await this.get(caller, evalId, id);
+      this.runner.scan();
+      return created;
     } finally {
       done();
     }
@@ -85,7 +85,7 @@ export class EvalRunsService {
       );
       if (held.length === 0)
         throw new DomainError('not_found', `No such Eval: ${of.id}`, 'eval_id');
-      await this.holdModels(manager, of, source);
+      await this.lockModels(manager, of, source);
       await this.database.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
          VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb) ON CONFLICT DO NOTHING`,
@@ -117,7 +117,7 @@ export class EvalRunsService {
    * Protects the run's models and grading models from deletion until the run is written. Deletions check existing
    * runs.
    */
-  private async holdModels(manager: EntityManager, of: Eval, source: DataSource): Promise<void> {
+  private async lockModels(manager: EntityManager, of: Eval, source: DataSource): Promise<void> {
     const named = new Map<string, string>();
     for (const [i, { model }] of of.testing_criteria.entries())
       if (typeof model === 'string') named.set(model, `testing_criteria.${i}.model`);
@@ -135,11 +135,11 @@ export class EvalRunsService {
         checkTemplate(text, param);
         return text;
       });
-    const asked = onBehalf({ project_id: caller.projectId, key_id: caller.keyId });
+    const principal = projectPrincipal({ project_id: caller.projectId, key_id: caller.keyId });
     const tokens = sampling?.max_completion_tokens;
     const param = 'data_source.sampling_params.max_completion_tokens';
     const limit = tokens == null ? null : { tokens, param };
-    await this.chats.check(asked, model, 'data_source.model', limit);
+    await this.chats.check(principal, model, 'data_source.model', limit);
   }
 
   private async batches(caller: Principal, of: Eval, { source }: DataSource): Promise<ItemBatch[]> {

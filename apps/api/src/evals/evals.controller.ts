@@ -9,7 +9,7 @@ import { CreateEvalBody, CreateRunBody, UpdateEvalBody } from './eval-body.js';
 import { EvalRunsService } from './eval-runs.service.js';
 import { EvalsService } from './evals.service.js';
 
-type Asked = Record<string, unknown>;
+type QueryValues = Record<string, unknown>;
 
 const CREATE_EVAL_BODY_EXAMPLE = {
   name: 'Answers in JSON',
@@ -69,7 +69,7 @@ export class EvalsController {
     enum: ['created_at', 'updated_at'],
     default: 'created_at',
   })
-  list(@Caller() caller: Principal, @Query() query: Asked): Promise<object> {
+  list(@Caller() caller: Principal, @Query() query: QueryValues): Promise<object> {
     return this.evals.list(caller, query);
   }
 
@@ -127,7 +127,7 @@ export class EvalsController {
   listRuns(
     @Caller() caller: Principal,
     @Param('id') id: string,
-    @Query() query: Asked,
+    @Query() query: QueryValues,
   ): Promise<object> {
     return this.runs.list(caller, id, query);
   }
@@ -186,7 +186,7 @@ export class EvalsController {
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Param('run') run: string,
-    @Query() query: Asked,
+    @Query() query: QueryValues,
   ): Promise<object> {
     return this.runs.outputItems(caller, id, run, query);
   }

@@ -12,7 +12,7 @@ import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CreateEvalBody, UpdateEvalBody } from './eval-body.js';
 import { evalObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
-import { askSchema } from './item-schemas.js';
+import { checkSchemaInThread } from './item-schemas.js';
 
 type Shown = ReturnType<typeof evalObject>;
 type Query = Record<string, unknown>;
@@ -29,7 +29,7 @@ export class EvalsService {
 
   async create(caller: Principal, body: unknown): Promise<Shown> {
     const { name = '', metadata, ...asked } = parseBody(CreateEvalBody, body);
-    await askSchema({
+    await checkSchemaInThread({
       project: caller.projectId,
       schema: asked.data_source_config.item_schema,
       param: 'data_source_config.item_schema',

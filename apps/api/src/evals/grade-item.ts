@@ -6,7 +6,7 @@ import type { Principal } from '../auth/principal.js';
 import { DEFAULT_TOKENS } from '../chat/chat-body.js';
 import { ChatService } from '../chat/chat.service.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
-import { faultOf, isPart, outageOf, type Fault, type Part } from '../faults.js';
+import { faultOf, isDependency, toOutageError, type Fault, type Dependency } from '../faults.js';
 import { log } from '../log.js';
 import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
 import type { TestingCriterion } from '../graders/grader.js';
@@ -19,14 +19,14 @@ type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
 type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 /** An item that cannot be graded now, with its partial result. */
-export interface Halted extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
-  readonly waitsFor: Wait;
+export interface PartialItem extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
+  readonly wait: Wait;
 }
 
 /** Reason to wait with an item that is not caused by the item itself. */
 export interface Wait {
   readonly error: DomainError;
-  readonly fault: Part | 'limit';
+  readonly fault: Dependency | 'limit';
 }
 
 /** Stops the grading of an item that has to wait. */
@@ -52,8 +52,8 @@ export class ItemGrading {
     { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
     item: EvalItem,
     stop: AbortSignal,
-  ): Promise<Graded | Halted | null> {
-    const caller = onBehalf(run);
+  ): Promise<Graded | PartialItem | null> {
+    const caller = projectPrincipal(run);
     const source = run.data_source as DataSource;
     const { number } = item;
     let { sample, usage } = item;
@@ -79,7 +79,7 @@ export class ItemGrading {
       }
     } catch (error) {
       if (!(error instanceof Waits)) throw error;
-      return stop.aborted ? null : { number, sample, usage, results, waitsFor: error.wait };
+      return stop.aborted ? null : { number, sample, usage, results, wait: error.wait };
     }
     const status = results.some(isUngraded)
       ? 'error'
@@ -107,19 +107,19 @@ export class ItemGrading {
     try {
       const messages = inputOf(source, item);
       const body = { model, messages, ...sampling, response_format: formatOf(source) };
-      const said = await this.chats.ask(caller, body, stop);
-      if (said === null) return null;
+      const answer = await this.chats.ask(caller, body, stop);
+      if (answer === null) return null;
       const sample = {
         model,
         input: messages,
-        output: [{ role: 'assistant', content: said.text }],
-        output_text: said.text,
-        finish_reason: said.finishReason,
-        usage: { ...said.usage, cached_tokens: 0 },
+        output: [{ role: 'assistant', content: answer.text }],
+        output_text: answer.text,
+        finish_reason: answer.finishReason,
+        usage: { ...answer.usage, cached_tokens: 0 },
         ...sampling,
         error: null,
       };
-      return { sample, usage: added({}, { [model]: said.usage }), failed: false };
+      return { sample, usage: added({}, { [model]: answer.usage }), failed: false };
     } catch (error) {
       if (stop.aborted) return null;
       throwToWait(error, 'relay');
@@ -182,7 +182,7 @@ function threshold(criterion: TestingCriterion): number {
  * Returns a principal with the rights of the project, so that the run continues after the key that started it was
  * deleted.
  */
-export const onBehalf = ({
+export const projectPrincipal = ({
   project_id: projectId,
   key_id: keyId,
 }: Pick<EvalRun, 'project_id' | 'key_id'>): Principal => ({
@@ -200,13 +200,14 @@ export const onBehalf = ({
  * Throws if the item has to wait; returns if the error is caused by the item.
  * @throws Waits
  */
-function throwToWait(error: unknown, asked: Part): void {
-  const fault = faultOf(error, asked);
-  const failure = error instanceof DomainError ? error : outageOf(error);
+function throwToWait(error: unknown, contacted: Dependency): void {
+  const fault = faultOf(error, contacted);
+  const failure = error instanceof DomainError ? error : toOutageError(error);
   if (failure && mayPass(fault)) throw new Waits({ error: failure, fault });
 }
 
-const mayPass = (fault: Fault): fault is Part | 'limit' => isPart(fault) || fault === 'limit';
+const mayPass = (fault: Fault): fault is Dependency | 'limit' =>
+  isDependency(fault) || fault === 'limit';
 
 /** Returns the messages to send to the model. */
 function inputOf({ input_messages: input }: Sampled, { item }: EvalItem): readonly object[] {

@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
 import { checkSchema, itemProblem } from './item-schema.js';
-import type { FileQuestion, SchemaQuestion, ThreadAnswer } from './item-schemas.js';
+import type { FileRequest, SchemaRequest, ThreadResponse } from './item-schemas.js';
 
-async function answer(question: SchemaQuestion | FileQuestion): Promise<ThreadAnswer> {
+async function answer(question: SchemaRequest | FileRequest): Promise<ThreadResponse> {
   try {
     if ('path' in question) {
       // Imported only when needed, because it doubles the start time of the thread.
@@ -22,7 +22,7 @@ async function answer(question: SchemaQuestion | FileQuestion): Promise<ThreadAn
   }
 }
 
-const given = await answer(workerData as SchemaQuestion | FileQuestion);
+const given = await answer(workerData as SchemaRequest | FileRequest);
 parentPort?.postMessage(
   given,
   'batches' in given ? given.batches.map(({ json }) => json.buffer) : [],

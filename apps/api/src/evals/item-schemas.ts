@@ -6,7 +6,7 @@ import { ITEM_SCHEMA_WORKER } from '../scripts.js';
 import type { ItemBatch, ItemForm } from './item-batches.js';
 import type { ItemProblem, Schema } from './item-schema.js';
 
-export interface SchemaQuestion {
+export interface SchemaRequest {
   /** Project that the schema belongs to. */
   readonly project: string;
   readonly schema: Schema;
@@ -15,12 +15,12 @@ export interface SchemaQuestion {
   readonly items: readonly Schema[] | null;
 }
 
-export interface FileQuestion extends ItemForm {
+export interface FileRequest extends ItemForm {
   readonly path: string;
 }
 
 /** Response of the thread: the first problem, the items of a file, or an error. */
-export type ThreadAnswer =
+export type ThreadResponse =
   | { readonly found: ItemProblem | null }
   | { readonly batches: readonly ItemBatch[] }
   | { readonly refused: { readonly message: string; readonly param: string | null } };
@@ -42,7 +42,7 @@ const slots = new Slots({
  * Returns the first of several items that a project's schema rejects, or null.
  * @throws DomainError if the schema is invalid, or the check takes too long or too much memory
  */
-export async function askSchema(question: SchemaQuestion): Promise<ItemProblem | null> {
+export async function checkSchemaInThread(question: SchemaRequest): Promise<ItemProblem | null> {
   const free = await slots.take(question.project, new AbortController().signal);
   try {
     const answer = await askThread(question, question.param, HEAP_MB);
@@ -54,18 +54,18 @@ export async function askSchema(question: SchemaQuestion): Promise<ItemProblem |
 
 /**
  * Reads the items of a file and checks them against the schema.
- * @throws DomainError that names the line, or as {@link askSchema}
+ * @throws DomainError that names the line, or as {@link checkSchemaInThread}
  */
-export async function askFile(question: FileQuestion): Promise<ItemBatch[]> {
+export async function readFileInThread(question: FileRequest): Promise<ItemBatch[]> {
   const answer = await askThread(question, question.schemaParam, FILE_HEAP_MB);
   return 'batches' in answer ? [...answer.batches] : [];
 }
 
 async function askThread(
-  question: SchemaQuestion | FileQuestion,
+  question: SchemaRequest | FileRequest,
   param: string,
   heapMb: number,
-): Promise<Exclude<ThreadAnswer, { refused: unknown }>> {
+): Promise<Exclude<ThreadResponse, { refused: unknown }>> {
   const worker = new Worker(ITEM_SCHEMA_WORKER, {
     workerData: question,
     execArgv: [],
@@ -73,7 +73,7 @@ async function askThread(
     resourceLimits: { maxOldGenerationSizeMb: heapMb },
   });
   try {
-    const [answer] = (await once(worker, 'message')) as [ThreadAnswer];
+    const [answer] = (await once(worker, 'message')) as [ThreadResponse];
     if (!('refused' in answer)) return answer;
     throw new DomainError('invalid_value', answer.refused.message, answer.refused.param);
   } catch (error) {

@@ -16,7 +16,7 @@ export class CheckpointEvals {
    * Starts a run of the job's eval on a checkpoint. The run is inserted in the transaction of the checkpoint, so that
    * it exists exactly once. Any process may work on it.
    */
-  async begin(step: number, { manager, job, at }: Omit<Reported, 'progress'>): Promise<NewEvent[]> {
+  async start(step: number, { manager, job, at }: Omit<Reported, 'progress'>): Promise<NewEvent[]> {
     const like = evalOf(job);
     if (like === null) return [];
     await this.database.query(
@@ -38,13 +38,13 @@ export class CheckpointEvals {
       ],
       manager,
     );
-    if (await this.isThere(manager, job, step)) return [];
+    if (await this.hasRun(manager, job, step)) return [];
     const left = await this.database.query('SELECT 1 FROM eval_run WHERE id = $1', [like], manager);
     const what = left.length > 0 ? `the items of ${like} were` : `${like} was`;
     return [unscored(what, step, at)];
   }
 
-  private async isThere(
+  private async hasRun(
     manager: Reported['manager'],
     { id }: Pick<Job, 'id'>,
     step: number,

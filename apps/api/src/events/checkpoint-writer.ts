@@ -5,7 +5,7 @@ import { newId } from '../ids.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { CheckpointEvals } from './checkpoint-evals.js';
 import type { Reported } from './reported.js';
-import { madeOf, missingBlob } from './reported-files.js';
+import { combinedAdapterFiles, missingBlob } from './reported-files.js';
 
 @Injectable()
 export class CheckpointWriter {
@@ -41,11 +41,13 @@ export class CheckpointWriter {
         newId('ftckpt_'),
         payload.step,
         JSON.stringify(payload.files),
-        JSON.stringify(payload.adapter.length > 0 ? [...payload.adapter, ...madeOf(job)] : []),
+        JSON.stringify(
+          payload.adapter.length > 0 ? [...payload.adapter, ...combinedAdapterFiles(job)] : [],
+        ),
       ],
       manager,
     );
-    progress.forgive();
+    progress.resetCrashCounts();
     return [
       {
         kind: 'checkpoint',
@@ -53,7 +55,7 @@ export class CheckpointWriter {
         data: { step: payload.step },
         at,
       },
-      ...(await this.evals.begin(payload.step, { manager, job, at })),
+      ...(await this.evals.start(payload.step, { manager, job, at })),
     ];
   }
 }

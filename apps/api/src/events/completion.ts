@@ -12,7 +12,7 @@ import { fineTunedName } from '../history/history-objects.js';
 import { JobMetrics } from '../history/metrics.service.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { AttemptTransitions } from '../lifecycle/attempt-transitions.js';
-import { madeOf, missingBlob } from './reported-files.js';
+import { combinedAdapterFiles, missingBlob } from './reported-files.js';
 
 /** Stores the results of a finished run: its result files and its model. */
 @Injectable()
@@ -81,7 +81,7 @@ export class Completion {
         asResult({ name: 'metrics.csv', ...csv }),
       );
     for (const blob of resultOrder(fact.adapter)) await asResult(blob);
-    const files = [...fact.adapter, ...madeOf(job)];
+    const files = [...fact.adapter, ...combinedAdapterFiles(job)];
     const name = fineTunedName(job);
     const kind = kindOf(job.spec);
     await this.database.query(

@@ -26,11 +26,11 @@ export class DamagedCheckpoints {
    * Checks a report of a damaged checkpoint and returns the event to store. It reads whole files, so it runs before
    * the job's row is locked, and only for the worker that holds the lease.
    */
-  async judged(reported: ReadEvent): Promise<ReadEvent> {
+  async verified(reported: ReadEvent): Promise<ReadEvent> {
     const { jobId, event } = reported;
     if (event?.kind !== 'failed' || event.payload.code !== CODE) return reported;
     const { payload } = event;
-    if (await this.passOver(jobId, payload.damaged_step ?? 0)) return reported;
+    if (await this.markDamaged(jobId, payload.damaged_step ?? 0)) return reported;
     const message = `${payload.message} (the stored checkpoint is whole: the worker's disk or network is not)`;
     return {
       ...reported,
@@ -55,7 +55,7 @@ export class DamagedCheckpoints {
   }
 
   /** Whether the job's checkpoint at this step is damaged, which it records. */
-  private async passOver(jobId: string, step: number): Promise<boolean> {
+  private async markDamaged(jobId: string, step: number): Promise<boolean> {
     const [checkpoint] = await this.database.query<Checkpoint>(
       'SELECT * FROM checkpoint WHERE job_id = $1 AND step = $2 ORDER BY damaged_at NULLS FIRST, attempt DESC LIMIT 1',
       [jobId, step],

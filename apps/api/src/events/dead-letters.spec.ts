@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { isOfData } from './dead-letters.js';
+import { isDataError } from './dead-letters.js';
 
 const withCode = (code: string): Error => Object.assign(new Error('as it came'), { code });
 
@@ -19,5 +19,5 @@ it.each([
   ['a database that is away', withCode('57P01'), false],
   ['an unknown error', new Error('as it came'), false],
 ])('%s: becomes a dead letter or is retried', (_, error, isDead) => {
-  expect(isOfData(error)).toBe(isDead);
+  expect(isDataError(error)).toBe(isDead);
 });

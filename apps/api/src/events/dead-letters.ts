@@ -18,7 +18,7 @@ const MOST_ERROR = 1000;
  * Whether the events themselves are to blame, so that they would fail again. Code throws a TypeError or a RangeError
  * for events of an unexpected shape. Other defects are the server's: the worker sends its events again.
  */
-export function isOfData(error: unknown): boolean {
+export function isDataError(error: unknown): boolean {
   const fault = faultOf(error, 'database');
   const isOfShape = error instanceof TypeError || error instanceof RangeError;
   return fault === 'own' || (fault === 'bug' && isOfShape);
@@ -36,7 +36,7 @@ export class DeadLetters {
   ) {}
 
   /** Call it in a transaction that holds the lock of the job's row. */
-  async refuse(
+  async reject(
     manager: EntityManager,
     job: Job,
     events: readonly Event[],

@@ -6,11 +6,11 @@ import type { Received } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { Leases, type Ending } from '../lifecycle/lease/lease.js';
+import { Leases, type EndingAttempt } from '../lifecycle/lease/lease.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { Counters } from '../metrics/counters.js';
 import { Completion } from './completion.js';
-import { DeadLetters, isOfData } from './dead-letters.js';
+import { DeadLetters, isDataError } from './dead-letters.js';
 import { DamagedCheckpoints } from './damaged-checkpoints.js';
 import { EventWriter, type End } from './event-writer.js';
 import { Measurements } from './measurements.js';
@@ -19,11 +19,11 @@ import { applyProgress, Progress } from './progress.js';
 import { Replay } from './replay.js';
 import { canExist, readEvent, type ReadEvent } from './reported.js';
 
-interface Judged {
+interface BatchResult {
   /** Attempts that are no longer current. */
   readonly stale: Lease[];
   /** Attempts that should end early because of the measurements in this batch. The next heartbeat repeats it. */
-  readonly ending: Ending[];
+  readonly ending: EndingAttempt[];
 }
 
 /**
@@ -48,7 +48,7 @@ export class EventIngest {
   ) {}
 
   /** Stores a batch, one attempt at a time. Returns what the worker should do with the attempts. */
-  async batch(workerId: string, batch: EventBatch): Promise<Judged> {
+  async batch(workerId: string, batch: EventBatch): Promise<BatchResult> {
     const stale: Lease[] = [];
     const evaluated: Event[] = [];
     for (const events of byAttempt(batch.events)) {
@@ -71,17 +71,17 @@ export class EventIngest {
       if (canExist(events[0] as Event) && (await this.ofAttempt(workerId, events.map(readEvent))))
         return true;
     } catch (error) {
-      if (!isOfData(error)) throw error;
-      if (await this.refuse(workerId, events, error)) return false;
+      if (!isDataError(error)) throw error;
+      if (await this.reject(workerId, events, error)) return false;
     }
     this.counters.staleWrites.inc(events.length);
     return false;
   }
 
-  private refuse(workerId: string, events: readonly Event[], error: unknown): Promise<boolean> {
+  private reject(workerId: string, events: readonly Event[], error: unknown): Promise<boolean> {
     return this.database.transaction(async (manager) => {
       const job = await this.locked(manager, workerId, events[0] as Event);
-      if (job) await this.dead.refuse(manager, job, events, error);
+      if (job) await this.dead.reject(manager, job, events, error);
       return job !== null;
     });
   }
@@ -105,7 +105,7 @@ export class EventIngest {
    * is written before it.
    */
   private async ofAttempt(workerId: string, reported: readonly ReadEvent[]): Promise<boolean> {
-    const events = await this.judged(workerId, reported);
+    const events = await this.verified(workerId, reported);
     const end = events.findIndex(({ event }) => event?.kind === 'finished');
     if (end < 0) return this.commit(workerId, events, null);
     if (end > 0 && !(await this.commit(workerId, events.slice(0, end), null))) return false;
@@ -120,14 +120,14 @@ export class EventIngest {
   }
 
   /** Checks a failure, which is the last event of its attempt. */
-  private async judged(
+  private async verified(
     workerId: string,
     events: readonly ReadEvent[],
   ): Promise<readonly ReadEvent[]> {
     const last = events.at(-1);
     if (last?.event?.kind !== 'failed') return events;
     if (!(await this.leases.owns(workerId, last.jobId, last.attempt))) return events;
-    return [...events.slice(0, -1), await this.damaged.judged(last)];
+    return [...events.slice(0, -1), await this.damaged.verified(last)];
   }
 
   private commit(

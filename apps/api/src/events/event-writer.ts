@@ -20,7 +20,7 @@ import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CheckpointWriter } from './checkpoint-writer.js';
 import { Completion } from './completion.js';
 import { LedgerWriter } from './ledger-writer.js';
-import { lastWords, logged, phase, step } from './history-lines.js';
+import { stderrEvents, logEvents, phaseEvents, stepEvents } from './history-lines.js';
 import { Measurements } from './measurements.js';
 import { isRecorded } from './recorded.js';
 import type { Reported } from './reported.js';
@@ -46,14 +46,14 @@ export class EventWriter {
   /** Handlers of the kinds that are more than a line of the history. The type requires one for each. */
   private readonly handlers: Handlers = {
     started: (value, reported) => this.started(value, reported),
-    step,
+    step: stepEvents,
     evaluated: (value, reported) => this.measurements.evaluated(value, reported),
     sampled: (value, reported) => this.samples.write(value, reported),
     ledger: (value, reported) => this.ledgers.write(value, reported),
     saved: (value, reported) => this.checkpoints.saved(value, reported),
     log: (value, reported) => this.logged(value, reported),
-    phase,
-    failed: lastWords,
+    phase: phaseEvents,
+    failed: stderrEvents,
     finished: () => [],
     stopped: () => [],
   };
@@ -122,7 +122,7 @@ export class EventWriter {
           param: end.payload.param || null,
         });
       case 'stopped':
-        return this.outcomes.pauseOrHandOn(manager, job, end.payload);
+        return this.outcomes.pauseOrRequeue(manager, job, end.payload);
       default:
         return end satisfies never;
     }
@@ -131,7 +131,7 @@ export class EventWriter {
   /** Notifies webhooks of a new warning of the run. */
   private async logged(line: PayloadOf<'log'>, reported: Reported): Promise<NewEvent[]> {
     const { manager, job } = reported;
-    const events = logged(line, reported);
+    const events = logEvents(line, reported);
     if (line.code && events.length > 0)
       await this.webhooks.write(manager, {
         type: 'graft.job.warning',

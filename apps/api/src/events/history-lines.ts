@@ -5,7 +5,10 @@ import type { NewEvent } from '../lifecycle/event-log.js';
 import type { Reported } from './reported.js';
 
 /** Collects a step: `Measurements.write` stores all of a batch in one statement. */
-export function step(payload: PayloadOf<'step'>, { job, progress, at }: Reported): NewEvent[] {
+export function stepEvents(
+  payload: PayloadOf<'step'>,
+  { job, progress, at }: Reported,
+): NewEvent[] {
   progress.add(payload);
   if (progress.isRepeated(payload)) return [];
   const { totalSteps } = progress;
@@ -25,7 +28,7 @@ export function step(payload: PayloadOf<'step'>, { job, progress, at }: Reported
 }
 
 /** A line of the trainer's log. A warning with a code is also an event of the job, as few users read the log. */
-export function logged(
+export function logEvents(
   { message, code, level }: PayloadOf<'log'>,
   { progress, at }: Reported,
 ): NewEvent[] {
@@ -43,18 +46,18 @@ export function logged(
 }
 
 /** Logs the start of a phase. Its progress only changes the job's phase. */
-export function phase(
+export function phaseEvents(
   { code, message, progress: share }: PayloadOf<'phase'>,
   { progress, at }: Reported,
 ): NewEvent[] {
   const percent = share !== null && share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
-  const said = progress.phase.message.replace(/ \(\d+ %\)$/, '') === message;
+  const isRepeated = progress.phase.message.replace(/ \(\d+ %\)$/, '') === message;
   if (!progress.isStopping) progress.phase = { code, message: message + percent };
-  return said ? [] : [{ type: 'log', message, data: { source: 'worker', code }, at }];
+  return isRepeated ? [] : [{ type: 'log', message, data: { source: 'worker', code }, at }];
 }
 
 /** Returns the end of the trainer's stderr before it failed. */
-export function lastWords(
+export function stderrEvents(
   { stderr_tail: stderrTail }: PayloadOf<'failed'>,
   { at }: Reported,
 ): NewEvent[] {

@@ -14,13 +14,13 @@ export class LedgerWriter {
   async write(payload: PayloadOf<'ledger'>, { manager, job, at }: Reported): Promise<NewEvent[]> {
     if (!job.spec.loss_ledger) return [];
     const { step, examples, mean_loss: meanLoss, rows } = payload;
-    const made = await this.database.query<{ step: number }>(
+    const stored = await this.database.query<{ step: number }>(
       `SELECT (data->>'step')::int AS step FROM event WHERE job_id = $1 AND kind = 'ledger'`,
       [job.id],
       manager,
     );
-    const asked = job.spec.loss_ledger_epochs?.length ?? 0;
-    if (made.length > asked || made.some((one) => one.step === step)) return [];
+    const requested = job.spec.loss_ledger_epochs?.length ?? 0;
+    if (stored.length > requested || stored.some((one) => one.step === step)) return [];
     const data: StoredLedger = {
       step,
       examples,

@@ -7,7 +7,7 @@ import { jsonbArray } from '../database/jsonb.js';
 import { confusionText, majorityOf } from '../history/confusions.js';
 import { openAiValues, valueOf, valuesText } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
-import { ENDING, Rungs } from '../lifecycle/rungs.js';
+import { ENDING_PHASE, Rungs } from '../lifecycle/rungs.js';
 import { Usage } from '../lifecycle/usage.js';
 import type { Progress } from './progress.js';
 import { Replay } from './replay.js';
@@ -80,7 +80,7 @@ export class Measurements {
       step: fact.step,
       score: loss,
     });
-    if (rung?.endsEarly) progress.phase = ENDING;
+    if (rung?.endsEarly) progress.phase = ENDING_PHASE;
     const decided = rung ? [{ ...rung.event, at }] : [];
     const [before] = await this.database.query(
       `SELECT 1 FROM evaluation WHERE job_id = $1 AND attempt < $2 AND step = $3 AND ("full" OR NOT $4) LIMIT 1`,

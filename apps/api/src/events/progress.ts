@@ -31,7 +31,7 @@ export class Progress {
   waitedSeconds: number;
   runBytes: number | null;
   sparkline: Sparkline;
-  private sparkedUpTo: number;
+  private sparklineStep: number;
 
   /** @param reported highest step that an earlier attempt reported */
   constructor(
@@ -54,7 +54,7 @@ export class Progress {
     this.waitedSeconds = job.waited_seconds;
     this.runBytes = numberOrNull(job.run_bytes);
     this.sparkline = job.sparkline;
-    this.sparkedUpTo = job.sparkline.values.length * job.sparkline.stride;
+    this.sparklineStep = job.sparkline.values.length * job.sparkline.stride;
   }
 
   add(step: Step): void {
@@ -71,11 +71,11 @@ export class Progress {
       const of = this.totalSteps === null ? '' : ` of ${this.totalSteps}`;
       this.phase = { code: 'training', message: `Training: step ${step.step}${of}` };
     }
-    this.spark(step);
+    this.addToSparkline(step);
   }
 
   /** Resets the crash counts after a new checkpoint. */
-  forgive(): void {
+  resetCrashCounts(): void {
     this.crashCount = 0;
     this.presentAtDeaths = 0;
   }
@@ -105,15 +105,15 @@ export class Progress {
   }
 
   /** Adds every `stride`-th loss. If there are too many points, every second one is dropped. */
-  private spark({ step, metrics }: Step): void {
+  private addToSparkline({ step, metrics }: Step): void {
     const loss = valueOf(metrics, 'loss');
     if (
-      step <= this.sparkedUpTo ||
+      step <= this.sparklineStep ||
       (step - 1) % this.sparkline.stride !== 0 ||
       !Number.isFinite(loss)
     )
       return;
-    this.sparkedUpTo = step;
+    this.sparklineStep = step;
     const values = [...this.sparkline.values, loss];
     this.sparkline =
       values.length > SPARKLINE_POINTS

@@ -22,5 +22,5 @@ export async function missingBlob(
 }
 
 /** Returns the files of the adapters that the job combines, each in its own folder; its results need them. */
-export const madeOf = ({ spec, init_adapter: given }: Job): StoredFile[] =>
+export const combinedAdapterFiles = ({ spec, init_adapter: given }: Job): StoredFile[] =>
   spec.adapters ? given.filter(({ name }) => name.includes('/')) : [];

@@ -24,7 +24,7 @@ interface Wanted {
  * Reads a multipart upload and passes the file part to `store` as it arrives. Fields may come before or after it.
  * Repeated values of a field `name[]` are joined by commas. On an error the request is drained, so that the client
  * reads the response.
- * @param `beside` name of a field that is required next to the file, for the error if the file is missing
+ * @param `otherPart` name of a field that is required next to the file, for the error if the file is missing
  */
 export async function readUpload<T>(
   request: Request,

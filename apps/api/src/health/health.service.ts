@@ -107,7 +107,10 @@ export class HealthService {
     const named = await this.load.now();
     // Unserved pools are included because autoscalers use these metrics to start the first worker of a
     // pool.
-    for (const { pool, queued, longest } of [...named.values(), ...(await this.load.unnamed())]) {
+    for (const { pool, queued, longest } of [
+      ...named.values(),
+      ...(await this.load.unregisteredPools()),
+    ]) {
       queueDepth.set({ pool }, queued);
       queueWait.set({ pool }, longest ?? 0);
       poolWanted.set({ pool }, await this.load.wanted(pool));

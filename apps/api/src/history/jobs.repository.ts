@@ -18,7 +18,7 @@ import {
   warnedOfPool,
   type TimedAttempt,
 } from './job-object.js';
-import { takesJobs } from '../lifecycle/lease/fit-worker.js';
+import { acceptsJobs } from '../lifecycle/lease/fit-worker.js';
 
 export const noSuchJob = (id: string, parameter = 'fine_tune_id'): DomainError =>
   new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, parameter);
@@ -165,7 +165,7 @@ export class JobsRepository {
     if (waiting.length === 0) return new Set();
     const rows = await this.database.query<{ id: string }>(
       `WITH newest AS MATERIALIZED (
-         SELECT pool, max(schema_version) AS version FROM worker WHERE ${takesJobs('$2')} GROUP BY pool
+         SELECT pool, max(schema_version) AS version FROM worker WHERE ${acceptsJobs('$2')} GROUP BY pool
        )
        SELECT id FROM job JOIN newest USING (pool) WHERE job.id = ANY($1) AND job.schema_version > newest.version`,
       [waiting.map((job) => job.id), this.settings.leaseMs],

@@ -4,8 +4,8 @@ import { Settings } from '../config.js';
 import { poolAllowed } from '../auth/pools.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { takesJobs } from '../lifecycle/lease/fit-worker.js';
-import { RUNNING_LIMIT, usedLately } from '../lifecycle/lease/next-job.js';
+import { acceptsJobs } from '../lifecycle/lease/fit-worker.js';
+import { RUNNING_LIMIT, decayedUse } from '../lifecycle/lease/next-job.js';
 import {
   simulate,
   type PoolState,
@@ -213,7 +213,7 @@ export class QueueForecasts {
 
   private async freeSlots(pool: string): Promise<number> {
     const [row] = await this.database.query<{ free: number }>(
-      `SELECT COALESCE(sum(free_slots), 0)::int AS free FROM worker WHERE pool = $1 AND ${takesJobs('$2')}`,
+      `SELECT COALESCE(sum(free_slots), 0)::int AS free FROM worker WHERE pool = $1 AND ${acceptsJobs('$2')}`,
       [pool, this.settings.leaseMs],
     );
     return row?.free ?? 0;
@@ -223,7 +223,7 @@ export class QueueForecasts {
     return this.database.query<Sharing>(
       `SELECT project.id, GREATEST(weight, 1) AS weight, ${RUNNING_LIMIT} AS "limit",
          (SELECT count(*)::int FROM job WHERE project_id = project.id AND state = 'running' AND pool <> $1) AS elsewhere,
-         COALESCE((SELECT ${usedLately} FROM pool_use WHERE pool = $1 AND project_id = project.id), 0) AS used
+         COALESCE((SELECT ${decayedUse} FROM pool_use WHERE pool = $1 AND project_id = project.id), 0) AS used
        FROM project WHERE id = ANY($2) AND ${poolAllowed('$1', 'project.id')}
          AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`,
       [pool, ids],

@@ -1,4 +1,4 @@
-import { USE_HALVES_SECONDS } from '../lifecycle/close-attempt.js';
+import { USE_HALF_LIFE_SECONDS } from '../lifecycle/close-attempt.js';
 
 /** A queued job. */
 export interface Waiting {
@@ -70,7 +70,7 @@ interface Slot {
  */
 export function simulate(
   { freeSlots, running, waiting, projects }: PoolState,
-  halfLife: number = USE_HALVES_SECONDS,
+  halfLife: number = USE_HALF_LIFE_SECONDS,
 ): readonly Start[] {
   const lines = linesOf(projects, waiting);
   const slots: Slot[] = [];

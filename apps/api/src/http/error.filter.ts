@@ -1,7 +1,7 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { isPart, faultOf, outageOf } from '../faults.js';
+import { isDependency, faultOf, toOutageError } from '../faults.js';
 import { log } from '../log.js';
 import { REFUSED } from './json-body.js';
 
@@ -18,7 +18,7 @@ export function respondWithError(request: Request, response: Response, error: un
   const domain = asDomainError(error, request);
   const about = { err: error, path: request.path, requestId: response.getHeader('x-request-id') };
   if (domain.code === 'internal_error') log.error(about, 'request failed');
-  else if (domain !== error && isPart(faultOf(error, 'own')))
+  else if (domain !== error && isDependency(faultOf(error, 'own')))
     log.warn(about, 'request failed: a dependency of the server is unavailable');
   if (response.headersSent) {
     response.destroy();
@@ -66,7 +66,7 @@ function asDomainError(error: unknown, request: Request): DomainError {
     return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
   const code = BY_STATUS[status];
   if (code) return new DomainError(code, (error as Error).message);
-  const outage = outageOf(error);
+  const outage = toOutageError(error);
   if (outage) return outage;
   return new DomainError(
     'internal_error',

@@ -12,7 +12,7 @@ import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { IS_OPEN, isRestorable, untilWhen, type Job } from '../database/entities/job.js';
+import { IS_OPEN, isRestorable, restorableText, type Job } from '../database/entities/job.js';
 import { jsonbText } from '../database/jsonb.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { restorableUntil } from '../history/job-object.js';
@@ -170,7 +170,7 @@ export class JobChanges {
     const [user] = await this.database.query<{ what: string }>(
       `SELECT 'job ' || id AS what FROM job
          WHERE project_id = $1 AND ${IS_OPEN} AND strpos(request::text, $3) > 0
-       UNION ALL SELECT 'model ' || id || ${untilWhen(this.settings.restoreDays)} FROM model WHERE base_id = $4 AND kind <> 'export'
+       UNION ALL SELECT 'model ' || id || ${restorableText(this.settings.restoreDays)} FROM model WHERE base_id = $4 AND kind <> 'export'
        UNION ALL SELECT 'eval run ' || id FROM eval_run
          WHERE project_id = $1 AND status IN ('queued', 'in_progress') AND (job_id = $2 OR starts_with(model, $5))
        LIMIT 1`,

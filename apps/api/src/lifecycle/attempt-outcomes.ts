@@ -4,7 +4,7 @@ import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { PARTS, type Part } from '../faults.js';
+import { DEPENDENCIES, type Dependency } from '../faults.js';
 import { Counters } from '../metrics/counters.js';
 import { AttemptTransitions, PREEMPTED } from './attempt-transitions.js';
 import { runsAlone } from './blame.js';
@@ -64,7 +64,7 @@ export class AttemptOutcomes {
         death,
       });
     }
-    if (blame === 'own' && worker !== null) await this.lemons.look(manager, worker);
+    if (blame === 'own' && worker !== null) await this.lemons.check(manager, worker);
   }
 
   /** Fails an attempt that could not be assigned to its worker for a permanent reason. */
@@ -72,14 +72,14 @@ export class AttemptOutcomes {
     attempt: Pick<Job, 'id' | 'attempt'>,
     { code, message, param }: DomainError,
   ): Promise<void> {
-    await this.ofRunning(attempt, (manager, job) =>
+    await this.updateRunning(attempt, (manager, job) =>
       this.transitions.fail(manager, job, { code, message, param }),
     );
   }
 
   /** Retries an attempt that a defect of the server kept from its worker. */
   async retryUnprepared(attempt: Pick<Job, 'id' | 'attempt'>): Promise<void> {
-    await this.ofRunning(attempt, (manager, job) =>
+    await this.updateRunning(attempt, (manager, job) =>
       this.retryOrFail(manager, job, {
         code: 'preparation_failed',
         message: 'The server could not prepare the job for a worker; see the server log',
@@ -90,8 +90,8 @@ export class AttemptOutcomes {
   }
 
   /** Requeues an attempt that did not reach its worker, immediately and without charging a budget. */
-  async handBack(attempt: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
-    await this.ofRunning(attempt, (manager, job) =>
+  async requeueUnsent(attempt: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
+    await this.updateRunning(attempt, (manager, job) =>
       this.transitions.requeue(manager, job, {
         outcome: 'not_delivered',
         count: 'none',
@@ -107,7 +107,7 @@ export class AttemptOutcomes {
    * to a budget. The delay doubles with each attempt, up to a minute, so that jobs that can be prepared
    * overtake it.
    */
-  async putOff({ id, attempt }: Pick<Job, 'id' | 'attempt'>, part: Part): Promise<void> {
+  async delay({ id, attempt }: Pick<Job, 'id' | 'attempt'>, part: Dependency): Promise<void> {
     await this.database.transaction(async (manager) => {
       const [job] = await this.database.query<Job & { before: number }>(
         `SELECT job.*, (SELECT count(*)::int FROM attempt WHERE job_id = job.id AND outcome = $3 AND number > (
@@ -122,9 +122,9 @@ export class AttemptOutcomes {
         outcome: NOT_PREPARED,
         count: 'none',
         delayMs,
-        message: `${PARTS[part]}; the job is retried in ${Math.ceil(delayMs / 1000)} s, which does not count as one of its retries`,
+        message: `${DEPENDENCIES[part]}; the job is retried in ${Math.ceil(delayMs / 1000)} s, which does not count as one of its retries`,
         level: 'warn',
-        phase: `${PARTS[part]}; the job waits for a retry`,
+        phase: `${DEPENDENCIES[part]}; the job waits for a retry`,
       });
     });
   }
@@ -134,7 +134,7 @@ export class AttemptOutcomes {
    * example after a drain or a preemption. The job resumes from the newest committed checkpoint, which is
    * older than the run's last step if that checkpoint was not stored.
    */
-  async pauseOrHandOn(
+  async pauseOrRequeue(
     manager: EntityManager,
     job: Job,
     { reason, step }: PayloadOf<'stopped'>,
@@ -165,7 +165,7 @@ export class AttemptOutcomes {
   }
 
   /** Locks the job's row and calls `then`, unless the attempt is no longer running. */
-  private async ofRunning(
+  private async updateRunning(
     { id, attempt }: Pick<Job, 'id' | 'attempt'>,
     then: (manager: EntityManager, job: Job) => Promise<void>,
   ): Promise<void> {

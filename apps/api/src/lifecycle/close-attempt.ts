@@ -3,7 +3,7 @@ import type { Database } from '../database/database.js';
 import type { Attempt, Job } from '../database/entities/job.js';
 
 /** Half-life of the slot time that a project has used, for choosing the next job. */
-export const USE_HALVES_SECONDS = 3600;
+export const USE_HALF_LIFE_SECONDS = 3600;
 
 /**
  * Ends the attempt that a job had when its row was locked, and adds its slot time to the usage of the
@@ -25,7 +25,7 @@ export async function closeAttempt(
      INSERT INTO pool_use (pool, project_id, seconds, at)
      SELECT pool, project_id, EXTRACT(EPOCH FROM held), ended_at FROM closed, job WHERE job.id = $1
      ON CONFLICT (pool, project_id) DO UPDATE SET at = excluded.at, seconds = excluded.seconds +
-       pool_use.seconds * power(0.5, EXTRACT(EPOCH FROM excluded.at - pool_use.at)::float8 / ${USE_HALVES_SECONDS})`,
+       pool_use.seconds * power(0.5, EXTRACT(EPOCH FROM excluded.at - pool_use.at)::float8 / ${USE_HALF_LIFE_SECONDS})`,
     [job.id, job.attempt, outcome, death.blame ?? null, death.process ?? null],
     manager,
   );

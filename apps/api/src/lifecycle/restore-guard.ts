@@ -50,16 +50,16 @@ export class RestoreGuard {
    * over while this process runs.
    */
   async check(): Promise<void> {
-    const seen = this.remembered();
+    const seen = this.readPosition();
     const now = await this.found();
     const here = `${now.system}/${now.timeline}`;
     const isBehind =
       seen !== null && `${seen.system}/${seen.timeline}` === here && now.mark < seen.mark;
-    if (isBehind) await this.jump(now, seen.mark, 'it is behind its last recorded position');
+    if (isBehind) await this.advance(now, seen.mark, 'it is behind its last recorded position');
     else if (now.known !== null && now.known !== here)
-      await this.jump(now, now.mark, 'its server or timeline has changed');
+      await this.advance(now, now.mark, 'its server or timeline has changed');
     const mark = await this.settle(now, Math.max(now.mark, isBehind ? seen.mark : 0) + 1);
-    this.remember({ ...now, mark });
+    this.writePosition({ ...now, mark });
   }
 
   private async found(): Promise<Found> {
@@ -90,7 +90,7 @@ export class RestoreGuard {
     return Number(row?.mark ?? mark);
   }
 
-  private async jump(now: Found, mark: number, why: string): Promise<void> {
+  private async advance(now: Found, mark: number, why: string): Promise<void> {
     const counts = await this.database.transaction(async (manager) => {
       // Another process may have handled it already.
       const [known] = await this.database.query<{ place: string; mark: string }>(
@@ -137,7 +137,7 @@ export class RestoreGuard {
     return { open: open.length, running: running.length };
   }
 
-  private remembered(): Position | null {
+  private readPosition(): Position | null {
     try {
       return JSON.parse(readFileSync(this.file, 'utf8')) as Position;
     } catch {
@@ -146,7 +146,7 @@ export class RestoreGuard {
     }
   }
 
-  private remember({ system, timeline, mark }: Position): void {
+  private writePosition({ system, timeline, mark }: Position): void {
     try {
       // A unique name: another API process may share the directory.
       const temporary = `${this.file}.${randomText(8)}.tmp`;

@@ -20,7 +20,7 @@ export interface RungDecision {
 }
 
 /** Phase of a job that will end at a rung. */
-export const ENDING = {
+export const ENDING_PHASE = {
   code: 'ending',
   message: 'Ending early: it is behind other trials of its sweep',
 } as const;
@@ -61,12 +61,12 @@ export class Rungs {
       [job.sweep_id, measured.step, job.id],
       manager,
     );
-    const place = placeAmong(measured, there);
+    const place = rankAmong(measured, there);
     const isOver = TERMINAL_STATUSES.includes(job.state);
-    const isBehind = !goesOn(measured, place, there.length + 1, search.reduction_factor ?? 1);
+    const isBehind = !continues(measured, place, there.length + 1, search.reduction_factor ?? 1);
     const isLast = job.total_steps !== null && measured.step >= job.total_steps;
     const kept = isOver || !isBehind;
-    if (!(await this.note(manager, job, measured, kept)) || isOver) return null;
+    if (!(await this.record(manager, job, measured, kept)) || isOver) return null;
     const endsEarly = !kept && !isLast;
     if (endsEarly) await this.end(manager, job, measured.step);
     return {
@@ -89,7 +89,7 @@ export class Rungs {
   }
 
   /** Stores the result at a rung. Returns false if there is one already. */
-  private async note(
+  private async record(
     manager: EntityManager,
     job: Job,
     { step, score }: Measured,
@@ -111,7 +111,7 @@ export class Rungs {
          phase_code = CASE WHEN state = 'running' THEN $4 ELSE phase_code END,
          phase_message = CASE WHEN state = 'running' THEN $5 ELSE phase_message END
        WHERE id = $1 AND attempt = $2 AND ${IS_OPEN}`,
-      [job.id, job.attempt, step, ENDING.code, ENDING.message],
+      [job.id, job.attempt, step, ENDING_PHASE.code, ENDING_PHASE.message],
       manager,
     );
     // later messages of the batch must see that the job is ending
@@ -123,7 +123,7 @@ export class Rungs {
  * Rank among the trials at a rung, starting at 1. Equal scores share the better rank. Values that are not
  * finite rank last.
  */
-export function placeAmong(
+export function rankAmong(
   { metric, score }: Measured,
   others: readonly Pick<SweepRung, 'score'>[],
 ): number {
@@ -137,7 +137,7 @@ export function placeAmong(
 /**
  * Whether a trial continues: its rank is among the best 1/eta of the trials at the rung, or it is the best.
  */
-export const goesOn = (
+export const continues = (
   { score }: Pick<Measured, 'score'>,
   place: number,
   there: number,

@@ -26,8 +26,8 @@ export function successEvents(
     });
   if (warnings.length === 0) return [...events, { message: 'The job has successfully completed' }];
   const count = warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`;
-  const said = warnings.map(({ message }) => message.replace(/\.$/, '')).join('; ');
-  return [...events, { level: 'warn', message: `The job has completed with ${count}: ${said}` }];
+  const text = warnings.map(({ message }) => message.replace(/\.$/, '')).join('; ');
+  return [...events, { level: 'warn', message: `The job has completed with ${count}: ${text}` }];
 }
 
 function endedEarly(

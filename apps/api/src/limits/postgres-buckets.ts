@@ -1,12 +1,12 @@
 import { Database } from '../database/database.js';
-import type { Taken } from './rate-limits.js';
+import type { TokenResult } from './rate-limits.js';
 
 /** Token buckets in an unlogged table, which is emptied when the server crashes. */
 export class PostgresBuckets {
   constructor(private readonly database: Database) {}
 
-  async take(id: string, limit: number): Promise<Taken> {
-    const [row] = await this.database.query<Taken>(
+  async take(id: string, limit: number): Promise<TokenResult> {
+    const [row] = await this.database.query<TokenResult>(
       `INSERT INTO bucket AS old (key_id, tokens, allowed, at) VALUES ($1, $2::float8 - 1, true, clock_timestamp())
        ON CONFLICT (key_id) DO UPDATE SET (tokens, allowed, at) = (
          SELECT CASE WHEN filled >= 1 THEN filled - 1 ELSE filled END, filled >= 1, now

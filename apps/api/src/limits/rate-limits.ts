@@ -19,7 +19,7 @@ export interface Allowance {
 }
 
 /** Tokens left in a bucket after a request, and whether there was a token for the request. */
-export interface Taken {
+export interface TokenResult {
   readonly tokens: number;
   readonly allowed: boolean;
 }
@@ -72,7 +72,7 @@ export class RateLimits implements OnModuleDestroy {
     };
   }
 
-  private async taken(id: string, limit: number): Promise<Taken> {
+  private async taken(id: string, limit: number): Promise<TokenResult> {
     if (this.redis === null) return this.postgres.take(id, limit);
     return this.redis.take(id, limit).catch((error: unknown) => {
       log.debug({ err: error }, 'could not count a request in Redis; counting in PostgreSQL');

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { log } from '../log.js';
-import type { Taken } from './rate-limits.js';
+import type { TokenResult } from './rate-limits.js';
 
 export const MINUTE_MS = 60_000;
 
@@ -51,7 +51,7 @@ export class RedisBuckets {
     this.redis = redis as WithScript;
   }
 
-  async take(id: string, limit: number): Promise<Taken> {
+  async take(id: string, limit: number): Promise<TokenResult> {
     const [allowed, tokens] = await this.redis.takeToken(`${this.prefix}:bucket:${id}`, limit);
     return { allowed: allowed === 1, tokens: Number(tokens) };
   }

@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import { Outage, type Part } from '../faults.js';
+import { Outage, type Dependency } from '../faults.js';
 
 export interface Bounds {
   readonly atOnce: number;
@@ -11,7 +11,7 @@ export interface Bounds {
   /** Text for the error message, such as `files are being converted`. */
   readonly what: string;
   /** The part to report as unavailable (Outage) while too many wait, for callers that retry automatically. */
-  readonly part?: Part;
+  readonly part?: Dependency;
 }
 
 /**
@@ -59,13 +59,13 @@ export class Slots {
     this.waiting.set(owner, own);
     return new Promise((resolve, reject) => {
       const called = (): void => {
-        this.leave(owner, called);
+        this.removeWaiting(owner, called);
         signal.removeEventListener('abort', left);
         this.count(owner, 1);
         resolve();
       };
       const left = (): void => {
-        this.leave(owner, called);
+        this.removeWaiting(owner, called);
         reject(signal.reason as Error);
       };
       signal.addEventListener('abort', left, { once: true });
@@ -88,7 +88,7 @@ export class Slots {
     return part ? new Outage(part, message) : new DomainError('unavailable', message);
   }
 
-  private leave(owner: string, called: () => void): void {
+  private removeWaiting(owner: string, called: () => void): void {
     const own = this.waiting.get(owner);
     own?.delete(called);
     if (own?.size === 0) this.waiting.delete(owner);

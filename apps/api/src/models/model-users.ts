@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
-import { IS_OPEN, untilWhen } from '../database/entities/job.js';
+import { IS_OPEN, restorableText } from '../database/entities/job.js';
 
 /** Maximum number of users that the error names. */
 const NAMED = 10;
@@ -11,7 +11,7 @@ const HAS_GRADER = `jsonb_path_exists(testing_criteria, '$.**.model ? (@ == $id)
 const users = (restoreDays: number): string => `
   SELECT id AS name FROM job WHERE base_id = $1 AND ${IS_OPEN}
   UNION ALL
-  SELECT id || ${untilWhen(restoreDays)} FROM model WHERE base_id = $1 AND kind <> 'export'
+  SELECT id || ${restorableText(restoreDays)} FROM model WHERE base_id = $1 AND kind <> 'export'
   UNION ALL
   SELECT id || ' (its checkpoints)' FROM job
     WHERE base_id = $1 AND NOT ${IS_OPEN} AND deleted_at IS NULL AND fine_tuned_model IS NULL

@@ -89,7 +89,7 @@ export class Retention implements OnModuleDestroy {
       webhooks: async () => batchOf(await this.oldWebhooks()),
       audit: async () => batchOf(await this.oldAudit()),
     };
-    const more = await this.database.alone(ADVISORY_LOCK, async () => {
+    const more = await this.database.runExclusively(ADVISORY_LOCK, async () => {
       const gone: Record<string, number> = {};
       let full = false;
       for (const [kind, batch] of Object.entries(kinds)) {

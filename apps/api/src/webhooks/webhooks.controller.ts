@@ -12,7 +12,7 @@ import { bodySchema } from '../http/parse.js';
 import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
 import { WebhookEndpoints } from './webhook-endpoints.service.js';
 
-type Asked = Record<string, unknown>;
+type QueryValues = Record<string, unknown>;
 
 @ApiTags('webhooks')
 @ApiBearerAuth()
@@ -38,7 +38,10 @@ export class WebhooksController {
     limit: 20,
     most: 100,
   })
-  list(@Caller() caller: Principal, @Query() query: Asked): Promise<Page<WebhookEndpointObject>> {
+  list(
+    @Caller() caller: Principal,
+    @Query() query: QueryValues,
+  ): Promise<Page<WebhookEndpointObject>> {
     return this.endpoints.list(caller, query);
   }
 
@@ -100,7 +103,7 @@ export class WebhooksController {
   deliveries(
     @Caller() caller: Principal,
     @Param('id') id: string,
-    @Query() query: Asked,
+    @Query() query: QueryValues,
   ): Promise<Page<WebhookDeliveryObject>> {
     return this.endpoints.deliveries(caller, id, query);
   }

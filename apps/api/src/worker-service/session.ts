@@ -12,7 +12,7 @@ import {
 } from '@graft/contracts/grpc';
 import type { JoinToken } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
-import type { Ending } from '../lifecycle/lease/lease.js';
+import type { EndingAttempt } from '../lifecycle/lease/lease.js';
 import { canExist } from '../events/reported.js';
 import { DRAIN_REASON } from '../workers/worker-orders.js';
 import { checkSize, type Connection } from '../relay/connections.js';
@@ -210,7 +210,7 @@ export class Session implements Connection {
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
     if (this.over) return this.leave();
     const { lost } = await expiry.renewal(() => leases.renew(this.workerId, hello.leases));
-    await expiry.takeUnnamed(this.workerId, hello.leases);
+    await expiry.revokeUnreported(this.workerId, hello.leases);
     if (this.over) return;
     this.keepAlive();
     connections.add(this);
@@ -273,7 +273,7 @@ export class Session implements Connection {
     this.finish(ending);
   }
 
-  private finish(runs: readonly Ending[]): void {
+  private finish(runs: readonly EndingAttempt[]): void {
     const action = Command_Action.ACTION_FINISH;
     for (const run of runs) this.send({ $case: 'command', value: { ...run, action } });
   }

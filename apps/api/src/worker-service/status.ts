@@ -1,6 +1,6 @@
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, type ErrorCode } from '@graft/contracts';
-import { outageOf } from '../faults.js';
+import { toOutageError } from '../faults.js';
 import { log } from '../log.js';
 
 const STATUS: Partial<Record<ErrorCode, status>> = {
@@ -20,7 +20,7 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
 
 /** Converts an error to a gRPC status. Messages of our own errors are sent; details of all others are not. */
 export function grpcError(error: unknown): Partial<ServiceError> {
-  const domain = error instanceof DomainError ? error : outageOf(error);
+  const domain = error instanceof DomainError ? error : toOutageError(error);
   if (domain !== error) log.error({ err: error }, 'gRPC call failed');
   if (domain) return { code: STATUS[domain.code] ?? status.INTERNAL, details: domain.message };
   return {

@@ -6,7 +6,7 @@ import { Pools } from '../auth/pools.js';
 import { makeSecret, sameHash, secretId } from '../auth/keys/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { newId, sha256 } from '../ids.js';
-import { fitWorker } from '../lifecycle/lease/fit-worker.js';
+import { selectFitWorker } from '../lifecycle/lease/fit-worker.js';
 import {
   renewal,
   renewLeases,
@@ -178,7 +178,7 @@ export class Workers {
     const noted = await this.database.query(
       `UPDATE worker SET resident_bases = $4, free_chats = COALESCE($5, free_chats),
          free_slots = LEAST($3, GREATEST(0, slots - leases_held(id)))
-       WHERE id = $1 AND EXISTS (${fitWorker('$1', '$2', '$6')}) RETURNING id`,
+       WHERE id = $1 AND EXISTS (${selectFitWorker('$1', '$2', '$6')}) RETURNING id`,
       [
         worker.workerId,
         worker.sessionId,
@@ -230,7 +230,7 @@ export class Workers {
     const [row] = await this.database.query<{ joined: boolean; fit: boolean }>(
       `SELECT EXISTS (SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
            WHERE worker.id = $1 AND session_id = $2 AND revoked_at IS NULL) AS joined,
-         EXISTS (${fitWorker('$1', '$2', '$3')}) AS fit`,
+         EXISTS (${selectFitWorker('$1', '$2', '$3')}) AS fit`,
       [workerId, sessionId, this.settings.leaseMs],
     );
     if (row?.fit) return null;

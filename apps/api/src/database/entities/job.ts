@@ -34,7 +34,7 @@ export const isRestorable = (days: number): string =>
  * SQL for text after the id of a deleted model, for messages. Requests do not show models that were deleted with
  * their job.
  */
-export const untilWhen = (
+export const restorableText = (
   days: number,
 ): string => `CASE WHEN deleted_at IS NULL THEN '' ELSE ', which was deleted with its job and can be restored until '
   || to_char((deleted_at + interval '${days} days') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') END`;

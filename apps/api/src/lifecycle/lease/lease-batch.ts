@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { poolAllowed } from '../../auth/pools.js';
 import { Settings } from '../../config.js';
 import { WorkerDatabase } from '../../database/database.js';
-import { fitWorker } from './fit-worker.js';
-import type { LeaseHolder, Taken } from './lease.js';
+import { selectFitWorker } from './fit-worker.js';
+import type { LeaseHolder, LeasedJob } from './lease.js';
 import { IS_DUE, nextJobs, RUNNING_LIMIT } from './next-job.js';
 import { WakeUps } from '../../wake/wake-ups.js';
 
@@ -57,8 +57,8 @@ export class LeaseBatch {
   async take<Worker extends LeaseHolder>(
     pool: string,
     pairs: readonly Pair<Worker>[],
-  ): Promise<{ taken: Taken; worker: Worker }[]> {
-    const rows = await this.database.query<Taken & { nth: string }>(
+  ): Promise<{ taken: LeasedJob; worker: Worker }[]> {
+    const rows = await this.database.query<LeasedJob & { nth: string }>(
       `WITH workers AS (
          SELECT id, free_slots FROM worker
          WHERE id = ANY($4) AND state = 'online' AND NOT cordoned ORDER BY id FOR UPDATE
@@ -68,7 +68,7 @@ export class LeaseBatch {
          FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::text[])
            WITH ORDINALITY AS pair(job_id, attempt, worker_id, session_id, name, nth)
          JOIN workers ON workers.id = pair.worker_id
-         WHERE EXISTS (${fitWorker('pair.worker_id', 'pair.session_id', '$7')})
+         WHERE EXISTS (${selectFitWorker('pair.worker_id', 'pair.session_id', '$7')})
            AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = $1 AND pool.cordoned)
        ), taken AS (
          UPDATE job SET attempt = job.attempt + 1, state = 'running', lease_owner = wanted.worker_id, passed_over = 0,

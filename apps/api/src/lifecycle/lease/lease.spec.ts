@@ -10,7 +10,7 @@ import { WorkerDatabase } from '../../database/database.js';
 import type { WakeUps } from '../../wake/wake-ups.js';
 import { closeAttempt } from '../close-attempt.js';
 import { simulate } from '../../history/queue-simulation.js';
-import { Leases, type Taken } from './lease.js';
+import { Leases, type LeasedJob } from './lease.js';
 
 describe('leases of a pool', () => {
   let scratch: ScratchDatabase;
@@ -64,13 +64,13 @@ describe('leases of a pool', () => {
     residentBases: [] as string[],
   };
   const take = (of: Partial<typeof worker> = {}) => leases.take({ ...worker, ...of });
-  const taken = async (of: Partial<typeof worker> = {}): Promise<Taken> => {
+  const taken = async (of: Partial<typeof worker> = {}): Promise<LeasedJob> => {
     const answer = await take(of);
     if (typeof answer === 'string') throw new Error(`no lease: ${answer}`);
     return answer;
   };
   /** Ends a job as if it had held its slot for this many seconds. */
-  const end = (job: Taken, seconds: number) =>
+  const end = (job: LeasedJob, seconds: number) =>
     database.transaction(async (manager) => {
       await database.query(
         `UPDATE attempt SET assigned_at = clock_timestamp() - $3 * interval '1 second'
@@ -103,7 +103,7 @@ describe('leases of a pool', () => {
     await backlog('a', 60);
     for (const id of ['b', 'c', 'd', 'limited']) await backlog(id, 15, { created: 1000 });
     const waiting: Record<string, number> = { a: 60, b: 15, c: 15, d: 15, limited: 15 };
-    const running: Taken[] = [];
+    const running: LeasedJob[] = [];
     const held = (id: string) => running.filter((job) => job.project_id === id).length;
     let given = 0;
     for (;;) {
@@ -126,7 +126,7 @@ describe('leases of a pool', () => {
       }
       if (running.length === 0) break;
       const [ended] = running.splice(random.below(running.length), 1);
-      await end(ended as Taken, 1 + random.below(600));
+      await end(ended as LeasedJob, 1 + random.below(600));
     }
     expect(given).toBe(120);
     expect(waiting).toEqual({ a: 0, b: 0, c: 0, d: 0, limited: 0 });
@@ -182,7 +182,7 @@ describe('leases of a pool', () => {
       await insertJobs(ask, jobs);
       const said = simulate({ freeSlots: slots, running: [], waiting: jobs, projects }, Infinity);
       const given: { id: string; seconds: number }[] = [];
-      const running: { job: Taken; from: number; until: number }[] = [];
+      const running: { job: LeasedJob; from: number; until: number }[] = [];
       const held = new Map<string, number>();
       for (let now = 0; ;) {
         while (running.length < slots) {
@@ -234,7 +234,7 @@ describe('leases of a pool', () => {
     expect(jobs.filter((job) => job.project_id === 'limited')).toHaveLength(3);
     expect(new Set(jobs.map((job) => job.id)).size).toBe(jobs.length);
     const [first] = jobs.filter((job) => job.project_id === 'limited');
-    await end(first as Taken, 5);
+    await end(first as LeasedJob, 5);
     const more = await Promise.all(['q', 'r', 's'].map((pool) => take({ pool })));
     expect(more.filter((answer) => answer !== 'none')).toHaveLength(1);
   }, 60_000);

@@ -5,7 +5,7 @@ import type { EntityManager } from 'typeorm';
 import { Settings } from '../../config.js';
 import { WorkerDatabase } from '../../database/database.js';
 import type { StoredFile } from '../../database/entities/storage.js';
-import { fitWorker } from './fit-worker.js';
+import { selectFitWorker } from './fit-worker.js';
 import { IS_DUE, nextJobs } from './next-job.js';
 import { WakeUps } from '../../wake/wake-ups.js';
 
@@ -18,7 +18,7 @@ export interface LeaseHolder {
   readonly residentBases: readonly string[];
 }
 
-export interface Taken {
+export interface LeasedJob {
   readonly id: string;
   readonly project_id: string;
   readonly attempt: number;
@@ -36,7 +36,7 @@ type Answer = {
   readonly free: boolean;
   readonly best: string | null;
   readonly limited: boolean;
-} & (Taken | { readonly id: null; readonly project_id: string | null });
+} & (LeasedJob | { readonly id: null; readonly project_id: string | null });
 
 export interface Renewal {
   readonly held: readonly Lease[];
@@ -45,12 +45,12 @@ export interface Renewal {
   readonly pausing: readonly Lease[];
   readonly preempting: readonly Lease[];
   /** Held runs that must end at a step as if it were their last one. */
-  readonly ending: readonly Ending[];
+  readonly ending: readonly EndingAttempt[];
   /** Whether a held lease expires soon and could not be renewed because its job's row is locked. */
   readonly endsSoon: boolean;
 }
 
-export type Ending = Pick<Lease, 'jobId' | 'attempt'> & { readonly step: number };
+export type EndingAttempt = Pick<Lease, 'jobId' | 'attempt'> & { readonly step: number };
 
 /** Number of jobs per project that are searched for one whose base the worker holds. */
 const WINDOW = 8;
@@ -78,7 +78,7 @@ export class Leases {
    * Whether a pool has queued jobs, including those that may not start now because of their project's
    * limit.
    */
-  async anyWaits(pool: string): Promise<boolean> {
+  async hasQueued(pool: string): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM job WHERE pool = $1 AND ${IS_DUE} LIMIT 1`,
       [pool],
@@ -87,10 +87,10 @@ export class Leases {
   }
 
   /** Takes the lease of the best job for a worker, if any job may start and the worker is fit. */
-  async take(worker: LeaseHolder): Promise<Taken | 'none' | 'unfit' | 'full'> {
+  async take(worker: LeaseHolder): Promise<LeasedJob | 'none' | 'unfit' | 'full'> {
     let limited: string | null = null;
     for (let n = 0; n < MOST_TRIES; n++) {
-      const answer = await this.tryToTake(worker, limited);
+      const answer = await this.takeOnce(worker, limited);
       if (!answer.fit) return 'unfit';
       if (!answer.free) return 'full';
       if (answer.id !== null) {
@@ -106,7 +106,7 @@ export class Leases {
   }
 
   /** Serializes leases of a project with a limit. Other leases run concurrently. */
-  private tryToTake(worker: LeaseHolder, limited: string | null): Promise<Answer> {
+  private takeOnce(worker: LeaseHolder, limited: string | null): Promise<Answer> {
     if (limited === null) return this.takeBest(worker, null);
     return this.database.transaction(async (manager) => {
       await this.database.query(
@@ -130,7 +130,7 @@ export class Leases {
     manager?: EntityManager,
   ): Promise<Answer> {
     const [row] = await this.database.query<Answer>(
-      `WITH fit AS (${fitWorker('$1', '$2', '$3')}),
+      `WITH fit AS (${selectFitWorker('$1', '$2', '$3')}),
        free AS (SELECT 1 FROM worker WHERE id = $1 AND free_slots > 0 AND state = 'online' AND NOT cordoned FOR UPDATE),
        waiting AS MATERIALIZED (${nextJobs('$4', WINDOW, '$1')}),
        first AS (SELECT * FROM waiting WHERE place = 1),
@@ -195,9 +195,9 @@ export class Leases {
   }
 
   /** Returns those of the attempts that must end at a step. */
-  async ending(attempts: readonly Pick<Lease, 'jobId' | 'attempt'>[]): Promise<Ending[]> {
+  async ending(attempts: readonly Pick<Lease, 'jobId' | 'attempt'>[]): Promise<EndingAttempt[]> {
     if (attempts.length === 0) return [];
-    return this.database.query<Ending>(
+    return this.database.query<EndingAttempt>(
       `SELECT id AS "jobId", job.attempt, end_at_step AS step FROM job
        JOIN unnest($1::text[], $2::int[]) AS asked(job_id, attempt) ON id = asked.job_id AND job.attempt = asked.attempt
        WHERE state = 'running' AND end_at_step IS NOT NULL`,

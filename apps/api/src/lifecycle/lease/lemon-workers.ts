@@ -26,7 +26,7 @@ export class LemonWorkers {
    * Call it after a process died because of a job's own work. Cordons the worker if that happened too
    * often.
    */
-  async look(manager: EntityManager, workerId: string): Promise<void> {
+  async check(manager: EntityManager, workerId: string): Promise<void> {
     // Serialize by pool. Otherwise, two workers that are cordoned concurrently could each count the other
     // one as available.
     await this.database.query(

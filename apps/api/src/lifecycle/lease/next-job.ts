@@ -1,7 +1,7 @@
 import { poolAllowed } from '../../auth/pools.js';
 import type { WorkerDatabase } from '../../database/database.js';
-import { TAKES_VERSION } from './fit-worker.js';
-import { USE_HALVES_SECONDS } from '../close-attempt.js';
+import { WORKER_VERSION } from './fit-worker.js';
+import { USE_HALF_LIFE_SECONDS } from '../close-attempt.js';
 
 /** SQL condition: the job itself may start. The index job_waiting contains the first half of it. */
 export const IS_DUE = `job.state = 'queued' AND job.desired_state = 'run'
@@ -11,7 +11,7 @@ export const IS_DUE = `job.state = 'queued' AND job.desired_state = 'run'
 export const RUNNING_LIMIT = `(project.limits->>'running_jobs')::int`;
 
 /** SQL: the slot seconds of a pool_use row, decayed until now. */
-export const usedLately = `seconds * power(0.5, EXTRACT(EPOCH FROM statement_timestamp() - at)::float8 / ${USE_HALVES_SECONDS})`;
+export const decayedUse = `seconds * power(0.5, EXTRACT(EPOCH FROM statement_timestamp() - at)::float8 / ${USE_HALF_LIFE_SECONDS})`;
 
 /**
  * SQL: jobs of a pool that may start now, in the order of assignment (docs/adr/0016). Lower priorities come
@@ -28,7 +28,7 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
      SELECT project_id, count(*) AS jobs, count(*) FILTER (WHERE job.pool = ${pool}) AS here
      FROM job WHERE state = 'running' GROUP BY project_id
    ), lately AS MATERIALIZED (
-     SELECT project_id, ${usedLately} AS seconds
+     SELECT project_id, ${decayedUse} AS seconds
      FROM pool_use WHERE pool_use.pool = ${pool}
    )
    SELECT next.id, next.attempt, project.id AS project_id, next.base_id, next.priority, next.passed_over, next.schema_version,
@@ -45,7 +45,7 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
          worker === undefined
            ? ''
            : `
-         AND schema_version <= (SELECT ${TAKES_VERSION} FROM worker WHERE id = ${worker})`
+         AND schema_version <= (SELECT ${WORKER_VERSION} FROM worker WHERE id = ${worker})`
        }
        ORDER BY job.priority, job.created_at, job.id ${window === null ? '' : `LIMIT ${window}`}
      ) AS job
@@ -57,14 +57,17 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
      AND (${RUNNING_LIMIT} IS NULL OR COALESCE(running.jobs, 0) + next.nth <= ${RUNNING_LIMIT})`;
 
 /** Requirements of a job: a minimum schema version and preferably a worker that holds its base. */
-interface Wants {
+interface JobRequirements {
   readonly baseId: string;
   readonly schemaVersion: number;
 }
 
 /** Requirements of the pool's next job; null if no job may start now. */
-export async function nextWants(database: WorkerDatabase, pool: string): Promise<Wants | null> {
-  const [row] = await database.query<Wants>(
+export async function nextRequirements(
+  database: WorkerDatabase,
+  pool: string,
+): Promise<JobRequirements | null> {
+  const [row] = await database.query<JobRequirements>(
     `SELECT base_id AS "baseId", schema_version AS "schemaVersion" FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,
     [pool],
   );

@@ -4,7 +4,7 @@ import { Settings } from '../../config.js';
 import { Database } from '../../database/database.js';
 import type { Job } from '../../database/entities/job.js';
 import { EventLog } from '../event-log.js';
-import { takesJobs, TAKES_VERSION } from './fit-worker.js';
+import { acceptsJobs, WORKER_VERSION } from './fit-worker.js';
 import { nextJobs } from './next-job.js';
 
 /** Consecutive preemptions after which a job keeps its slot. */
@@ -66,7 +66,7 @@ export class Preemption {
    */
   private async mark(manager: EntityManager, pool: string): Promise<Victim[]> {
     const { waiting, slots, running } = await this.look(manager, pool);
-    const victims = makeWay(waiting, slots, running);
+    const victims = chooseVictims(waiting, slots, running);
     if (victims.length === 0) return [];
     return this.database.query<Victim>(
       `UPDATE job SET preempting_at = clock_timestamp(), phase_code = 'preempting',
@@ -90,21 +90,21 @@ export class Preemption {
       `WITH waiting AS MATERIALIZED (
          SELECT next.priority, next.place, next.schema_version AS version FROM (${nextJobs('$1', WINDOW)}) AS next
        ), slot AS (
-         SELECT ${TAKES_VERSION} AS version, free_slots AS free FROM worker WHERE worker.pool = $1 AND ${takesJobs('$2')}
-         UNION ALL SELECT ${TAKES_VERSION}, 1 FROM job JOIN worker ON worker.id = job.lease_owner
+         SELECT ${WORKER_VERSION} AS version, free_slots AS free FROM worker WHERE worker.pool = $1 AND ${acceptsJobs('$2')}
+         UNION ALL SELECT ${WORKER_VERSION}, 1 FROM job JOIN worker ON worker.id = job.lease_owner
          WHERE job.pool = $1 AND job.state = 'running' AND preempting_at IS NOT NULL
        ), slots AS (
          SELECT version, sum(free) AS free FROM slot GROUP BY version
        ), held AS (
          SELECT project_id, count(*) AS jobs FROM job WHERE job.pool = $1 AND state = 'running' GROUP BY project_id
        ), candidate AS (
-         SELECT job.id, job.attempt, job.priority, ${TAKES_VERSION} AS version, row_number() OVER (ORDER BY ${order}) AS n,
-           row_number() OVER (PARTITION BY ${TAKES_VERSION} ORDER BY ${order}) AS nth
+         SELECT job.id, job.attempt, job.priority, ${WORKER_VERSION} AS version, row_number() OVER (ORDER BY ${order}) AS n,
+           row_number() OVER (PARTITION BY ${WORKER_VERSION} ORDER BY ${order}) AS nth
          FROM job JOIN attempt ON attempt.job_id = job.id AND attempt.number = job.attempt
            JOIN worker ON worker.id = job.lease_owner JOIN project ON project.id = job.project_id
            JOIN held ON held.project_id = job.project_id
          WHERE job.pool = $1 AND job.state = 'running' AND job.desired_state = 'run' AND job.preempting_at IS NULL
-           AND job.preempted < ${MOST_IN_A_ROW} AND ${takesJobs('$2')}
+           AND job.preempted < ${MOST_IN_A_ROW} AND ${acceptsJobs('$2')}
            AND attempt.started_at <= clock_timestamp() - $3 * interval '1 second'
        )
        SELECT COALESCE((SELECT json_agg(waiting ORDER BY place) FROM waiting), '[]') AS waiting,
@@ -151,7 +151,7 @@ interface Running {
  * free slot of the lowest sufficient version, so that slots of newer versions stay free for jobs that
  * require them.
  */
-export function makeWay(
+export function chooseVictims(
   waiting: readonly Waiting[],
   slots: readonly Slots[],
   running: readonly Running[],

@@ -114,7 +114,7 @@ export class Quotas {
    * Checks the limit of eval runs. Call it in the transaction that has inserted the run; other runs of the
    * project wait until the transaction ends.
    */
-  async admitEvalRun(manager: EntityManager, projectId: string, made: string): Promise<void> {
+  async admitEvalRun(manager: EntityManager, projectId: string, run: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
     // Without the lock, each of several concurrent transactions could create the last allowed run.
     await this.database.query(
@@ -122,19 +122,19 @@ export class Quotas {
       [`eval runs ${projectId}`],
       manager,
     );
-    await this.admitRunsWithin(limits, projectId, made, manager);
+    await this.admitRunsWithin(limits, projectId, run, manager);
   }
 
   /** Checks the number of runs, without the new run `made`. */
   private async admitRunsWithin(
     limits: ProjectLimits,
     projectId: string,
-    made: string | null,
+    run: string | null,
     manager?: EntityManager,
   ): Promise<void> {
     const [row] = await this.database.query<{ runs: number }>(
       `SELECT (${OPEN_RUNS} AND id IS DISTINCT FROM $2) AS runs`,
-      [projectId, made],
+      [projectId, run],
       manager,
     );
     const runs = row?.runs ?? 0;
@@ -209,10 +209,10 @@ export const highestPriority = (projectId: string, { priority }: ProjectLimits):
 export function priorityWithin(
   projectId: string,
   limits: ProjectLimits,
-  asked: number | undefined,
+  requested: number | undefined,
 ): number {
   const highest = highestPriority(projectId, limits);
-  const priority = asked ?? Math.max(DEFAULT_PRIORITY, highest);
+  const priority = requested ?? Math.max(DEFAULT_PRIORITY, highest);
   if (priority < highest)
     throw new DomainError(
       'invalid_value',

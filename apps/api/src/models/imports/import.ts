@@ -7,7 +7,7 @@ import { BlobStore, type WriteRow } from '../../blobs/blob-store.js';
 import { Settings } from '../../config.js';
 import { Database } from '../../database/database.js';
 import { Model, type StoredFile } from '../../database/entities/storage.js';
-import { faultOf, outageOf, type Fault } from '../../faults.js';
+import { faultOf, toOutageError, type Fault } from '../../faults.js';
 import { log } from '../../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
@@ -144,7 +144,7 @@ export class ModelImport implements OnModuleDestroy {
       return this.claims.leave(claim);
     }
     const reason =
-      outageOf(error)?.message ?? (error instanceof Error ? error.message : String(error));
+      toOutageError(error)?.message ?? (error instanceof Error ? error.message : String(error));
     log.warn({ model: claim.id, err: error }, 'import failed');
     await this.claims.fail(claim, reason.slice(0, 1000));
   }
