@@ -8,9 +8,9 @@ const TIERS = { '--quick': 'quick', '--all': 'all' };
  */
 export function chooseTier(args) {
   const isTier = (arg) => Object.hasOwn(TIERS, arg);
-  const asked = args.filter(isTier).at(-1);
+  const flag = args.filter(isTier).at(-1);
   return {
-    tier: asked === undefined ? null : TIERS[asked],
+    tier: flag === undefined ? null : TIERS[flag],
     args: args.filter((arg) => !isTier(arg)),
   };
 }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { has, runShown } from './run.mjs';
 
-const WANTED = [
+const PACKAGES = [
   {
     package: 'chromium',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
@@ -21,13 +21,14 @@ const WANTED = [
 ];
 
 export function distributionStep() {
-  const missing = () => WANTED.filter(({ programs }) => !programs.some(has));
+  const missing = () => PACKAGES.filter(({ programs }) => !programs.some(has));
   return {
     upToDate: () => missing().length === 0,
     async run(say) {
-      const lacking = missing();
-      for (const { package: name, why } of lacking) say(`${name} is not installed (${why})`);
-      const names = lacking.map((wanted) => wanted.package);
+      const missingPackages = missing();
+      for (const { package: name, why } of missingPackages)
+        say(`${name} is not installed (${why})`);
+      const names = missingPackages.map((wanted) => wanted.package);
       const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
       if (process.getuid?.() !== 0 || !has('apt-get') || !existsSync('/etc/debian_version')) {
         say(

@@ -108,7 +108,7 @@ export function addReadingTools(server: McpServer, api: Api): void {
     'preview_job',
     'Plan of a job without creating it: steps, tokens, time, memory, warnings, or the validation error',
     { body },
-    ({ body: asked }) => api.post<JobPreviewObject>('/fine_tuning/jobs/preview', asked),
+    ({ body: request }) => api.post<JobPreviewObject>('/fine_tuning/jobs/preview', request),
   );
 }
 
@@ -155,7 +155,7 @@ export function addChangingTools(server: McpServer, api: Api): void {
     'create_job',
     'Creates a fine-tuning job. It uses worker time; preview_job estimates how much',
     { body },
-    ({ body: asked }) => api.post<JobObject>('/fine_tuning/jobs', asked),
+    ({ body: request }) => api.post<JobObject>('/fine_tuning/jobs', request),
   );
   cancel(
     'cancel_job',
@@ -167,7 +167,7 @@ export function addChangingTools(server: McpServer, api: Api): void {
     'create_sweep',
     'Creates a sweep with one job per trial; preview_job estimates the time of one job',
     { body: sweepBody },
-    ({ body: asked }) => api.post<SweepObject>('/sweeps', asked),
+    ({ body: request }) => api.post<SweepObject>('/sweeps', request),
   );
   cancel(
     'cancel_sweep',
@@ -193,15 +193,15 @@ const toolOf =
     name: string,
     description: string,
     shape: Shape,
-    answer: (asked: z.output<z.ZodObject<Shape>>) => unknown,
+    answer: (args: z.output<z.ZodObject<Shape>>) => unknown,
   ): void => {
     const inputSchema: z.ZodType = z.strictObject(shape);
     server.registerTool(
       name,
       { description, inputSchema, annotations },
       // The SDK returns the message of a thrown error to the assistant.
-      async (asked): Promise<CallToolResult> => {
-        const value = await answer(asked as z.output<z.ZodObject<Shape>>);
+      async (args): Promise<CallToolResult> => {
+        const value = await answer(args as z.output<z.ZodObject<Shape>>);
         return { content: [{ type: 'text', text: JSON.stringify(value) }] };
       },
     );
@@ -216,16 +216,16 @@ const catalogNames = ({ methods, tasks, families, quantizers }: Catalog) => ({
   graft: 'Options of every job',
 });
 
-function catalogEntry(catalog: Catalog, asked: string): object {
+function catalogEntry(catalog: Catalog, entry: string): object {
   const { methods, tasks, families, quantizers, graft_schema: graft } = catalog;
-  if (asked === 'graft') return graft;
-  const is = (name: string): boolean => name.toLowerCase() === asked.toLowerCase();
+  if (entry === 'graft') return graft;
+  const is = (name: string): boolean => name.toLowerCase() === entry.toLowerCase();
   const found =
     methods.find(({ peft_type: name }) => is(name)) ??
     [...tasks, ...families, ...quantizers].find(({ name }) => is(name));
   if (found) return found;
   throw new CliError(
-    `the catalog has no entry named ${asked}; call get_catalog without a name to list the names`,
+    `the catalog has no entry named ${entry}; call get_catalog without a name to list the names`,
   );
 }
 

@@ -22,9 +22,9 @@ const OLDEST = '2.6';
 
 /** Whether libtorch must be a CUDA build: as GRAFT_CUDA (1 or 0) states, otherwise if the NVIDIA driver finds a GPU. */
 export function wantsCuda() {
-  const asked = process.env.GRAFT_CUDA;
-  if (asked === '0' || asked === '1') return asked === '1';
-  if (asked) throw new Error(`GRAFT_CUDA must be 0 or 1, got ${JSON.stringify(asked)}`);
+  const requested = process.env.GRAFT_CUDA;
+  if (requested === '0' || requested === '1') return requested === '1';
+  if (requested) throw new Error(`GRAFT_CUDA must be 0 or 1, got ${JSON.stringify(requested)}`);
   const gpus = has('nvidia-smi') ? run('nvidia-smi', ['-L'], { timeout: 20_000 }) : { ok: false };
   return gpus.ok && /^GPU \d+:/m.test(gpus.out);
 }

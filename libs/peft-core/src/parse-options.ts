@@ -1,4 +1,4 @@
-import { CreateJob, DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
+import { CreateJob, DomainError, fieldPaths, errorMap, wayOut } from '@graft/contracts';
 import type { z } from 'zod';
 
 /** Owner of a set of options, and their path in a create call. */
@@ -17,7 +17,7 @@ export function parseOptions<O>(
   fields: Readonly<Record<string, unknown>>,
   { owner, path }: OptionsPlace,
 ): O {
-  const parsed = schema.safeParse(fields, { error: plainWords });
+  const parsed = schema.safeParse(fields, { error: errorMap });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   if (issue?.code === 'unrecognized_keys') {

@@ -1,5 +1,11 @@
 // Query of GET /v1/fine_tuning/jobs.
-import { DomainError, JOB_KINDS, JOB_ORDERS, JOB_STATUSES, JOB_WORDS } from '@graft/contracts';
+import {
+  DomainError,
+  JOB_KINDS,
+  JOB_ORDERS,
+  JOB_STATUSES,
+  JOB_LABEL_LIMITS,
+} from '@graft/contracts';
 import type { JobFilter } from '../history/job-list-query.js';
 import { pageQuery } from '../http/parse.js';
 
@@ -56,10 +62,10 @@ function oneOf<T extends string>(query: Query, field: string, values: readonly T
 /** Parses `tag=…`, which may be repeated. */
 function tagsFilter(query: Query): string[] {
   const given: unknown[] = [query['tag'] ?? []].flat();
-  if (given.length > JOB_WORDS.tags || !given.every((tag) => typeof tag === 'string'))
+  if (given.length > JOB_LABEL_LIMITS.tags || !given.every((tag) => typeof tag === 'string'))
     throw new DomainError(
       'invalid_value',
-      `tag: expected at most ${JOB_WORDS.tags} strings, as tag=a&tag=b`,
+      `tag: expected at most ${JOB_LABEL_LIMITS.tags} strings, as tag=a&tag=b`,
       'tag',
     );
   return (given as string[]).filter((tag) => tag !== '');

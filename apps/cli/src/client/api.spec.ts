@@ -4,11 +4,11 @@ import { expect, it } from 'vitest';
 import { Api } from './api.js';
 
 it('returns each item of a list once, even if it moves to a later page, and terminates', async () => {
-  const asked: string[] = [];
+  const requests: string[] = [];
   const pages = [['a', 'b'], ['b', 'c'], ['a', 'c'], ['d']];
   const server = createServer((request, response) => {
-    asked.push(request.url ?? '');
-    const data = pages[asked.length - 1]?.map((id) => ({ id, page: asked.length }));
+    requests.push(request.url ?? '');
+    const data = pages[requests.length - 1]?.map((id) => ({ id, page: requests.length }));
     response.end(JSON.stringify({ object: 'list', data, has_more: true }));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -20,21 +20,21 @@ it('returns each item of a list once, even if it moves to a later page, and term
     { id: 'c', page: 2 },
   ]);
   const [first, second, third] = ['', '&after=b', '&after=c'];
-  expect(asked).toEqual(
+  expect(requests).toEqual(
     [first, second, third].map((after) => `/jobs?order_by=train_loss&limit=100${after}`),
   );
-  asked.length = 0;
+  requests.length = 0;
   expect((await api.all('/jobs', 3)).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
-  expect(asked).toEqual(['/jobs?limit=3', '/jobs?limit=1&after=b']);
+  expect(requests).toEqual(['/jobs?limit=3', '/jobs?limit=1&after=b']);
   server.close();
 });
 
 it('reconnects to a stream with the last event id, even after a connection without ids', async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   const bodies = ['id: 7\nevent: event\ndata: 1\n\n', 'event: job\ndata: 2\n\n', 'data: 3\n\n'];
   const server = createServer((request, response) => {
-    asked.push(request.headers['last-event-id']);
-    response.end(bodies[asked.length - 1]);
+    requests.push(request.headers['last-event-id']);
+    response.end(bodies[requests.length - 1]);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -48,5 +48,5 @@ it('reconnects to a stream with the last event id, even after a connection witho
   stop.abort();
   server.close();
   expect(received).toEqual(['1', '2', '3']);
-  expect(asked).toEqual([undefined, '7', '7']);
+  expect(requests).toEqual([undefined, '7', '7']);
 });

@@ -36,17 +36,21 @@ export function addChat(program: Command): void {
       'maximum length of a reply in tokens (default: 256)',
       positiveInteger,
     )
-    .action(async (name: string, words: string[], options: Options, command: Command) => {
+    .action(async (name: string, message: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const model = await findModel(api(), name);
       const messages: Message[] =
         options.system === undefined ? [] : [{ role: 'system', content: options.system }];
       const answer: Answer = async (question, signal) => {
-        const asked: Message[] = [...messages, { role: 'user', content: question }];
-        const content = await streamAnswer(api(), { model, messages: asked, options, signal }, out);
+        const history: Message[] = [...messages, { role: 'user', content: question }];
+        const content = await streamAnswer(
+          api(),
+          { model, messages: history, options, signal },
+          out,
+        );
         messages.push({ role: 'user', content: question }, { role: 'assistant', content });
       };
-      if (words.length > 0) return answer(words.join(' '));
+      if (message.length > 0) return answer(message.join(' '));
       await converse(model, answer, out);
     });
 }

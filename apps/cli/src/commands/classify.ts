@@ -30,7 +30,7 @@ export function addClassify(program: Command): void {
       ].map((answer, index) => ({ ...answer, index }));
       if (out.json) return out.value(data);
       const named = [...texts, ...media.map((path) => basename(path))];
-      const rows = data.map((answer, i) => [printable(named[i] ?? ''), ...inWords(answer)]);
+      const rows = data.map((answer, i) => [printable(named[i] ?? ''), ...cellsOf(answer)]);
       out.line(table(['INPUT', 'ANSWER', 'PROBABILITY'], rows, out.width));
     });
 }
@@ -54,7 +54,7 @@ function inputOf(text: string): unknown {
 }
 
 /** Cells of an answer: a label with its probability, several labels, a score, tagged words or a text span. Other answers are printed as JSON. */
-function inWords({ index: _index, ...answer }: Answer): string[] {
+function cellsOf({ index: _index, ...answer }: Answer): string[] {
   const { label, labels, value, probs, answer: found, score } = answer;
   if (typeof value === 'number') return [value.toFixed(4), ''];
   if (typeof found === 'string' && typeof score === 'number')

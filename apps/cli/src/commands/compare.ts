@@ -1,5 +1,5 @@
 import type { Catalog, FileObject, JobObject, MetricsObject } from '@graft/contracts';
-import { comparedOptions, MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import { comparedOptions, MAX_COMPARED } from '@graft/contracts/compared-jobs';
 import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
@@ -11,18 +11,18 @@ export function addCompare(program: Command): void {
   program
     .command('compare')
     .description('Compare jobs: results, cost and settings that differ')
-    .argument('<job...>', `two to ${MOST_COMPARED} jobs`)
+    .argument('<job...>', `two to ${MAX_COMPARED} jobs`)
     .option('--all', 'show identical settings, too')
     .action(async (names: string[], { all }: { all?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
-      if (names.length < 2 || names.length > MOST_COMPARED)
-        throw new CliError(`expected 2 to ${MOST_COMPARED} jobs, got ${names.length}`, EXIT.usage);
+      if (names.length < 2 || names.length > MAX_COMPARED)
+        throw new CliError(`expected 2 to ${MAX_COMPARED} jobs, got ${names.length}`, EXIT.usage);
       const jobs = await Promise.all(names.map((name) => compared(api(), name)));
       const { graft_schema: schema } = await api().get<Catalog>('/catalog');
-      const asked = Object.keys((schema['properties'] ?? {}) as object);
+      const optionNames = Object.keys((schema['properties'] ?? {}) as object);
       const options = comparedOptions(
         jobs.map(({ job }) => job),
-        asked,
+        optionNames,
       ).filter(({ differs }) => differs || all === true);
       if (out.json) out.value({ jobs, options });
       else out.line(comparison(jobs, options, out.width));

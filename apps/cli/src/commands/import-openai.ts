@@ -93,7 +93,7 @@ async function downloaded(options: Options, out: Output): Promise<string> {
   const url = options.openaiUrl ?? (base || 'https://api.openai.com/v1');
   const { download } = await import('../openai-import/download.js');
   const lost = await download({ url, apiKey }, folder, (text) => out.note(text));
-  const left = lost.length === 0 ? '' : `; could not download ${lost.length} of the items`;
-  out.note(`downloaded to ${folder}${left}`);
+  const lostText = lost.length === 0 ? '' : `; could not download ${lost.length} of the items`;
+  out.note(`downloaded to ${folder}${lostText}`);
   return folder;
 }

@@ -9,7 +9,7 @@ import { printable, type Output } from '../output/terminal.js';
 
 export function addJob(program: Command): void {
   const job = program.command('job').description('Rename, tag, prioritize, archive or delete jobs');
-  addWords(job);
+  addLabelCommands(job);
   eachJob(job, 'archive', 'Hide jobs from lists (graft jobs --archived shows them)', (api, id) =>
     change(api, id, { archived: true }, 'archived'),
   );
@@ -72,7 +72,7 @@ function eachJob(
     });
 }
 
-function addWords(job: Command): void {
+function addLabelCommands(job: Command): void {
   job
     .command('tag')
     .description('Add or remove tags of a job')
@@ -80,12 +80,17 @@ function addWords(job: Command): void {
     .argument('<tag...>')
     .option('-r, --remove', 'remove these tags')
     .action(
-      async (name: string, given: string[], options: { remove?: boolean }, command: Command) => {
+      async (
+        name: string,
+        typedTags: string[],
+        options: { remove?: boolean },
+        command: Command,
+      ) => {
         const { out, api } = callOf(command);
         const { id, graft } = await findJob(api(), name);
         const tags = options.remove
-          ? graft.tags.filter((tag) => !given.includes(tag))
-          : [...graft.tags, ...given];
+          ? graft.tags.filter((tag) => !typedTags.includes(tag))
+          : [...graft.tags, ...typedTags];
         const value = await api().post<JobObject>(jobPath(id), { graft: { tags } });
         print(out, { value, text: `${id} ${value.graft.tags.join(', ') || 'has no tags'}` });
       },

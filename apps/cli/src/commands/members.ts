@@ -47,8 +47,8 @@ export function addMembers(program: Command): void {
         const { role } = options;
         const member = await api().post<ProjectUserObject>(`${path}/users`, { name, role });
         if (!options.key) return out.json ? out.value(member) : out.line(member.id);
-        const asked = { name, member_id: member.id };
-        const key = await api().post<ProjectApiKeyObject>(`${path}/api_keys`, asked);
+        const body = { name, member_id: member.id };
+        const key = await api().post<ProjectApiKeyObject>(`${path}/api_keys`, body);
         if (out.json) return out.value({ ...member, key });
         out.note(
           `${member.id} ${role}; key ${key.id}: save this secret now; it is not shown again`,

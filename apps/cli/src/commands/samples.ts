@@ -22,7 +22,7 @@ export function addSamples(program: Command): void {
         return out.line(
           `${name} has no samples; create the job with graft.sample_prompts to get them`,
         );
-      const chosen = first.data.map((_, i) => i).filter((i) => isAsked(options.prompt, i));
+      const chosen = first.data.map((_, i) => i).filter((i) => isSelected(options.prompt, i));
       if (chosen.length === 0)
         throw new CliError(
           `--prompt: expected a number from 1 to ${first.data.length}, got ${options.prompt}`,
@@ -32,13 +32,13 @@ export function addSamples(program: Command): void {
     });
 }
 
-const isAsked = (prompt: string | undefined, i: number): boolean =>
+const isSelected = (prompt: string | undefined, i: number): boolean =>
   prompt === undefined || prompt === String(i + 1);
 
 /** Prompt, followed by the answer at each step. */
 function card(steps: readonly JobSampleObject[], i: number): string {
   const prompt = steps[0]?.data[i]?.prompt ?? '';
-  const asked =
+  const promptText =
     typeof prompt === 'string'
       ? prompt
       : prompt.map(({ role, content }) => `${role}: ${content}`).join('\n');
@@ -46,7 +46,7 @@ function card(steps: readonly JobSampleObject[], i: number): string {
     const { text = '', finish_reason: reason } = data[i] ?? {};
     return `  step ${step}: ${indented(text)}${reason === 'length' ? '…' : ''}`;
   });
-  return [`${i + 1}. ${indented(asked)}`, ...answers, ''].join('\n');
+  return [`${i + 1}. ${indented(promptText)}`, ...answers, ''].join('\n');
 }
 
 /** Removes control characters, so that the output of a model cannot control the terminal, and indents the lines. */

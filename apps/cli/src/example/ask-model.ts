@@ -61,10 +61,10 @@ export async function askModel<H extends HeldOut>(asking: Asking<H>): Promise<An
 
 async function chat(
   api: Api,
-  asked: { model: string; messages: readonly Message[]; max_tokens: number },
+  request: { model: string; messages: readonly Message[]; max_tokens: number },
   signal: AbortSignal,
 ): Promise<string> {
-  const body = { ...asked, temperature: 0 };
+  const body = { ...request, temperature: 0 };
   const answer = await withRetries(signal, () =>
     api.raw('POST', '/chat/completions', { body, signal }),
   );

@@ -62,7 +62,7 @@ function criterion(value: Json, map: ModelMap): Criterion {
   for (const field of fields)
     if (value[field] !== undefined && value[field] !== null) body[field] = value[field];
   if (body['sampling_params'] !== undefined)
-    body['sampling_params'] = known(body['sampling_params'], GRADER_SAMPLING);
+    body['sampling_params'] = pickFields(body['sampling_params'], GRADER_SAMPLING);
   const model = textOf(body['model']);
   if (model === null) return { body, name, note: null };
   if (hasParts(body['input']))
@@ -75,7 +75,7 @@ function criterion(value: Json, map: ModelMap): Criterion {
 
 const GRADER_SAMPLING = ['max_completions_tokens', 'seed', 'temperature', 'top_p'];
 
-const known = (value: unknown, names: readonly string[]): Record<string, unknown> =>
+const pickFields = (value: unknown, names: readonly string[]): Record<string, unknown> =>
   Object.fromEntries(
     Object.entries(isObject(value) ? value : {}).filter(
       ([name, one]) => names.includes(name) && one !== null,
@@ -132,9 +132,9 @@ const SAMPLING = ['max_completion_tokens', 'temperature', 'top_p', 'seed'];
 const TOKENS = ['max_completions_tokens', 'max_output_tokens', 'max_tokens'];
 
 export function runBody(run: Json): RunBody {
-  const given = isObject(run['data_source']) ? run['data_source'] : {};
-  const type = textOf(given['type']) ?? '';
-  const source = isObject(given['source']) ? given['source'] : {};
+  const runSource = isObject(run['data_source']) ? run['data_source'] : {};
+  const type = textOf(runSource['type']) ?? '';
+  const source = isObject(runSource['source']) ? runSource['source'] : {};
   const none = (note: string): RunBody => ({
     source: null,
     dataSource: null,
@@ -149,12 +149,12 @@ export function runBody(run: Json): RunBody {
   if (type === 'jsonl') return { source: of, dataSource: { type }, model: null, notes: [] };
   if (type !== 'completions' && type !== 'responses')
     return none(`a data source of type ${type} has no counterpart`);
-  const input = isObject(given['input_messages']) ? given['input_messages'] : {};
+  const input = isObject(runSource['input_messages']) ? runSource['input_messages'] : {};
   const notes: string[] = [];
   if (input['type'] === 'template' && hasParts(input['template']))
     return none('its messages have images or audio, which Graft does not support in evals');
   const params = {
-    ...(isObject(given['sampling_params']) ? given['sampling_params'] : {}),
+    ...(isObject(runSource['sampling_params']) ? runSource['sampling_params'] : {}),
   } as Record<string, unknown>;
   for (const name of TOKENS) params['max_completion_tokens'] ??= params[name];
   const lost = Object.keys(params).filter(
@@ -168,9 +168,14 @@ export function runBody(run: Json): RunBody {
       input['type'] === 'template'
         ? { type: 'template', template: messages(input['template']) }
         : { type: 'item_reference', item_reference: input['item_reference'] },
-    sampling_params: known(params, SAMPLING),
+    sampling_params: pickFields(params, SAMPLING),
   };
-  return { source: of, dataSource, model: textOf(given['model']) ?? textOf(run['model']), notes };
+  return {
+    source: of,
+    dataSource,
+    model: textOf(runSource['model']) ?? textOf(run['model']),
+    notes,
+  };
 }
 
 const isNothing = (value: unknown): boolean =>

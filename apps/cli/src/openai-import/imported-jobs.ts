@@ -23,13 +23,13 @@ export async function importJob(session: ImportSession, { value }: From<Json>): 
         };
       body[field] = here;
     }
-    const asked = String(value['model']);
-    const model = (await session.modelHere(asked)) ?? session.options.model;
+    const original = String(value['model']);
+    const model = (await session.modelHere(original)) ?? session.options.model;
     if (model !== null) body['model'] = model;
     const id = textOf(value['id']) ?? `job-${hashOf(JSON.stringify(value)).slice(0, 24)}`;
     body['metadata'] = marked(value['metadata'], id);
     if (model === null)
-      allNotes.push(`it was trained on ${asked}; choose a base model with --model BASE`);
+      allNotes.push(`it was trained on ${original}; choose a base model with --model BASE`);
     const unfinished = ['failed', 'cancelled'].includes(String(value['status']));
     if (unfinished) allNotes.push(`its status at OpenAI is ${String(value['status'])}`);
     const existing = await session.jobHere(id);

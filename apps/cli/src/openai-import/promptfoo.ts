@@ -93,8 +93,8 @@ function evalOf(group: readonly Test[], map: ModelMap): Pick<PromptfooEval, 'cri
   const [{ asserts } = { asserts: [] }] = group;
   const used = new Set<string>();
   const criteria = asserts.map((one, n) => {
-    const wanted = textOf(one['metric']) ?? String(one['type']);
-    const name = used.has(wanted) ? `${wanted} (${n + 1})` : wanted;
+    const metric = textOf(one['metric']) ?? String(one['type']);
+    const name = used.has(metric) ? `${metric} (${n + 1})` : metric;
     used.add(name);
     return criterion(one, { name, reference: `{{item.${expected(n)}}}` }, map);
   });
@@ -265,8 +265,8 @@ async function runsOf(config: Json, folder: string, notes: string[]): Promise<Pr
     const given = isObject(one) && isObject(one['config']) ? one['config'] : {};
     return { model: modelName(providerId(one)), sampling: samplingOf(given) };
   });
-  const asked = models.length > 0 ? models : [{ model: null, sampling: {} }];
-  return asked.flatMap(({ model, sampling }) =>
+  const targets = models.length > 0 ? models : [{ model: null, sampling: {} }];
+  return targets.flatMap(({ model, sampling }) =>
     templates.map(({ label, template }) => ({
       name: [templates.length > 1 ? label : null, model].filter(Boolean).join(', ') || label,
       model,

@@ -17,21 +17,21 @@ export interface ComparedJob {
 
 type Column = readonly [title: string, of: (one: ComparedJob) => string];
 
-const known = <T>(value: T | null, text: (value: T) => string): string =>
+const textOrEmpty = <T>(value: T | null, text: (value: T) => string): string =>
   value === null ? '' : text(value);
 
 const COLUMNS: readonly Column[] = [
   ['STATE', ({ job }) => state(job.status)],
   ['METHOD', ({ job }) => methodTitle(job)],
-  ['LOSS', ({ job }) => known(job.graft.train_loss, lossText)],
-  ['LOWEST VALID', ({ job }) => known(job.graft.best, (best) => `${lossText(best.valid_loss)} at ${best.step}`)], // prettier-ignore
-  ['SCORE', ({ job }) => known(job.graft.best_score, (best) => `${lossText(best.eval_score)} at ${best.step}`)], // prettier-ignore
+  ['LOSS', ({ job }) => textOrEmpty(job.graft.train_loss, lossText)],
+  ['LOWEST VALID', ({ job }) => textOrEmpty(job.graft.best, (best) => `${lossText(best.valid_loss)} at ${best.step}`)], // prettier-ignore
+  ['SCORE', ({ job }) => textOrEmpty(job.graft.best_score, (best) => `${lossText(best.eval_score)} at ${best.step}`)], // prettier-ignore
   ['STEPS', ({ job: { graft } }) => `${graft.progress.step}/${graft.progress.total_steps ?? '?'}`],
-  ['TOKENS', ({ job }) => known(job.trained_tokens, amount)],
+  ['TOKENS', ({ job }) => textOrEmpty(job.trained_tokens, amount)],
   ['TRAINED', ({ job }) => duration(job.graft.training_seconds)],
-  ['MEMORY', ({ peak_rss_bytes: peak }) => known(peak, bytes)],
-  ['PARAMETERS', ({ job }) => known(job.graft.trainable_parameters, amount)],
-  ['SIZE', ({ result_bytes: size }) => known(size, bytes)],
+  ['MEMORY', ({ peak_rss_bytes: peak }) => textOrEmpty(peak, bytes)],
+  ['PARAMETERS', ({ job }) => textOrEmpty(job.graft.trainable_parameters, amount)],
+  ['SIZE', ({ result_bytes: size }) => textOrEmpty(size, bytes)],
 ];
 
 const nameOf = ({ job }: ComparedJob, n: number): string =>

@@ -30,8 +30,8 @@ export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width:
 export function passed({ result_counts: counts }: EvalRunObject): string {
   const graded = counts.passed + counts.failed + counts.errored;
   const share = graded === 0 ? '' : ` (${Math.round((100 * counts.passed) / graded)} %)`;
-  const left = graded < counts.total ? `, ${counts.total - graded} remaining` : '';
-  return `${counts.passed} of ${graded}${share}${left}`;
+  const remaining = graded < counts.total ? `, ${counts.total - graded} remaining` : '';
+  return `${counts.passed} of ${graded}${share}${remaining}`;
 }
 
 /** Results of a run by grader, followed by its items. */

@@ -1,5 +1,5 @@
 import type { CheckpointObject, JobAttempt, JobObject } from '@graft/contracts';
-import { amount, lettersText } from '@graft/contracts/plan-line';
+import { amount, vocabularyText } from '@graft/contracts/plan-line';
 import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { duration } from '@graft/contracts/duration';
 import { operationTitle } from '@graft/contracts/job-kinds';
@@ -111,7 +111,7 @@ function dataRows(job: JobObject): Row[] {
     : '';
   return [
     ['Data', `${training_file}${found}`],
-    ['Vocabulary', printable(lettersText(graft) ?? '')],
+    ['Vocabulary', printable(vocabularyText(graft) ?? '')],
     ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
     [
       'Validation',

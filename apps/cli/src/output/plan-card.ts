@@ -1,6 +1,6 @@
 import type { DataReport, JobPreviewObject } from '@graft/contracts';
 import { peftTitle } from '@graft/contracts/job-method';
-import { lettersText, memoryText, planLine } from '@graft/contracts/plan-line';
+import { vocabularyText, memoryText, planLine } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
 
@@ -31,18 +31,18 @@ export function planCard(preview: JobPreviewObject): string {
   const batch = `${hyperparameters.batch_size}${accumulation > 1 ? ` × ${accumulation}` : ''}`;
   const rows: [string, string][] = [
     ['model', preview.model],
-    ['method', peft === null ? 'full fine-tuning' : methodWords(peft, graft['quantization'])],
+    ['method', peft === null ? 'full fine-tuning' : methodLine(peft, graft['quantization'])],
     [
       'rate',
       `${String(graft['learning_rate'])} ${String(graft['lr_schedule'])}, batches of ${batch}`,
     ],
     ['tokens', `${preview.tokens.toLocaleString('en')}${training.sampled ? ' (estimated)' : ''}`],
     ['time', preview.seconds_from ?? 'unknown until a similar job has run'],
-    ['memory', memoryWords(preview)],
+    ['memory', memoryLine(preview)],
     ['queue', placeText(preview)],
-    ['training', dataWords(training)],
-    ['vocabulary', lettersText(graft) ?? ''],
-    ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
+    ['training', dataLine(training)],
+    ['vocabulary', vocabularyText(graft) ?? ''],
+    ...(validation ? ([['validation', dataLine(validation)]] as [string, string][]) : []),
     ['held out', heldOutText(preview) ?? ''],
     ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
   ];
@@ -52,13 +52,13 @@ export function planCard(preview: JobPreviewObject): string {
   return [lineOf(preview), ...lines].join('\n');
 }
 
-function memoryWords(preview: JobPreviewObject): string {
+function memoryLine(preview: JobPreviewObject): string {
   const text = memoryText(preview, bytes);
   return text ? `${text.total}: ${text.parts}` : '';
 }
 
 /** Method with its resolved fields that are numbers, names or lists. */
-function methodWords(peft: Readonly<Record<string, unknown>>, quantization: unknown): string {
+function methodLine(peft: Readonly<Record<string, unknown>>, quantization: unknown): string {
   const shown = Object.entries(peft).filter(
     ([name, value]) => name !== 'peft_type' && isShown(value),
   );
@@ -71,7 +71,7 @@ const isShown = (value: unknown): boolean =>
   (typeof value === 'string' && value !== 'none') ||
   (Array.isArray(value) && value.length > 0);
 
-function dataWords({ examples, longest, max_seq_len: most, cut }: DataReport): string {
+function dataLine({ examples, longest, max_seq_len: most, cut }: DataReport): string {
   const number = (n: number): string => n.toLocaleString('en');
   return `${number(examples)} examples, longest ${number(longest)} tokens; ${number(cut)} truncated at ${number(most)}`;
 }

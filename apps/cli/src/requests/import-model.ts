@@ -7,11 +7,11 @@ import { bar, printable, type Output } from '../output/terminal.js';
 /** Imports a base model and shows the progress until it is ready. */
 export async function importModel(
   api: Api,
-  asked: { readonly source: string; readonly id?: string },
+  request: { readonly source: string; readonly id?: string },
   out: Output,
 ): Promise<ModelObject> {
-  const { source } = asked;
-  let model = await api.post<ModelObject>('/models', asked);
+  const { source } = request;
+  let model = await api.post<ModelObject>('/models', request);
   while (model.graft?.status === 'importing') {
     const fraction = model.graft.progress ?? 0;
     out.draw(`Importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);

@@ -140,9 +140,9 @@ function hyperparametersPath(
   body: Body,
   settings: readonly (readonly [path: string, value: unknown])[],
 ): string {
-  const asked = structuredClone(body);
-  for (const [path, value] of settings) assignPath(asked, path, value);
-  const method = asked.method as Body | null | undefined;
+  const changed = structuredClone(body);
+  for (const [path, value] of settings) assignPath(changed, path, value);
+  const method = changed.method as Body | null | undefined;
   const type = typeof method?.type === 'string' ? method.type : 'supervised';
   const own = (method?.[type] as Body | null | undefined)?.hyperparameters;
   return own ? `method.${type}.hyperparameters` : 'hyperparameters';
@@ -151,11 +151,11 @@ function hyperparametersPath(
 function peftOf(method: string, given: unknown): Body | null {
   const name = method.toUpperCase().replaceAll('-', '_');
   if (name === 'FULL') return null;
-  const asked = given as Body | null | undefined;
+  const fields = given as Body | null | undefined;
   const { variant = null, isPacked = false } = methodCalled(method) ?? {};
   // A quantized base or a configuration needs more than a name. The API's error says what.
-  if (variant?.value === undefined || isPacked) return { ...asked, peft_type: name };
-  return { ...asked, peft_type: 'LORA', [variant.field]: variant.value };
+  if (variant?.value === undefined || isPacked) return { ...fields, peft_type: name };
+  return { ...fields, peft_type: 'LORA', [variant.field]: variant.value };
 }
 
 function assignPath(body: Body, path: string, value: unknown): void {

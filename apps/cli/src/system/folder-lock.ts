@@ -4,7 +4,7 @@ import { CliError } from '../cli-error.js';
 import { commandOf } from './process-command.js';
 
 /** Paths of the locks that this process holds. */
-const held = new Set<string>();
+const locked = new Set<string>();
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
@@ -28,28 +28,28 @@ export function lockFolder(folder: string, command: string): () => void {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     throw new CliError(`${folder} is in use by another graft ${command}; use another folder`);
   }
-  if (held.size === 0) for (const signal of signals()) process.on(signal, onSignal);
-  held.add(path);
+  if (locked.size === 0) for (const signal of signals()) process.on(signal, onSignal);
+  locked.add(path);
   return () => release(path);
 }
 
 function release(path: string): void {
-  if (!held.delete(path)) return;
+  if (!locked.delete(path)) return;
   rmSync(path, { force: true });
-  if (held.size === 0) for (const signal of signals()) process.off(signal, onSignal);
+  if (locked.size === 0) for (const signal of signals()) process.off(signal, onSignal);
 }
 
 const signals = () => Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
 
 /** Releases all locks, and exits unless another listener handles the signal. */
 function onSignal(signal: keyof typeof SIGNALS): void {
-  for (const path of [...held]) release(path);
+  for (const path of [...locked]) release(path);
   if (process.listenerCount(signal) === 0) process.exit(SIGNALS[signal]);
 }
 
 /** Whether the process that wrote a lock is running. Process ids repeat when a container restarts, so a lock with this process's id may be an earlier one's. */
 const isAlive = (holder: number, path: string, command: string): boolean =>
-  holder === process.pid ? held.has(path) : commandOf(holder)?.includes(command) === true;
+  holder === process.pid ? locked.has(path) : commandOf(holder)?.includes(command) === true;
 
 function holderOf(path: string): number | null {
   try {

@@ -121,9 +121,9 @@ export class Installation {
   }
 
   private async startApi(signal: AbortSignal): Promise<void> {
-    const say = (text: string): void => this.out.note(text);
-    const server = await this.startAtFreePorts(signal, say);
-    for (const warning of this.ready?.warnings ?? []) say(`warning: ${warning}`);
+    const report = (text: string): void => this.out.note(text);
+    const server = await this.startAtFreePorts(signal, report);
+    for (const warning of this.ready?.warnings ?? []) report(`warning: ${warning}`);
     // The worker and other clients expect the same ports after a restart.
     const same = {
       GRAFT_PORT: portIn(this.ready?.url),
@@ -136,12 +136,12 @@ export class Installation {
   /** Starts the API. Retries with other ports, because another program may take a port between the check and the start. */
   private async startAtFreePorts(
     signal: AbortSignal,
-    say: (text: string) => void,
+    report: (text: string) => void,
   ): Promise<ServerProcess> {
     for (let attemptsLeft = PORT_ATTEMPTS; ; attemptsLeft--) {
       const server = this.launchApi({
-        GRAFT_PORT: String(await choosePort(this.settings, 'port', say)),
-        GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', say)),
+        GRAFT_PORT: String(await choosePort(this.settings, 'port', report)),
+        GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', report)),
       });
       try {
         await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
@@ -196,8 +196,8 @@ export class Installation {
   }
 
   private keep(program: ServerProcess, start: () => ServerProcess): void {
-    const say = (text: string): void => this.out.note(text);
-    keepRunning(program, { start, say, signal: this.ending.signal }).catch(this.reportBroken);
+    const report = (text: string): void => this.out.note(text);
+    keepRunning(program, { start, report, signal: this.ending.signal }).catch(this.reportBroken);
   }
 
   private async waitFor(

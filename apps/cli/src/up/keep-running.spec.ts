@@ -21,7 +21,7 @@ function stage() {
   };
   const over = keepRunning(program(), {
     start: program,
-    say: (text) => messages.push(text),
+    report: (text) => messages.push(text),
     signal: stop.signal,
     now: () => now,
     wait: (ms) => {

@@ -13,7 +13,7 @@ export interface Program {
 export interface Keeping {
   /** Restarts the program. */
   start(): Program;
-  say(text: string): void;
+  report(text: string): void;
   /** Aborted when the program may exit. */
   readonly signal: AbortSignal;
   readonly now?: () => number;
@@ -31,7 +31,7 @@ const MAX_QUICK_EXITS = 8;
  * @throws CliError after too many quick exits in a row
  */
 export async function keepRunning(first: Program, keeping: Keeping): Promise<void> {
-  const { start, say, signal, now = Date.now } = keeping;
+  const { start, report, signal, now = Date.now } = keeping;
   const wait = keeping.wait ?? ((ms: number) => sleep(ms, undefined, { signal }).catch(() => null));
   let program = first;
   let quickExits = 0;
@@ -47,7 +47,7 @@ export async function keepRunning(first: Program, keeping: Keeping): Promise<voi
       );
     }
     const pause = Math.min(FIRST_WAIT_MS * 2 ** (quickExits - 1), LONGEST_WAIT_MS);
-    say(`${title} ${how}; restarting in ${pause / 1000} s (${log})\n${program.reason()}`);
+    report(`${title} ${how}; restarting in ${pause / 1000} s (${log})\n${program.reason()}`);
     await wait(pause);
     if (signal.aborted) return;
     program = start();

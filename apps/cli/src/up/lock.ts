@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError } from '../cli-error.js';
 import { commandOf } from '../system/process-command.js';
 
-interface Held {
+interface LockFile {
   readonly pid: number;
   /** Programs that this instance started: process id, and path on the command line. */
   readonly children: readonly { readonly pid: number; readonly script: string }[];
@@ -12,7 +12,7 @@ interface Held {
 
 /** Lock of a home folder: a file with the process id of its `graft up`. */
 export interface HomeLock {
-  record(children: Held['children']): void;
+  record(children: LockFile['children']): void;
   release(): void;
 }
 
@@ -24,20 +24,20 @@ export interface HomeLock {
 export async function lockHome(home: string): Promise<HomeLock> {
   mkdirSync(home, { recursive: true, mode: 0o755 });
   const path = join(home, 'up.json');
-  const held = read(path);
+  const previous = read(path);
   // In a container, a restarted process has the id of the previous one.
-  const isEarlier = held?.pid === process.pid;
-  if (held !== null && !isEarlier && commandOf(held.pid)?.includes(' up') === true) {
+  const isEarlier = previous?.pid === process.pid;
+  if (previous !== null && !isEarlier && commandOf(previous.pid)?.includes(' up') === true) {
     throw new CliError(
-      `Graft is already running in ${home} (pid ${held.pid}); stop it, or choose another folder with --home`,
+      `Graft is already running in ${home} (pid ${previous.pid}); stop it, or choose another folder with --home`,
     );
   }
-  if (held !== null) {
-    await endLeftovers(held.children);
+  if (previous !== null) {
+    await endLeftovers(previous.children);
     rmSync(path, { force: true });
   }
-  const write = (children: Held['children'], flag: string): void =>
-    writeFileSync(path, JSON.stringify({ pid: process.pid, children } satisfies Held), {
+  const write = (children: LockFile['children'], flag: string): void =>
+    writeFileSync(path, JSON.stringify({ pid: process.pid, children } satisfies LockFile), {
       mode: 0o600,
       flag,
     });
@@ -54,16 +54,16 @@ export async function lockHome(home: string): Promise<HomeLock> {
   };
 }
 
-function read(path: string): Held | null {
+function read(path: string): LockFile | null {
   try {
-    const value = JSON.parse(readFileSync(path, 'utf8')) as Held;
+    const value = JSON.parse(readFileSync(path, 'utf8')) as LockFile;
     return Number.isInteger(value.pid) ? value : null;
   } catch {
     return null; // The file is missing or truncated.
   }
 }
 
-async function endLeftovers(children: Held['children']): Promise<void> {
+async function endLeftovers(children: LockFile['children']): Promise<void> {
   const alive = children.filter(({ pid, script }) => commandOf(pid)?.includes(script) === true);
   for (const { pid } of alive) process.kill(pid, 'SIGTERM');
   for (let waited = 0; waited < 10_000 && alive.some(({ pid }) => commandOf(pid)); waited += 100)

@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(home, { recursive: true });
 });
 
-async function taken(host = '127.0.0.1'): Promise<number> {
+async function used(host = '127.0.0.1'): Promise<number> {
   const server = createServer().listen(0, host);
   servers.push(server);
   await once(server, 'listening');
@@ -23,7 +23,7 @@ async function taken(host = '127.0.0.1'): Promise<number> {
 }
 
 async function free(): Promise<number> {
-  const port = await taken();
+  const port = await used();
   const server = servers.pop()!;
   server.close();
   await once(server, 'close');
@@ -53,7 +53,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   it('uses the requested port, or fails if it is in use', async () => {
     const port = await free();
     expect(await choose(key, { [key]: String(port) })).toEqual([port, []]);
-    await expect(choose(key, { [key]: String(await taken()) })).rejects.toThrow(
+    await expect(choose(key, { [key]: String(await used()) })).rejects.toThrow(
       `is already in use; choose another one with --${key}`,
     );
     await expect(choose(key, { [key]: '70000' })).rejects.toThrow('"70000" is not a valid port');
@@ -66,7 +66,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   });
 
   it('uses a free port and reports it if that one is in use', async () => {
-    const port = await taken();
+    const port = await used();
     lastTime(port, port);
     const [chosen, messages] = await choose(key);
     expect(chosen).toBe(0);
@@ -76,7 +76,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   });
 
   it('checks the address that the server listens on', async () => {
-    const port = await taken('127.0.0.2');
+    const port = await used('127.0.0.2');
     const host = key === 'port' ? 'host' : 'grpc-host';
     lastTime(port, port);
     expect((await choose(key))[0]).toBe(port);

@@ -30,15 +30,15 @@ const PORTS = {
 export async function choosePort(
   settings: Settings,
   key: keyof typeof PORTS,
-  say: (text: string) => void,
+  report: (text: string) => void,
 ): Promise<number> {
   const { default: usual, users, previous, host: hostKey }: Port = PORTS[key];
   const host = settings.get(hostKey) ?? '127.0.0.1';
-  const asked = settings.get(key);
-  if (asked !== undefined) {
-    const port = Number(asked);
+  const requested = settings.get(key);
+  if (requested !== undefined) {
+    const port = Number(requested);
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw new CliError(`"${asked}" is not a valid port`);
+      throw new CliError(`"${requested}" is not a valid port`);
     if (!(await isFree(port, host)))
       throw new CliError(`port ${port} is already in use; choose another one with --${key}`);
     return port;
@@ -46,7 +46,7 @@ export async function choosePort(
   const stored = readCredentials(settings.home);
   const port = portOf(stored && previous(stored)) ?? usual;
   if (await isFree(port, host)) return port;
-  say(
+  report(
     `port ${port} for ${users} is already in use; using a free port instead (set it with --${key})`,
   );
   return 0;

@@ -1,5 +1,5 @@
 import type { JobObject } from '@graft/contracts';
-import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import { MAX_COMPARED } from '@graft/contracts/compared-jobs';
 import { useState } from 'react';
 import { isOver } from '../job/job-text.js';
 import { tagsOf } from './edit-job.js';
@@ -69,12 +69,12 @@ export function PickedJobs({ picked, clear, actions }: Props) {
 }
 
 function Compare({ jobs }: { jobs: readonly JobObject[] }) {
-  const many = jobs.length > MOST_COMPARED;
+  const many = jobs.length > MAX_COMPARED;
   if (jobs.length < 2 || many)
     return (
       <span className="faint" role="status">
         {many
-          ? `${jobs.length} selected; at most ${MOST_COMPARED} can be compared`
+          ? `${jobs.length} selected; at most ${MAX_COMPARED} can be compared`
           : 'Select one more job to compare'}
       </span>
     );

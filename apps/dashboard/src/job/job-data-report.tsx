@@ -4,7 +4,7 @@ import type {
   JobObject,
   RecordFormatDescription,
 } from '@graft/contracts';
-import { lettersText } from '@graft/contracts/plan-line';
+import { vocabularyText } from '@graft/contracts/plan-line';
 import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
@@ -25,7 +25,7 @@ interface Props {
 /** Data of a job: its files and their statistics for its base model. */
 export function JobDataReport({ job, log }: Props) {
   const { data } = job.graft;
-  const vocabulary = lettersText(job.graft);
+  const vocabulary = vocabularyText(job.graft);
   if (job.training_file === null) return null;
   return (
     <section aria-label="Data">

@@ -7,7 +7,11 @@ import type {
   JobObject,
   ModelObject,
 } from '@graft/contracts';
-import { askedIntegrations, BY_DATA, type AskedIntegration } from '@graft/contracts/compared-jobs';
+import {
+  integrationRequests,
+  BY_DATA,
+  type IntegrationRequest,
+} from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
 import { collect, fieldsOf, NONE } from '../forms/schema-form.js';
 import { NO_SWEEP, type SweepDraft } from './sweep-draft.js';
@@ -30,7 +34,7 @@ export interface Draft {
   readonly peft: Values;
   readonly graft: Values;
   /** Null selects the trackers that log every job. */
-  readonly integrations: readonly AskedIntegration[] | null;
+  readonly integrations: readonly IntegrationRequest[] | null;
   /** Parameters of a sweep. */
   readonly sweep: SweepDraft;
 }
@@ -94,7 +98,7 @@ export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | und
       ...nothingOf(rest),
       sample_prompts: linesOf(prompts, asksChats(file)),
     },
-    integrations: askedIntegrations(job),
+    integrations: integrationRequests(job),
     sweep: NO_SWEEP,
   };
 }

@@ -1,5 +1,5 @@
 import type { DataReport, JobPreviewObject } from '@graft/contracts';
-import { amount, lettersText, memoryText, planLine, roughly } from '@graft/contracts/plan-line';
+import { amount, vocabularyText, memoryText, planLine, roughly } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, count, short } from '../format.js';
 import { Failure } from '../ui/failure.js';
@@ -32,7 +32,7 @@ function startOf(plan: JobPreviewObject): readonly Fact[] {
 
 /** Returns the number of characters and the characters of a vocabulary built from the job's texts. */
 function vocabularyOf({ graft }: JobPreviewObject): readonly Fact[] {
-  const [count, which] = lettersText(graft)?.split(' characters: ') ?? [];
+  const [count, which] = vocabularyText(graft)?.split(' characters: ') ?? [];
   return count === undefined ? [] : [['Vocabulary', count, which]];
 }
 

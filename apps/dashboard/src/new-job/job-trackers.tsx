@@ -1,4 +1,4 @@
-import type { AskedIntegration } from '@graft/contracts/compared-jobs';
+import type { IntegrationRequest } from '@graft/contracts/compared-jobs';
 import { INTEGRATION_NAMES } from '@graft/contracts/integration-names';
 import type { Change } from '../forms/change.js';
 import { FieldProblem, isOf, type Refusal } from '../forms/field-problem.js';
@@ -14,14 +14,14 @@ interface Props {
 
 const ID = 'integrations';
 
-const whereTo = (one: AskedIntegration): string =>
+const whereTo = (one: IntegrationRequest): string =>
   one.type === 'wandb' ? `project ${one.wandb.project}` : `experiment ${one.mlflow.experiment}`;
 
 /** Checkboxes for the trackers of the copied job. */
 export function JobTrackers({ draft, change, wrong, offered }: Props) {
   const bad = isOf(wrong, ID);
   if (!offered?.length) return null;
-  const isChosen = ({ type }: AskedIntegration, { integrations }: Draft) =>
+  const isChosen = ({ type }: IntegrationRequest, { integrations }: Draft) =>
     integrations?.some((one) => one.type === type) ?? false;
   return (
     <div className="card" role="group" aria-label={ID}>

@@ -1,5 +1,5 @@
 import type { Catalog, JobObject, MetricsObject } from '@graft/contracts';
-import { comparedOptions, MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import { comparedOptions, MAX_COMPARED } from '@graft/contracts/compared-jobs';
 import { duration } from '@graft/contracts/duration';
 import { useEffect, useRef, useState } from 'react';
 import { api } from '../api/api.js';
@@ -55,7 +55,7 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
     const size = known.length === 0 ? null : known.reduce((sum, one) => sum + one, 0);
     return { job, metrics, size };
   };
-  const wanted = ids.slice(0, MOST_COMPARED);
+  const wanted = ids.slice(0, MAX_COMPARED);
   const loaded = useLoaded(
     ['compare', ...wanted],
     () => Promise.all(wanted.map(load)),
@@ -72,9 +72,9 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
       <h1>{wanted.length === 1 ? 'One job' : `${wanted.length} jobs compared`}</h1>
       <Failure error={loaded.error ?? catalog.error} />
       {ids.length < 2 && <p>Select two or more jobs in the list of jobs, then press Compare.</p>}
-      {ids.length > MOST_COMPARED && (
+      {ids.length > MAX_COMPARED && (
         <p>
-          The first {MOST_COMPARED} of {ids.length} are shown.
+          The first {MAX_COMPARED} of {ids.length} are shown.
         </p>
       )}
       {value === null || catalog.value === null ? (

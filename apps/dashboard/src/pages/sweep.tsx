@@ -1,5 +1,5 @@
 import type { SweepObject } from '@graft/contracts';
-import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import { MAX_COMPARED } from '@graft/contracts/compared-jobs';
 import {
   METRIC_NAMES,
   rankedTrials,
@@ -93,7 +93,7 @@ function searchText({ search: { algorithm, metric, rungs } }: SweepObject): stri
 function Compare({ sweep }: { sweep: SweepObject }) {
   const initAdapter = (sweep.trials ?? []).filter(({ step }) => step > 0);
   if (initAdapter.length < 2) return null;
-  const best = rankedTrials(initAdapter, sweep.search.metric).slice(0, MOST_COMPARED);
+  const best = rankedTrials(initAdapter, sweep.search.metric).slice(0, MAX_COMPARED);
   return (
     <Link className="button" to="/compare" search={{ jobs: best.map(({ job }) => job).join() }}>
       Compare {best.length === initAdapter.length ? 'trials' : `the best ${best.length}`}

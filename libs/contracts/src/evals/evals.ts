@@ -22,8 +22,8 @@ export function itemError({
   sample,
   results,
 }: Pick<EvalOutputItemObject, 'sample' | 'results'>): string | null {
-  const asked = sample?.['error'] as { message?: string } | null | undefined;
-  if (asked?.message !== undefined) return asked.message;
+  const error = sample?.['error'] as { message?: string } | null | undefined;
+  if (error?.message !== undefined) return error.message;
   const wrong = results.find(({ error }) => error !== undefined);
   return wrong?.error ? `${wrong.name}: ${wrong.error.message}` : null;
 }

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { DomainError } from './errors.js';
 import { fieldPaths, wayOut } from './field-names.js';
-import { plainWords, shorten } from './problem.js';
+import { errorMap, shorten } from './problem.js';
 
 /**
  * Validates a request body.
@@ -13,7 +13,7 @@ export function parseBody<T extends z.ZodType>(
   body: unknown,
   elsewhere: () => readonly string[] = () => [],
 ): z.output<T> {
-  const result = schema.safeParse(body ?? {}, { error: plainWords });
+  const result = schema.safeParse(body ?? {}, { error: errorMap });
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   const path = shownPath(issue?.path ?? []) || null;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { plainWords } from './problem.js';
+import { errorMap } from './problem.js';
 
 it.each([
   [z.int(), 'seven', 'must be a number, got "seven"'],
@@ -23,6 +23,6 @@ it.each([
   [z.string().regex(/^a$/, 'write an a'), 'b', 'write an a'],
   [z.string(), undefined, 'Invalid input: expected string, received undefined'],
 ] as const)('%#: says what %j should have been', (schema, value, words) => {
-  const { error } = (schema as z.ZodType).safeParse(value, { error: plainWords });
+  const { error } = (schema as z.ZodType).safeParse(value, { error: errorMap });
   expect(error?.issues[0]?.message).toBe(words);
 });

@@ -48,7 +48,7 @@ export const gigabytes = (bytes: number): string =>
   bytes < 0.95e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** Error map for `safeParse` that returns messages for users. */
-export const plainWords: z.core.$ZodErrorMap = (issue) => {
+export const errorMap: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {
     case 'invalid_type': // parseBody recognizes an absent field by zod's own message
       return issue.input === undefined || !KINDS[issue.expected]

@@ -49,10 +49,10 @@ const CombinationFields = z.strictObject({
     .describe('Seed of the random pruning of dare. Default: 0'),
 });
 
-type Asked = z.infer<typeof CombinationFields>;
+type CombinationRequest = z.infer<typeof CombinationFields>;
 
-function checkCombination(asked: Asked, context: z.RefinementCtx): void {
-  const { combination_type: type } = asked;
+function checkCombination(request: CombinationRequest, context: z.RefinementCtx): void {
+  const { combination_type: type } = request;
   const pruning = pruningOf(type);
   const uses = {
     svd_rank: isDecomposed(type),
@@ -61,11 +61,11 @@ function checkCombination(asked: Asked, context: z.RefinementCtx): void {
     seed: pruning?.startsWith('dare') === true,
   };
   for (const [field, isUsed] of Object.entries(uses)) {
-    if (isUsed || asked[field as keyof typeof uses] === undefined) continue;
+    if (isUsed || request[field as keyof typeof uses] === undefined) continue;
     const message = `is not used by combination_type "${type}"; leave it out`;
     context.addIssue({ code: 'custom', path: [field], message });
   }
-  if (pruning === null || asked.density !== undefined) return;
+  if (pruning === null || request.density !== undefined) return;
   const message = `is required by combination_type "${type}": the fraction of weights to keep, above 0 and at most 1`;
   context.addIssue({ code: 'custom', path: ['density'], message });
 }

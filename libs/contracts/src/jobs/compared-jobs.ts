@@ -2,12 +2,12 @@
 import type { JobIntegrationObject } from '../integrations/integrations.js';
 import type { JobObject } from './job-objects.js';
 
-type Asked<One> = One extends unknown ? Omit<One, 'graft'> : never;
+type WithoutGraft<One> = One extends unknown ? Omit<One, 'graft'> : never;
 /** Integration in a create request. */
-export type AskedIntegration = Asked<JobIntegrationObject>;
+export type IntegrationRequest = WithoutGraft<JobIntegrationObject>;
 
 /** Returns the integrations of a job as in a create request; null if it has none. */
-export const askedIntegrations = (job: JobObject): AskedIntegration[] | null =>
+export const integrationRequests = (job: JobObject): IntegrationRequest[] | null =>
   job.integrations?.map(({ graft: _, ...one }) => one) ?? null;
 
 /** Options whose default depends on the data, so that null differs from an absent field. */
@@ -18,10 +18,10 @@ export const BY_DATA: readonly string[] = ['validation_split', 'stratify_by_colu
  * @param options names of the options that a request may set under `graft`
  */
 export function createBody(job: JobObject, options: readonly string[]): Record<string, unknown> {
-  const asked = Object.entries(job.graft).filter(
+  const entries = Object.entries(job.graft).filter(
     ([name, value]) => options.includes(name) && (value !== null || BY_DATA.includes(name)),
   );
-  const integrations = askedIntegrations(job);
+  const integrations = integrationRequests(job);
   return {
     model: job.model,
     training_file: job.training_file,
@@ -30,14 +30,14 @@ export function createBody(job: JobObject, options: readonly string[]): Record<s
     seed: job.seed,
     method: job.method,
     peft: job.peft,
-    graft: Object.fromEntries(asked),
+    graft: Object.fromEntries(entries),
     ...(integrations && { integrations }),
     ...(job.metadata && { metadata: job.metadata }),
   };
 }
 
 /** Maximum number of jobs to compare. */
-export const MOST_COMPARED = 10;
+export const MAX_COMPARED = 10;
 
 /** Fields that are not options: labels and trackers. */
 const NAMES = ['suffix', 'metadata', 'integrations'];

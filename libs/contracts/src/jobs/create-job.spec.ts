@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CreateJob, hyperparametersOf } from './create-job.js';
-import { plainWords } from '../http/problem.js';
+import { errorMap } from '../http/problem.js';
 
 const body = (peft: object) => ({
   model: 'm',
@@ -10,7 +10,7 @@ const body = (peft: object) => ({
 
 /** Returns the path and message of the first problem; null if there is none. */
 function problem(value: object): string | null {
-  const parsed = CreateJob.safeParse(value, { error: plainWords });
+  const parsed = CreateJob.safeParse(value, { error: errorMap });
   const issue = parsed.error?.issues[0];
   return issue ? `${issue.path.join('.')}: ${issue.message}` : null;
 }
@@ -84,26 +84,28 @@ describe("OpenAI's method in a job", () => {
 });
 
 it('accepts integrations in OpenAI’s format and names an invalid field', () => {
-  const asked = (...integrations: unknown[]) => problem({ ...body({}), integrations });
+  const problemOf = (...integrations: unknown[]) => problem({ ...body({}), integrations });
   const wandb = { type: 'wandb', wandb: { project: 'p' } };
   const mlflow = { type: 'mlflow', mlflow: { experiment: 'e', name: 'n', tags: { a: 'b' } } };
   expect(problem({ ...body({}), integrations: null })).toBeNull();
-  expect(asked()).toBeNull();
-  expect(asked(wandb, mlflow)).toBeNull();
-  expect(asked({ type: 'wandb', wandb: { project: 'p', entity: null, tags: ['a'] } })).toBeNull();
-  expect(asked({ type: 'comet' })).toBe(
+  expect(problemOf()).toBeNull();
+  expect(problemOf(wandb, mlflow)).toBeNull();
+  expect(
+    problemOf({ type: 'wandb', wandb: { project: 'p', entity: null, tags: ['a'] } }),
+  ).toBeNull();
+  expect(problemOf({ type: 'comet' })).toBe(
     'integrations.0.type: must be one of wandb, mlflow; got "comet"',
   );
-  expect(asked({ type: 'wandb' })).toContain(
+  expect(problemOf({ type: 'wandb' })).toContain(
     'integrations.0.wandb: Invalid input: expected object',
   );
-  expect(asked(wandb, { type: 'mlflow', mlflow: {} })).toContain(
+  expect(problemOf(wandb, { type: 'mlflow', mlflow: {} })).toContain(
     'integrations.1.mlflow.experiment: Invalid input: expected string',
   );
-  expect(asked(wandb, wandb)).toBe(
+  expect(problemOf(wandb, wandb)).toBe(
     'integrations.1: names wandb twice; a job supports one run of each type',
   );
-  expect(asked({ ...wandb, wandb: { project: 'p', api_key: 'x' } })).toBe(
+  expect(problemOf({ ...wandb, wandb: { project: 'p', api_key: 'x' } })).toBe(
     'integrations.0.wandb: Unrecognized key: "api_key"',
   );
 });

@@ -4,7 +4,7 @@ import { POOL_NAME, POOL_NAME_RULE } from '../organization/pool-name.js';
 import { grouped } from '../http/problem.js';
 import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
 import {
-  asked,
+  optionalFields,
   BatchSize,
   Epochs,
   SAME_IN_SWEEP,
@@ -36,7 +36,7 @@ export const METHOD_HYPERPARAMETERS = {
 export type FineTuningMethod = keyof typeof METHOD_HYPERPARAMETERS;
 export const FINE_TUNING_METHODS = Object.keys(METHOD_HYPERPARAMETERS) as FineTuningMethod[];
 
-const options = asked(TrainingOptions.shape);
+const options = optionalFields(TrainingOptions.shape);
 
 /** Returns a request field whose default depends on the data, so that an absent field differs from null. */
 const byData = <F extends z.ZodType>(field: F, more: string): z.ZodOptional<F> =>

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { lettersText, memoryText, planLine } from './plan-line.js';
+import { vocabularyText, memoryText, planLine } from './plan-line.js';
 
 const plan = {
   examples: 12,
@@ -76,9 +76,9 @@ it.each([
 });
 
 it('lists the characters of a job’s own vocabulary, up to a limit', () => {
-  const of = (letters: unknown) => lettersText({ task_options: { letters } });
+  const of = (letters: unknown) => vocabularyText({ task_options: { letters } });
   expect(of([' ', "'", 'a', 'é'])).toBe("3 characters: ' a é");
   const many = Array.from({ length: 1261 }, (_, i) => String.fromCodePoint(0x4e00 + i));
   expect(of(many)).toMatch(/^1,261 characters: 一 丁 .* … and 1,201 more$/);
-  expect([of(null), of(undefined), lettersText({})]).toEqual([null, null, null]);
+  expect([of(null), of(undefined), vocabularyText({})]).toEqual([null, null, null]);
 });

@@ -90,7 +90,7 @@ const MAX_LISTED = 60;
  * separator; null if the job uses the vocabulary of its base, or for other tasks.
  * @param graft of a job or a preview
  */
-export function lettersText(graft: Readonly<Record<string, unknown>>): string | null {
+export function vocabularyText(graft: Readonly<Record<string, unknown>>): string | null {
   const { letters } = (graft['task_options'] ?? {}) as { readonly letters?: readonly string[] };
   if (!Array.isArray(letters)) return null;
   const all = (letters as readonly string[]).filter((letter) => letter !== ' ');

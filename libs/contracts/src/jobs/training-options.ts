@@ -161,16 +161,20 @@ export const TRAINING_OPTIONS = Object.keys(
 ) as readonly (keyof TrainingOptions)[];
 
 /** An optional field of a request. No default is filled in: a field that was not sent stays undefined. */
-type Asked<F extends z.ZodType> = z.ZodOptional<F extends z.ZodDefault<infer I> ? I : F>;
+type OptionalField<F extends z.ZodType> = z.ZodOptional<F extends z.ZodDefault<infer I> ? I : F>;
 
-type AskedShape<S extends Readonly<Record<string, z.ZodType>>> = { [K in keyof S]: Asked<S[K]> };
+type OptionalShape<S extends Readonly<Record<string, z.ZodType>>> = {
+  [K in keyof S]: OptionalField<S[K]>;
+};
 
 /** Returns the options as optional request fields whose JSON schema documents the default. */
-export function asked<S extends Readonly<Record<string, z.ZodType>>>(shape: S): AskedShape<S> {
+export function optionalFields<S extends Readonly<Record<string, z.ZodType>>>(
+  shape: S,
+): OptionalShape<S> {
   const fields = Object.entries(shape).map(([name, field]) => {
     if (!(field instanceof z.ZodDefault)) return [name, field.optional()];
     const inner = (field as z.ZodDefault<z.ZodType>).unwrap();
     return [name, inner.optional().meta({ ...inner.meta(), default: field.def.defaultValue })];
   });
-  return Object.fromEntries(fields) as AskedShape<S>;
+  return Object.fromEntries(fields) as OptionalShape<S>;
 }

@@ -4,31 +4,35 @@ import { CreateJob } from './create-job.js';
 // Body of POST /v1/fine_tuning/jobs/{id}: labels that do not affect training, and the job's priority.
 
 /** Maximum number of tags, and maximum lengths of a tag, a name and a note in characters. */
-export const JOB_WORDS = { tags: 20, tag: 64, name: 128, note: 10_000 } as const;
+export const JOB_LABEL_LIMITS = { tags: 20, tag: 64, name: 128, note: 10_000 } as const;
 
 // Lists of tags are written with commas.
 const Tag = z
   .string()
   .trim()
   .min(1)
-  .max(JOB_WORDS.tag)
+  .max(JOB_LABEL_LIMITS.tag)
   .regex(/^[^,\p{Cc}]*$/u, 'expected no commas and no control characters');
 
-const JobWords = z.strictObject({
+const JobUpdate = z.strictObject({
   name: z
     .string()
     .trim()
     .min(1)
-    .max(JOB_WORDS.name)
+    .max(JOB_LABEL_LIMITS.name)
     .regex(/^\P{Cc}*$/u, 'expected no control characters')
     .nullish()
     .describe('Display name of the job, instead of its suffix; null: use the suffix'),
   tags: z
     .array(Tag)
-    .max(JOB_WORDS.tags)
+    .max(JOB_LABEL_LIMITS.tags)
     .optional()
     .describe('Tags of the job; replaces all existing tags. Duplicates are removed'),
-  note: z.string().max(JOB_WORDS.note).nullish().describe('Free-text note; null or "" removes it'),
+  note: z
+    .string()
+    .max(JOB_LABEL_LIMITS.note)
+    .nullish()
+    .describe('Free-text note; null or "" removes it'),
   priority: z
     .int()
     .min(1)
@@ -45,6 +49,6 @@ export const UpdateJob = z.strictObject({
   metadata: CreateJob.shape.metadata.describe(
     'Metadata of the job; replaces all existing entries. null removes them',
   ),
-  graft: JobWords.optional(),
+  graft: JobUpdate.optional(),
 });
 export type UpdateJob = z.infer<typeof UpdateJob>;

@@ -8,7 +8,7 @@ export interface Snippet {
   readonly code: string;
 }
 
-type AskedTask = Pick<CatalogTask, 'inputs' | 'record_formats'>;
+type SnippetTask = Pick<CatalogTask, 'inputs' | 'record_formats'>;
 
 const quoted = (text: string): string => JSON.stringify(text);
 /** Quotes a text for a shell, without expansion. */
@@ -31,7 +31,7 @@ interface Request {
 export function overApi(
   id: string,
   use: ModelUse,
-  task: AskedTask | null,
+  task: SnippetTask | null,
   url: string,
 ): readonly Snippet[] {
   const { path, curl, python, typescript } = requestOf(id, use, task);
@@ -64,7 +64,7 @@ const importsFirst = (lines: readonly string[]): string[] => [
   ...lines.filter((line) => !isImport(line)),
 ];
 
-function requestOf(id: string, use: ModelUse, task: AskedTask | null): Request {
+function requestOf(id: string, use: ModelUse, task: SnippetTask | null): Request {
   if (use === 'chat') return chat(id);
   if (use === 'transcribe') return transcribe(id);
   const kind = task?.inputs ?? 'tokens';
@@ -107,11 +107,11 @@ interface Input {
 }
 
 /** Returns a text, or an object if records have more than one key besides their targets. */
-function ofText(task: AskedTask | null): Input {
+function ofText(task: SnippetTask | null): Input {
   const [format] = task?.record_formats ?? [];
   const record = format ? (JSON.parse(format.line) as Record<string, unknown>) : {};
-  const given = Object.entries(record).filter(([key]) => !format?.learnt.includes(key));
-  const value = given.length > 1 ? Object.fromEntries(given) : 'Hello';
+  const inputs = Object.entries(record).filter(([key]) => !format?.learnt.includes(key));
+  const value = inputs.length > 1 ? Object.fromEntries(inputs) : 'Hello';
   const literal = { before: [], value: JSON.stringify(value) };
   return { value, form: '', python: literal, typescript: literal };
 }
@@ -135,7 +135,7 @@ function ofMedia(kind: Exclude<InputKind, 'tokens'>): Input {
   };
 }
 
-const asked = (id: string, { value, form }: Input): string[] =>
+const curlBody = (id: string, { value, form }: Input): string[] =>
   value === null ? formOf(id, form) : json({ model: id, input: value });
 
 /** Uses --form-string, since -F reads a file if the value starts with @ or <. */
@@ -145,7 +145,7 @@ const formOf = (id: string, file: string): string[] => [
 
 const embed = (id: string, input: Input): Request => ({
   path: '/embeddings',
-  curl: asked(id, input),
+  curl: curlBody(id, input),
   python: [
     ...input.python.before,
     `answer = client.embeddings.create(model=${quoted(id)}, input=${input.python.value})`,
@@ -163,7 +163,7 @@ const embed = (id: string, input: Input): Request => ({
 
 const classify = (id: string, input: Input): Request => ({
   path: '/classify',
-  curl: asked(id, input),
+  curl: curlBody(id, input),
   python: [
     ...input.python.before,
     `body = {"model": ${quoted(id)}, "input": ${input.python.value}}`,

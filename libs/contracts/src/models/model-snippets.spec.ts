@@ -101,10 +101,10 @@ it('shows the endpoint and the input of each use', () => {
     ],
   };
   expect(codeOf('curl', classifier, questions)).toContain('"input":{"question":"…","context":"…"}');
-  const pictures: UsedTask = { ...writer, inputs: 'image' };
-  expect(codeOf('curl', classifier, pictures)).toContain("/v1/classify' -H");
-  expect(codeOf('curl', classifier, pictures)).toContain('-F file=@image.jpg');
-  expect(codeOf('Python', classifier, pictures)).toContain('data:image/jpeg;base64,{data}');
+  const imageTask: UsedTask = { ...writer, inputs: 'image' };
+  expect(codeOf('curl', classifier, imageTask)).toContain("/v1/classify' -H");
+  expect(codeOf('curl', classifier, imageTask)).toContain('-F file=@image.jpg');
+  expect(codeOf('Python', classifier, imageTask)).toContain('data:image/jpeg;base64,{data}');
   const embedder: UsedModel = { ...adapter, uses: ['embed'] };
   expect(codeOf('curl', embedder)).toContain("/v1/embeddings'");
   expect(codeOf('TypeScript', embedder)).toContain('client.embeddings.create');

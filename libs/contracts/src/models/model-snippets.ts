@@ -80,27 +80,27 @@ function inPeft({ id, files }: UsedModel, task: UsedTask): Snippet {
  */
 function onBase(autoModel: string, files: readonly string[], isMixed: boolean): string[] {
   const hasConfig = files.includes('config.json');
-  const hasLetters = files.includes('vocab.json');
+  const hasVocabulary = files.includes('vocab.json');
   const classes = [
     ...(hasConfig ? ['AutoConfig'] : []),
     autoModel,
-    ...(hasLetters ? ['AutoTokenizer'] : []),
+    ...(hasVocabulary ? ['AutoTokenizer'] : []),
   ];
-  const given = [
+  const args = [
     'peft.base_model_name_or_path',
     ...(hasConfig ? ['config=AutoConfig.from_pretrained("./adapter")'] : []),
     // The head of the base may have another vocabulary.
-    ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
+    ...(hasVocabulary ? ['ignore_mismatched_sizes=True'] : []),
   ];
   return [
     'from peft import PeftConfig, PeftModel',
     `from transformers import ${classes.join(', ')}`,
     'peft = PeftConfig.from_pretrained("./adapter")',
     ...(isMixed ? ['peft.adapters = {name: f"./adapter/{name}" for name in peft.adapters}'] : []),
-    `base = ${autoModel}.from_pretrained(${given.join(', ')})`,
+    `base = ${autoModel}.from_pretrained(${args.join(', ')})`,
     ...(isMixed ? ['base.config.use_cache = False'] : []),
     'model = PeftModel.from_pretrained(base, "./adapter", config=peft)',
-    ...(hasLetters ? ['tokenizer = AutoTokenizer.from_pretrained("./adapter")'] : []),
+    ...(hasVocabulary ? ['tokenizer = AutoTokenizer.from_pretrained("./adapter")'] : []),
   ];
 }
 
@@ -136,7 +136,7 @@ function inVllm({ id, base, operations, loraRank }: UsedModel, task: UsedTask): 
 
 function ofExports({ id, base, operations }: UsedModel): Snippet[] {
   const whole = `graft export ${shell(id)} --format gguf --quantization Q4_K_M --out tuned`;
-  const beside = [
+  const withBase = [
     `graft export ${shell(base ?? 'BASE')} --format gguf --out base`,
     `graft export ${shell(id)} --format gguf_adapter --out adapter`,
     'llama-server -m base/model-F16.gguf --lora adapter/adapter.gguf --jinja',
@@ -156,7 +156,7 @@ function ofExports({ id, base, operations }: UsedModel): Snippet[] {
   return [
     ...(operations.includes('gguf') ? ofWhole : []),
     ...(operations.includes('gguf_adapter')
-      ? [{ title: 'llama.cpp, with its base', language: 'sh', code: beside.join('\n') } as const]
+      ? [{ title: 'llama.cpp, with its base', language: 'sh', code: withBase.join('\n') } as const]
       : []),
   ];
 }

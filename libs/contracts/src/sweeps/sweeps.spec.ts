@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
-import { plainWords } from '../http/problem.js';
+import { errorMap } from '../http/problem.js';
 import { SweepSearch } from './sweeps.js';
 
 /** Returns the path and message of the first problem; null if there is none. */
 function problem(search: object): string | null {
-  const parsed = SweepSearch.safeParse(search, { error: plainWords });
+  const parsed = SweepSearch.safeParse(search, { error: errorMap });
   const issue = parsed.error?.issues[0];
   return issue ? `${issue.path.join('.')}: ${issue.message}` : null;
 }
@@ -44,7 +44,7 @@ it.each([
   [{ min: 0, max: 1, log: true }, 'must be greater than 0 if log is true, got 0'],
   [{ min: 0.5, max: 3, integer: true }, 'must be an integer, got 0.5'],
 ])('rejects invalid values: %j', (values, message) => {
-  const parsed = SweepSearch.safeParse(random({ 'peft.r': values }), { error: plainWords });
+  const parsed = SweepSearch.safeParse(random({ 'peft.r': values }), { error: errorMap });
   expect(parsed.success).toBe(false);
   expect(JSON.stringify(parsed.error?.issues)).toContain(message);
 });

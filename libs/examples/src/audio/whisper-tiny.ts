@@ -128,13 +128,13 @@ export function whisperWeights(source: ReadonlyMap<string, Weights>): Map<string
     put(`model.${stack}.embed_positions.weight`, `${stack}/position_encodings/encodings`);
     norm(`model.${stack}.layer_norm`, stack);
     for (let n = 0; n < LAYERS; n++) {
-      const [ours, theirs] = [`model.${stack}.layers.${n}`, `${stack}/layer_${n}`];
-      attention(`${ours}.self_attn`, `${theirs}/self_attention`, [['q_proj', 'k_proj', 'v_proj'], ['out_proj']]); // prettier-ignore
+      const [ours, original] = [`model.${stack}.layers.${n}`, `${stack}/layer_${n}`];
+      attention(`${ours}.self_attn`, `${original}/self_attention`, [['q_proj', 'k_proj', 'v_proj'], ['out_proj']]); // prettier-ignore
       if (stack === 'decoder')
-        attention(`${ours}.encoder_attn`, `${theirs}/attention`, [['q_proj'], ['k_proj', 'v_proj'], ['out_proj']]); // prettier-ignore
-      norm(`${ours}.final_layer_norm`, `${theirs}/ffn`);
-      both(`${ours}.fc1`, `${theirs}/ffn/linear_0`);
-      both(`${ours}.fc2`, `${theirs}/ffn/linear_1`);
+        attention(`${ours}.encoder_attn`, `${original}/attention`, [['q_proj'], ['k_proj', 'v_proj'], ['out_proj']]); // prettier-ignore
+      norm(`${ours}.final_layer_norm`, `${original}/ffn`);
+      both(`${ours}.fc1`, `${original}/ffn/linear_0`);
+      both(`${ours}.fc2`, `${original}/ffn/linear_1`);
     }
   }
   return found;

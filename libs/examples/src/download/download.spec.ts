@@ -12,7 +12,7 @@ import { fetchPinned, type Pinned } from './download.js';
 const content = Buffer.alloc(300_000, 'as it is packed ');
 let server: Server;
 let answer: (response: ServerResponse) => void;
-let asked: number;
+let requests: number;
 let dir: string;
 let path: string;
 let notes: string[];
@@ -22,10 +22,10 @@ let pinned: Pinned;
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'graft-download-'));
   path = join(dir, 'package.deb');
-  [notes, asked] = [[], 0];
+  [notes, requests] = [[], 0];
   progress = { draw: () => undefined, note: (text: string) => void notes.push(text) }; // prettier-ignore
   server = createServer((_, response) => {
-    asked += 1;
+    requests += 1;
     answer(response);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -46,11 +46,11 @@ it('downloads a file once, and again if it was modified', async () => {
   answer = (response) => response.end(content);
   await fetchPinned(pinned, path, progress);
   await fetchPinned(pinned, path, progress);
-  expect(asked).toBe(1);
+  expect(requests).toBe(1);
   expect(notes).toEqual([expect.stringMatching(/^a package: .* downloaded, sha256 verified$/)]);
   writeFileSync(path, 'other bytes');
   await fetchPinned(pinned, path, progress);
-  expect([asked, readFileSync(path).equals(content)]).toEqual([2, true]);
+  expect([requests, readFileSync(path).equals(content)]).toEqual([2, true]);
 });
 
 it('discards a file with another digest, and does not report it as verified', async () => {

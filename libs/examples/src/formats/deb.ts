@@ -18,7 +18,7 @@ export async function readDeb(deb: Buffer): Promise<Generator<TarEntry>> {
 }
 
 /** Finds a member of the `ar` archive that a Debian package is. */
-function memberOf(archive: Buffer, wanted: string): Buffer {
+function memberOf(archive: Buffer, member: string): Buffer {
   if (archive.toString('latin1', 0, MAGIC.length) !== MAGIC)
     throw new Error('not a Debian package');
   for (let at = MAGIC.length; at + HEADER <= archive.length;) {
@@ -28,8 +28,8 @@ function memberOf(archive: Buffer, wanted: string): Buffer {
     const data = archive.subarray(at + HEADER, at + HEADER + size);
     if (!Number.isInteger(size) || data.length !== size)
       throw new Error('the Debian package is truncated');
-    if (name === wanted) return data;
+    if (name === member) return data;
     at += HEADER + size + (size % 2);
   }
-  throw new Error(`the Debian package has no ${wanted}`);
+  throw new Error(`the Debian package has no ${member}`);
 }
