@@ -86,9 +86,9 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
       training_file: await uploadChats(api, 14),
     });
     const worker = await new ScriptedWorker(api).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const old = await worker.put(lease, 'state', 'state at 1');
-    await worker.tell(lease, started(0, 5), step(1), saved(1, [old]));
+    await worker.report(lease, started(0, 5), step(1), saved(1, [old]));
     const state = 'x'.repeat(2_000_000);
     for (const left of [0, Math.ceil(reserve()) + 20 * PAGE]) {
       disk.fill(left);
@@ -100,7 +100,7 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
     }
     expect((await worker.fetch(old.sha256)).toString()).toBe('state at 1');
     disk.empty();
-    await worker.tell(lease, step(2), saved(2, [await worker.put(lease, 'state', state)]));
+    await worker.report(lease, step(2), saved(2, [await worker.put(lease, 'state', state)]));
     await worker.finish(lease, 5);
     expect(await api.get(`/fine_tuning/jobs/${id}`)).toMatchObject({ status: 'succeeded' });
     worker.vanish();

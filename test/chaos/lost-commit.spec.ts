@@ -140,7 +140,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose response is los
       training_file: file,
       graft: { pool },
     });
-    expect(await worker.assigned()).toMatchObject({ jobId: id });
+    expect(await worker.nextAssignment()).toMatchObject({ jobId: id });
     const cuts = proxy.cuts;
     proxy.cutAfter(marker);
     await api.post(`/fine_tuning/jobs/${id}/${verb}`);

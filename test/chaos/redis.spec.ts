@@ -166,7 +166,7 @@ class Diligent {
   private constructor(private readonly worker: ScriptedWorker) {
     this.beats = setInterval(() => {
       const leases = this.lease ? [{ ...this.lease, step: 1 }] : [];
-      void worker.beat(leases).catch(() => undefined);
+      void worker.heartbeat(leases).catch(() => undefined);
     }, BEAT_MS);
   }
 
@@ -184,11 +184,11 @@ class Diligent {
 
   private async work(): Promise<void> {
     while (!this.over) {
-      const next = await this.worker.assigned().catch(() => null);
+      const next = await this.worker.nextAssignment().catch(() => null);
       if (!next) continue;
       this.lease = next;
       this.taken.push(next.jobId);
-      await this.worker.tell(next, started(), step(1));
+      await this.worker.report(next, started(), step(1));
       while (this.slow && !this.over) await new Promise((resolve) => setTimeout(resolve, 50));
       await this.worker.finish(next, 10);
       this.lease = null;

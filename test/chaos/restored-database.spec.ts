@@ -56,9 +56,9 @@ async function three() {
   pool = `pool-${randomUUID().slice(0, 8)}`;
   const running = await create();
   const first = await join_('first');
-  const lease = await first.assigned();
+  const lease = await first.nextAssignment();
   const state = await first.put(lease, 'state', `${running} at 1`);
-  await first.tell(lease, started(0, 9), step(1), saved(1, [state]));
+  await first.report(lease, started(0, 9), step(1), saved(1, [state]));
   const queued = await create();
   const paused = await create();
   await api.post(`/fine_tuning/jobs/${paused}/pause`);
@@ -96,11 +96,11 @@ async function goesOn({
   const heir = await join_('second');
   const taken = new Map<string, number>();
   for (let n = 0; n < 3; n++) {
-    const next = await heir.assigned();
+    const next = await heir.nextAssignment();
     taken.set(next.jobId, next.attempt);
     if (next.jobId === running)
       expect(next).toMatchObject({ checkpointStep: 1, checkpoint: [state] });
-    await heir.tell(next, started(next.checkpointStep, 9));
+    await heir.report(next, started(next.checkpointStep, 9));
     await heir.finish(next, 9);
     expect((await job(next.jobId)).status).toBe('succeeded');
   }
@@ -122,9 +122,9 @@ describe('a database', { timeout: 300_000 }, () => {
     expect(before?.attempt).toBe(0);
     // The copy does not contain this: the queued job was assigned, too.
     const lost = await join_('first', [{ jobId: known.running, attempt: 1, step: 1 }]);
-    const late = await lost.assigned();
+    const late = await lost.nextAssignment();
     expect(late).toMatchObject({ jobId: known.queued, attempt: 1 });
-    await lost.tell(late, started(0, 9), step(1));
+    await lost.report(late, started(0, 9), step(1));
     await api.restart(async () => {
       renameSync(data, `${data}.lost`);
       renameSync(copy, data);

@@ -118,9 +118,9 @@ it('evaluates a model by flags, shows progress, and cancels', async () => {
   const worker = await new ScriptedWorker(api, { maxChats: 4 }).connect();
   const watched = run('run', 'Words in capitals', ...flags, '--name', 'asked', '--watch');
   for (let n = 0; n < ROWS.length; n++) {
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     const [, word = ''] = /In capitals: (\w+)/.exec(JSON.stringify(question.messages)) ?? [];
-    worker.say(question.id, word.toUpperCase());
+    worker.sendText(question.id, word.toUpperCase());
   }
   expect(await watched).toMatchObject({ code: 0, out: expect.stringContaining('3 of 3 (100 %)') });
   worker.vanish();

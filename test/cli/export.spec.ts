@@ -72,13 +72,13 @@ it('exports and pushes an adapter that contains others, each in its own folder',
     peft: { peft_type: 'XLORA', adapters: { 0: part, 1: part } },
   };
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   expect(lease.initAdapter.map(({ name }) => name).sort()).toEqual(
     ['0', '1'].flatMap((place) => FILES.map((name) => `${place}/${name}`)),
   );
   expect(JSON.parse(lease.specJson)).toMatchObject({ adapters: [{ peft_type: 'LORA' }, {}] });
   const own = await Promise.all(FILES.map((name) => worker.put(lease, name, `own ${name}`)));
-  await worker.tell(lease, started(0, 0), finished(0, own));
+  await worker.report(lease, started(0, 0), finished(0, own));
   const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   const hub = await Hub.start(TOKEN);
   const out = join(home, 'mixed');
@@ -113,7 +113,7 @@ it('exports a GGUF on a worker, saves it, and pushes it in one commit', async ()
     '--private',
   ];
   const going = run(args, env);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const job = await api.get<JobObject>(`/fine_tuning/jobs/${lease.jobId}`);
   expect(job.graft.operation).toEqual({
     type: 'export',
@@ -128,7 +128,7 @@ it('exports a GGUF on a worker, saves it, and pushes it in one commit', async ()
     await worker.put(lease, 'Modelfile', 'FROM ./model-Q8_0.gguf\n'),
     await worker.put(lease, 'model-Q8_0.gguf', gguf),
   ];
-  await worker.tell(lease, started(0, 0), finished(0, files));
+  await worker.report(lease, started(0, 0), finished(0, files));
   expect(await going).toMatchObject({ code: 0, out: `${out}\n${hub.url}/someone/tuned\n` });
   expect(readdirSync(out).sort()).toEqual(['Modelfile', 'model-Q8_0.gguf']);
   expect(hub.created).toMatchObject([

@@ -16,7 +16,7 @@ afterAll(() => api?.close());
 
 async function answering<T>(work: Promise<T>, answers: readonly unknown[]): Promise<T> {
   const worker = await new ScriptedWorker(api).connect();
-  const { id } = await worker.asked();
+  const { id } = await worker.nextRequest();
   worker.reply(id, { answers, prompt_tokens: 7 });
   const done = await work;
   worker.vanish();
@@ -63,8 +63,8 @@ it('the card of an embedding job suggests embed instead of chat', async () => {
     suffix: 'finder',
     graft: { task: 'feature_extraction' },
   } as never);
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   await worker.finish(lease, 1);
   worker.vanish();
   const card = await run('jobs', 'finder');
@@ -87,8 +87,8 @@ it('classify prints the label of each text with its probability', async () => {
     training_file: file.id,
     graft: { task: 'seq_cls' },
   } as never);
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   await worker.finish(lease, 1);
   worker.vanish();
   const { fine_tuned_model: model } = await api.client.fineTuning.jobs.retrieve(id);

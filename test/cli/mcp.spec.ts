@@ -32,10 +32,10 @@ beforeAll(async () => {
   const { id } = await create({ suffix: 'pirate', peft: { peft_type: 'LORA', use_dora: true } });
   done = id;
   const worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   const steps = Array.from({ length: 100 }, (_, n) => step(n + 1));
-  await worker.tell(lease, started(0, 100), ...steps, evaluated(100, 1.5));
+  await worker.report(lease, started(0, 100), ...steps, evaluated(100, 1.5));
   await worker.finish(lease, 100);
   worker.vanish();
 });

@@ -21,8 +21,8 @@ beforeAll(async () => {
   const worker = await new ScriptedWorker(api).connect();
   const body = { model: 'tiny', training_file: await uploadChats(api) };
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   await worker.finish(lease, 1);
   worker.vanish();
   model = (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model ?? '';

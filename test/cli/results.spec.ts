@@ -38,8 +38,8 @@ async function start(suffix: string) {
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 40));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 40));
   for (const [at, loss] of [
     [10, 2.23],
     [20, 4.27],
@@ -49,7 +49,7 @@ async function start(suffix: string) {
       await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
       await worker.put(lease, 'adapter_model.safetensors', `${suffix} at ${at}`),
     ];
-    await worker.tell(lease, step(at, 0.00126), evaluated(at, loss), saved(at, adapter, adapter));
+    await worker.report(lease, step(at, 0.00126), evaluated(at, loss), saved(at, adapter, adapter));
   }
   const overfits = {
     level: 'warn',
@@ -57,7 +57,7 @@ async function start(suffix: string) {
     message: 'Validation loss has risen.',
   } as const;
   const line = { level: 'info', code: '', message: 'Trainer output.' } as const;
-  await worker.tell(lease, { kind: 'log', payload: overfits }, { kind: 'log', payload: line });
+  await worker.report(lease, { kind: 'log', payload: overfits }, { kind: 'log', payload: line });
   return { id, worker, lease };
 }
 
@@ -321,12 +321,12 @@ describe('graft tensorboard', () => {
         err: expect.stringMatching(/is in use by another graft tensorboard \(pid \d+\)/) as string,
       });
     await api.post(`/fine_tuning/jobs/${id}/pause`);
-    await worker.tell(lease, { kind: 'stopped', payload: { reason: 'pause', step: 20 } });
+    await worker.report(lease, { kind: 'stopped', payload: { reason: 'pause', step: 20 } });
     await until(() => text().err.includes(`${id} paused; writing continues when it is resumed`));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     worker.keep(again);
-    await worker.tell(again, started(20, 40), step(30), step(40));
+    await worker.report(again, started(20, 40), step(30), step(40));
     await worker.finish(again, 40);
     worker.vanish();
     const [code] = (await closed) as [number | null];
@@ -475,8 +475,8 @@ describe('graft sweeps', () => {
 
     const worker = await new ScriptedWorker(api, { pool: 'cli-sweeps', slots: 3 }).connect();
     for (const loss of [3, 1]) {
-      const lease = await worker.assigned();
-      await worker.tell(lease, started(0, 40), step(40, loss), evaluated(40, loss, true));
+      const lease = await worker.nextAssignment();
+      await worker.report(lease, started(0, 40), step(40, loss), evaluated(40, loss, true));
       await worker.finish(lease, 40);
     }
     const shown = await run('sweeps', 'show', 'ranks');

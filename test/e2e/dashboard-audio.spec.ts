@@ -14,7 +14,7 @@ import {
   ScriptedWorker,
   started,
   step,
-  type Question,
+  type WorkerRequest,
 } from '../../apps/api/test/scripted-worker.js';
 import { tone, writeClips, writeTinyAudioBase, writeTinySpeechBase } from '../tiny-audio.js';
 import { BROWSER_ARGS, buildDashboard, findBrowser, screenshot, Tabs } from './browser.js';
@@ -34,17 +34,17 @@ let worker: ScriptedWorker;
 const USAGE = { prompt_tokens: 10, completion_tokens: 4 };
 
 /** Sends a chunk of a transcript. */
-const write = ({ id }: Question, text: string, sound?: AudioFacts): void =>
+const write = ({ id }: WorkerRequest, text: string, sound?: AudioFacts): void =>
   worker.reply(id, { text, segments: [], sound, ...USAGE }, { last: sound !== undefined });
 
-const label = ({ id }: Question, answer: object): void =>
+const label = ({ id }: WorkerRequest, answer: object): void =>
   worker.reply(id, { answers: [answer], prompt_tokens: 10 });
 
-const fail = ({ id }: Question, errorCode: string, errorMessage: string): void =>
+const fail = ({ id }: WorkerRequest, errorCode: string, errorMessage: string): void =>
   worker.reply(id, null, { errorCode, errorMessage });
 
 /** Decodes the audio of a request. */
-const audioOf = async (question: Question) => decodeAudio(await worker.mediaOf(question));
+const audioOf = async (question: WorkerRequest) => decodeAudio(await worker.mediaOf(question));
 
 async function faults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
@@ -86,13 +86,13 @@ describe.skipIf(!program)('audio in the dashboard', () => {
       purpose: 'fine-tune',
     });
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', { model: 'ast', training_file });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('link', { name: 'Classify with it' }).click();
     await page.getByLabel('Choose audio files').setInputFiles([file]);
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect(await audioOf(question)).toEqual(decodeAudio(file.buffer));
     label(question, { label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } });
     const answers = page.getByRole('list', { name: 'Answers' });
@@ -110,7 +110,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
       [...flac],
     );
     await page.locator('.dropping').dispatchEvent('drop', { dataTransfer: dropped });
-    const second = await worker.asked();
+    const second = await worker.nextRequest();
     expect((await worker.mediaOf(second)).equals(flac)).toBe(true);
     label(second, { label: 'high', probabilities: { low: 0, middle: 0, high: 1 } });
     await answers.getByLabel('unnamed', { exact: true }).waitFor();
@@ -145,7 +145,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await page.getByRole('tab', { name: /^Data/ }).click();
     await page.getByText('5 characters: l o w e h').waitFor();
     expect(await faults(page)).toEqual([]);
-    await worker.assigned();
+    await worker.nextAssignment();
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -160,7 +160,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await page.getByRole('button', { name: 'Stop recording (1 s)' }).waitFor();
     expect(await stop.getAttribute('aria-pressed')).toBe('true');
     await page.keyboard.press('Enter');
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     const { samples, samplingRate } = await audioOf(question);
     expect(samplingRate).toBe(16_000);
     expect(samples.length).toBeGreaterThanOrEqual(16_000);
@@ -183,11 +183,11 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     const page = await tabs.open('/chat?model=whisper');
     await page.getByLabel('Choose audio files').setInputFiles([file]);
     const refusal = 'file: the audio cannot be decoded: expected WAV or FLAC, got MP3';
-    fail(await worker.asked(), 'invalid_value', refusal);
+    fail(await worker.nextRequest(), 'invalid_value', refusal);
     await page.getByText('expected WAV or FLAC, got MP3').waitFor();
     // It can also fail later.
     await page.getByLabel('Choose audio files').setInputFiles([file]);
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     write(question, 'One');
     await page.getByText('One', { exact: true }).waitFor();
     fail(question, 'no_memory', 'full');

@@ -85,7 +85,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     await page.getByText('View code').click();
     const code = await page.getByRole('region', { name: 'curl' }).locator('pre').textContent();
     await page.getByRole('button', { name: 'Send' }).click();
-    const questions = [await worker.asked(), await worker.asked()];
+    const questions = [await worker.nextRequest(), await worker.nextRequest()];
     expect(questions.map(({ base }) => base?.id).sort()).toEqual(['other', 'tiny']);
     for (const question of questions) {
       expect(question).toMatchObject({
@@ -103,8 +103,8 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
       ]);
       const sent = JSON.parse(/-d '(.*)'/s.exec(code ?? '')?.[1] ?? '') as object;
       expect(sent).toMatchObject({ messages, seed: 5, top_p: 0.9, max_tokens: 99, model: 'tiny' });
-      worker.say(question.id, '{"a": 1', '', '', 3);
-      worker.say(question.id, '}', 'stop', '', 4);
+      worker.sendText(question.id, '{"a": 1', '', '', 3);
+      worker.sendText(question.id, '}', 'stop', '', 4);
     }
     const tiny = page.getByRole('region', { name: 'tiny', exact: true });
     await tiny.getByText(/^first token after \d+\.\d\d s · [\d.]+ tokens\/s · 4 tokens$/).waitFor();
@@ -119,7 +119,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     page.on('request', (request) => asked.push(request.url()));
     await page.getByLabel('Message').fill('Show it');
     await page.getByRole('button', { name: 'Send' }).click();
-    worker.say((await worker.asked()).id, ANSWER, 'stop', '', 60);
+    worker.sendText((await worker.nextRequest()).id, ANSWER, 'stop', '', 60);
     const answer = page.locator('.turn.assistant');
     await answer.locator('table td', { hasText: '16' }).waitFor();
     await answer.locator('pre', { hasText: 'const a: number = 1;' }).waitFor();

@@ -149,9 +149,9 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     await runs.getByRole('link', { name: 'tiny' }).click();
     const worker = await new ScriptedWorker(api, { maxChats: 4 }).connect();
     for (let n = 0; n < WORDS.length; n++) {
-      const question = await worker.asked();
+      const question = await worker.nextRequest();
       const [, word = ''] = /Say (\w+)/.exec(JSON.stringify(question.messages)) ?? [];
-      worker.say(question.id, word === 'bcd' ? 'no' : word.toUpperCase());
+      worker.sendText(question.id, word === 'bcd' ? 'no' : word.toUpperCase());
     }
     await text(page, 'completed');
     await page.getByRole('tab', { name: /pass 2/ }).waitFor();

@@ -6,7 +6,12 @@ import type { JobObject } from '@graft/contracts';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
-import { ScriptedWorker, started, step, told } from '../../apps/api/test/scripted-worker.js';
+import {
+  ScriptedWorker,
+  started,
+  step,
+  evaluatedWithConfusion,
+} from '../../apps/api/test/scripted-worker.js';
 import { colourPng, writeImages, writeTinyImageBase } from '../tiny-images.js';
 import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
@@ -32,7 +37,7 @@ const TOLD = {
 /** Answers the given number of requests. */
 async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
   for (let n = 0; n < times; n++) {
-    const { id, adapter } = await worker.asked();
+    const { id, adapter } = await worker.nextRequest();
     worker.reply(id, { answers: answersOf(adapter.length === 0), prompt_tokens: 7 });
   }
 }
@@ -55,8 +60,8 @@ describe.skipIf(!program)('a model that generates no text', () => {
       suffix: 'finder',
       graft: { task: 'feature_extraction' },
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     browser = await startBrowser();
@@ -117,8 +122,8 @@ describe.skipIf(!program)('a model that generates no text', () => {
       suffix: 'moods',
       graft: { task: 'seq_cls' },
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('link', { name: 'Classify with it' }).click();
@@ -160,8 +165,8 @@ describe.skipIf(!program)('a model that generates no text', () => {
       suffix: 'colours',
       graft: { task: 'image_cls' },
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1), told(1, 0.5, TOLD));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1), evaluatedWithConfusion(1, 0.5, TOLD));
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('tab', { name: 'Labels' }).click();
@@ -246,8 +251,8 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByLabel('Output of the model').selectOption('embed');
     await page.getByLabel('Texts, one per line').fill('one');
     await page.getByRole('button', { name: 'Compare' }).click();
-    const { id } = await worker.asked();
-    worker.say(id, '', 'error', 'no_memory');
+    const { id } = await worker.nextRequest();
+    worker.sendText(id, '', 'error', 'no_memory');
     await page.getByText('refused by a test').waitFor();
   });
 });

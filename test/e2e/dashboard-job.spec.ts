@@ -55,8 +55,8 @@ const create = (suffix: string | null, more: object = {}) =>
 /** Creates a job that runs on the scripted worker. */
 async function running(suffix: string | null, steps = 40): Promise<[JobObject, Assignment]> {
   const job = await create(suffix, { validation_file: file });
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, steps));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, steps));
   return [job, lease];
 }
 
@@ -67,7 +67,7 @@ async function save(lease: Assignment, at: number): Promise<void> {
     await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
     await worker.put(lease, 'adapter_model.safetensors', `weights at ${at}`),
   ];
-  await worker.tell(lease, saved(at, [state], adapter));
+  await worker.report(lease, saved(at, [state], adapter));
 }
 
 describe.skipIf(!program)('a job in the dashboard', () => {
@@ -99,11 +99,11 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const [job, lease] = await running('overfits');
     const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
     await page.getByText('No checkpoints yet.').waitFor();
-    await worker.tell(lease, evaluated(0, 5.12));
+    await worker.report(lease, evaluated(0, 5.12));
     for (let n = 1; n <= 40; n++) {
-      await worker.tell(lease, step(n, 5 / n));
+      await worker.report(lease, step(n, 5 / n));
       const loss = { 10: 2.23, 20: 2.9, 40: 4.2724 }[n];
-      if (loss !== undefined) await worker.tell(lease, evaluated(n, loss));
+      if (loss !== undefined) await worker.report(lease, evaluated(n, loss));
       if ([7, 10, 20, 40].includes(n)) await save(lease, n);
     }
     await worker.finish(lease, 40);
@@ -163,7 +163,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
 
   it('keeps the checkpoint of a cancelled job for download, and mentions it before canceling', async () => {
     const [job, lease] = await running('given-up');
-    await worker.tell(lease, step(1, 3));
+    await worker.report(lease, step(1, 3));
     await save(lease, 1);
     const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
     await rows(page).first().waitFor();
@@ -195,7 +195,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
 
   it('keeps a zoom when a checkpoint is saved', async () => {
     const [job, lease] = await running('zoomed');
-    for (let n = 1; n <= 20; n++) await worker.tell(lease, step(n, 5 / n));
+    for (let n = 1; n <= 20; n++) await worker.report(lease, step(n, 5 / n));
     const page = await tabs.open(`/jobs/${job.id}`);
     const plot = page.locator('.chart .u-over').first();
     await plot.waitFor();
@@ -216,7 +216,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
 
   it('is not paused by a single key', async () => {
     const [job, lease] = await running('steady');
-    await worker.tell(lease, step(1, 3));
+    await worker.report(lease, step(1, 3));
     const page = await tabs.open(`/jobs/${job.id}`);
     await pill(page, 'running').waitFor();
     // A page handles keys in order: a request caused by `p` would arrive before that of Shift+P.
@@ -285,10 +285,10 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     ] as const) {
       const peft = { peft_type: 'LORA', r };
       const job = await create(suffix, { peft, validation_file: file });
-      const lease = await worker.assigned();
-      await worker.tell(lease, started(0, 12));
-      for (let n = 1; n <= 12; n++) await worker.tell(lease, step(n, r / n));
-      await worker.tell(lease, evaluated(12, lowest));
+      const lease = await worker.nextAssignment();
+      await worker.report(lease, started(0, 12));
+      for (let n = 1; n <= 12; n++) await worker.report(lease, step(n, r / n));
+      await worker.report(lease, evaluated(12, lowest));
       await save(lease, 12);
       await worker.finish(lease, 12);
       ids.push(job.id);
@@ -501,10 +501,10 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const trials = page.getByRole('region', { name: 'Trials' }).locator('tbody tr');
     expect(await trials.count()).toBeGreaterThanOrEqual(5);
     for (const [n, loss] of [3, 1, 2].entries()) {
-      const lease = await worker.assigned();
+      const lease = await worker.nextAssignment();
       const begun = started(0, 40);
       begun.payload.run_bytes = 5e6 * (n + 1);
-      await worker.tell(lease, begun, step(40, loss), evaluated(40, loss));
+      await worker.report(lease, begun, step(40, loss), evaluated(40, loss));
       await worker.finish(lease, 40);
     }
     const best = page.getByRole('region', { name: 'Best so far' });

@@ -63,15 +63,15 @@ async function trained(suffix: string | null, steps: number): Promise<[JobObject
     ...(suffix && { suffix }),
     metadata: { team: 'ads', purpose: 'a metadata value of some length' },
   });
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, steps === 40 ? 40 : 1200));
-  for (let n = 1; n <= steps; n++) await worker.tell(lease, step(n, 5 / n));
-  await worker.tell(lease, evaluated(steps, 2.5, true, 0));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, steps === 40 ? 40 : 1200));
+  for (let n = 1; n <= steps; n++) await worker.report(lease, step(n, 5 / n));
+  await worker.report(lease, evaluated(steps, 2.5, true, 0));
   const adapter = [
     await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
     await worker.put(lease, 'adapter_model.safetensors', `weights of ${job.id}`),
   ];
-  await worker.tell(lease, saved(steps, [], adapter));
+  await worker.report(lease, saved(steps, [], adapter));
   return [job, lease];
 }
 
@@ -80,9 +80,9 @@ async function makeGguf(job: string): Promise<JobObject> {
   const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${job}`);
   const body = { type: 'export', format: 'gguf', quantization: 'Q4_K_M', model };
   const made = await api.post<JobObject>('/adapters/operations', body);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const file = await worker.put(lease, 'model-Q4_K_M.gguf', 'GGUF');
-  await worker.tell(lease, started(0, 0), finished(0, [file]));
+  await worker.report(lease, started(0, 0), finished(0, [file]));
   return made;
 }
 
@@ -147,8 +147,8 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
       },
     });
     for (const loss of [3, 2]) {
-      const lease = await worker.assigned();
-      await worker.tell(lease, started(0, 40), step(40, loss), evaluated(40, loss, true, 0));
+      const lease = await worker.nextAssignment();
+      await worker.report(lease, started(0, 40), step(40, loss), evaluated(40, loss, true, 0));
       await worker.finish(lease, 40);
     }
     browser = await startBrowser();

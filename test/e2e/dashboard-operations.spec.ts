@@ -53,8 +53,8 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     worker = await new ScriptedWorker(api).connect();
     const body = { model: 'tiny', training_file: await uploadChats(api), suffix: 'pirate' };
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1, {}, { 'adapter_config.json': '{"peft_type":"LORA"}' });
     model = (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model ?? '';
     browser = await startBrowser();
@@ -76,7 +76,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
 
   it('an export shows its source, its file and its use, and nothing about training', async () => {
     const made = await operate({ type: 'export', format: 'gguf', quantization: 'Q8_0', model });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const page = await tabs.open(`/jobs/${made.id}?tab=charts`);
     const title = /^Export to GGUF Q8_0 of pirate · \w{8}$/;
     await page.getByRole('heading', { level: 1, name: title }).waitFor();
@@ -88,7 +88,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
 
     const content = 'GGUF'.repeat(1000);
     const file = await worker.put(lease, 'model-Q8_0.gguf', content);
-    await worker.tell(lease, started(0, 0), finished(0, [file]));
+    await worker.report(lease, started(0, 0), finished(0, [file]));
     const result = page.getByRole('region', { name: 'Result' });
     const [download] = await Promise.all([
       page.waitForEvent('download'),
@@ -119,7 +119,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     const body = JSON.parse((await page.locator('.spec').textContent())!) as object;
     const again = await operate(body);
     expect(again.graft.operation).toEqual(made.graft.operation);
-    await worker.assigned();
+    await worker.nextAssignment();
     await api.post(`/fine_tuning/jobs/${again.id}/cancel`);
 
     // Its source is linked.
@@ -134,9 +134,9 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
 
   it('the job table shows the kind of each job, and filters by it', async () => {
     const { id } = await operate({ type: 'merge', model, suffix: 'whole' });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const other = await operate({ type: 'convert', model, rank: 2 });
-    await worker.assigned();
+    await worker.nextAssignment();
     const page = await tabs.open('/');
     const row = rows(page).filter({ has: page.getByRole('link', { name: 'whole', exact: true }) });
     await row.getByText('merge', { exact: true }).waitFor();
@@ -157,7 +157,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     expect(page.url()).toContain('?kind=merge');
     // Jobs that change meanwhile are filtered, too.
     const files = [await worker.put(lease, 'config.json', '{}')];
-    await worker.tell(lease, started(0, 0), finished(0, files));
+    await worker.report(lease, started(0, 0), finished(0, files));
     await row.getByText('succeeded').waitFor();
     await kind.selectOption('training');
     await until('the training alone', async () => (await names(page)).join() === 'pirate');
@@ -189,7 +189,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
 
   it('canceling a conversion warns that its output is lost', async () => {
     const { id } = await operate({ type: 'convert', model, rank: 4 });
-    await worker.assigned();
+    await worker.nextAssignment();
     const page = await tabs.open(`/jobs/${id}`);
     await pill(page, 'running').waitFor();
     await page.getByRole('button', { name: 'Cancel' }).click();

@@ -44,9 +44,9 @@ describe.skipIf(!program)('pools in the dashboard', () => {
         training_file,
         graft: { pool: 'gpu' },
       });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started());
+    await worker.report(lease, started());
     await api.query(
       `INSERT INTO pool_sample (pool, at, queued, running, slots, free_slots)
        SELECT 'gpu', date_trunc('minute', clock_timestamp()) - n * interval '1 minute', n % 7, 1, 1, 0

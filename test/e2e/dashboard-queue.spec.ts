@@ -89,7 +89,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     for (const assignment of worker.assignments) {
       worker.keep(assignment);
       const [begun, made] = [started(), step(1)];
-      await worker.tell(
+      await worker.report(
         assignment,
         { ...begun, payload: { ...begun.payload, process: 'process-1' } },
         { ...made, payload: { ...made.payload, waited_seconds: 12 } },
@@ -109,7 +109,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     await company.getByText('a process to itself').waitFor();
     // A preempted job reports it in its log and its attempts.
     const assignment = worker.assignments.find(({ jobId }) => jobId === mate.id)!;
-    await worker.tell(assignment, {
+    await worker.report(assignment, {
       kind: 'stopped',
       payload: { reason: 'preempt', step: 1 },
     } as never);
@@ -130,7 +130,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
         body: JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'busy' }] }),
       });
     const others = [ask(), ask()];
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     await until(
       async () => (await api.query(`SELECT 1 FROM answer WHERE worker_id IS NULL`)).length === 1,
     );
@@ -139,12 +139,12 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     await page.keyboard.press('Enter');
     await page.getByRole('alert').getByText('Every worker is busy with other chats').waitFor();
     await screenshot(page, 'chat-busy');
-    worker.say(id, 'one');
-    worker.say((await worker.asked()).id, 'two');
+    worker.sendText(id, 'one');
+    worker.sendText((await worker.nextRequest()).id, 'two');
     await Promise.all(others);
     await page.getByRole('button', { name: 'Try again' }).click();
-    const mine = await worker.asked();
-    worker.say(mine.id, 'hi there');
+    const mine = await worker.nextRequest();
+    worker.sendText(mine.id, 'hi there');
     await text(page, 'hi there');
     // The generated code contains the same text.
     expect(await page.getByRole('log').getByText('hello').count()).toBe(1);

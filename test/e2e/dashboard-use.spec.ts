@@ -32,8 +32,8 @@ const TOKEN = 'hf_token';
 async function trained(config: object = { peft_type: 'LORA' }): Promise<JobObject> {
   const body = { model: 'tiny', training_file: await uploadChats(api) };
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   await worker.finish(lease, 1, {}, { 'adapter_config.json': JSON.stringify(config) });
   return api.get<JobObject>(`/fine_tuning/jobs/${id}`);
 }
@@ -75,13 +75,13 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await screenshot(page, 'use-it');
     await page.getByLabel('Export as').selectOption({ label: 'GGUF Q8_0' });
     await page.getByRole('button', { name: 'Export' }).click();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     expect(JSON.parse(lease.specJson)).toMatchObject({
       operation: { type: 'export', format: 'gguf', quantization: 'Q8_0' },
     });
     await page.waitForURL(`**/jobs/${lease.jobId}`);
     const files = [await worker.put(lease, 'model-Q8_0.gguf', 'GGUF')];
-    await worker.tell(lease, started(0, 0), finished(0, files));
+    await worker.report(lease, started(0, 0), finished(0, files));
     await page.getByRole('button', { name: 'Download .zip' }).waitFor();
     expect(await page.getByRole('link', { name: 'Chat with it' }).count()).toBe(0);
     await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
@@ -125,7 +125,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
       expect([...(await tooWide(page)), ...(await overlapping(page))]).toEqual([]);
     }
     await form.getByRole('button', { name: 'Combine' }).click();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     expect(JSON.parse(lease.specJson)).toMatchObject({
       operation: {
         type: 'combine',

@@ -147,7 +147,7 @@ beforeAll(async () => {
   const job = { model: 'tiny', training_file: await uploadChats(api) };
   ({ id } = await api.post<{ id: string }>('/fine_tuning/jobs', job));
   worker = await new ScriptedWorker(api).connect();
-  lease = await worker.assigned();
+  lease = await worker.nextAssignment();
   worker.keep(lease);
   expect((await worker.batch(eventsOf(lease, facts))).stale).toEqual([]);
 });
@@ -200,7 +200,7 @@ it('is in the database, the events, the stream and the log', async () => {
 it('is stored once if a resumed run reports it again', async () => {
   const drained: RunFact = { type: 'stopped', reason: 'drain', step: 2 };
   await worker.batch(eventsOf(lease, [...facts, drained]));
-  const again = await worker.assigned();
+  const again = await worker.nextAssignment();
   const repeated = facts.filter(({ type }) => type !== 'step');
   expect((await worker.batch(eventsOf(again, repeated))).stale).toEqual([]);
   const [row] = await api.query('SELECT count(*)::int FROM event WHERE job_id = $1 AND kind = $2', [

@@ -107,11 +107,11 @@ it('is in the catalog, the database, the stream, the API responses and the CSV f
     training_file: file,
   });
   const worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 2));
+  await worker.report(lease, started(0, 2));
   for (const type of ['step', 'evaluated'] as const)
-    for (const fact of ofType(facts, type)) await worker.tell(lease, runEventOf(fact));
+    for (const fact of ofType(facts, type)) await worker.report(lease, runEventOf(fact));
 
   const { tasks } = await api.get<Catalog>('/catalog');
   const { of: _of, ...description } = perplexity;
@@ -140,8 +140,8 @@ it('is in the catalog, the database, the stream, the API responses and the CSV f
 
   const config = await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}');
   const weights = await worker.put(lease, 'adapter_model.safetensors', 'weights');
-  await worker.tell(lease, saved(2, [config, weights], [config, weights]));
-  await worker.tell(lease, finished(2, [config, weights]));
+  await worker.report(lease, saved(2, [config, weights], [config, weights]));
+  await worker.report(lease, finished(2, [config, weights]));
   const [checkpoint] = (
     await api.get<Page<{ metrics: Record<string, number> }>>(`/fine_tuning/jobs/${id}/checkpoints`)
   ).data;

@@ -46,10 +46,10 @@ async function things(): Promise<typeof there> {
     training_file: file,
     validation_file: file,
   });
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 10), step(1), evaluated(1, 2));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 10), step(1), evaluated(1, 2));
   const state = await worker.put(lease, 'adapter.safetensors', 'state');
-  await worker.tell(lease, saved(1, [state], [state]));
+  await worker.report(lease, saved(1, [state], [state]));
   await worker.finish(lease, 10);
   const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${job}`);
   const made = async (path: string, body: object): Promise<string> =>
@@ -132,7 +132,7 @@ describe.skipIf(!ready)(`the OpenAPI document${ready ? '' : ` (skipped: ${missin
     there = await things();
     let seen = 0;
     answering = setInterval(() => {
-      for (; seen < worker.questions.length; seen++) worker.say(worker.questions[seen]!.id, 'x');
+      for (; seen < worker.requests.length; seen++) worker.sendText(worker.requests[seen]!.id, 'x');
     }, 10);
   });
   afterAll(async () => {

@@ -75,9 +75,9 @@ describe.skipIf(!ready)(`MLflow${ready ? '' : ` (skipped: ${missing})`}`, () => 
       integrations: [{ type: 'mlflow', mlflow: { experiment, tags: { ours: 'yes' } } }],
     });
     const worker = await new ScriptedWorker(api).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 10), step(1), step(2, NaN), evaluated(2, 1.5));
+    await worker.report(lease, started(0, 10), step(1), step(2, NaN), evaluated(2, 1.5));
     const cursor = async (): Promise<number> =>
       (await api.query<{ cursor: number }>('SELECT cursor FROM integration_run'))[0]!.cursor;
     await until(async () => (await cursor()) > 0, 60_000);
@@ -85,13 +85,13 @@ describe.skipIf(!ready)(`MLflow${ready ? '' : ` (skipped: ${missing})`}`, () => 
     await api.query('UPDATE integration_run SET cursor = 0, remote = NULL');
     await until(async () => (await cursor()) > 0, 60_000);
     await kill();
-    await worker.tell(lease, step(3));
+    await worker.report(lease, step(3));
     await until(
       async () =>
         (await api.get<{ failing_since: number | null }>('/integrations/mlflow')).failing_since !==
         null,
     );
-    await worker.tell(lease, step(4));
+    await worker.report(lease, step(4));
     await worker.finish(lease, 10);
     worker.vanish();
     await start();

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
-import { ScriptedWorker, type Question } from '../../apps/api/test/scripted-worker.js';
+import { ScriptedWorker, type WorkerRequest } from '../../apps/api/test/scripted-worker.js';
 import { cleanEnv } from '../cli/graft.js';
 
 const FOLDER =
@@ -20,7 +20,7 @@ let worker: ScriptedWorker;
 let answering: NodeJS.Timeout;
 
 /** Returns words in capitals, except one, and judgements in Promptfoo's format. */
-function answerTo({ messages }: Question): string {
+function answerTo({ messages }: WorkerRequest): string {
   const { content = '' } = messages.at(-1) ?? {};
   if (content.includes('<Rubric>') || content.includes('rubric'))
     return '{"reason": "it is in capitals", "pass": true, "score": 1}';
@@ -54,9 +54,9 @@ describe.skipIf(!ready)(`Promptfoo${ready ? '' : ` (skipped: ${missing})`}`, () 
     worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
     let seen = 0;
     answering = setInterval(() => {
-      for (; seen < worker.questions.length; seen++) {
-        const question = worker.questions[seen]!;
-        worker.say(question.id, answerTo(question));
+      for (; seen < worker.requests.length; seen++) {
+        const question = worker.requests[seen]!;
+        worker.sendText(question.id, answerTo(question));
       }
     }, 20);
   });
@@ -126,7 +126,7 @@ describe.skipIf(!ready)(`Promptfoo${ready ? '' : ` (skipped: ${missing})`}`, () 
       ['judged', true, 'JUDGED', 10],
       ['wrong', false, 'wrong', 10],
     ]);
-    const asked = worker.questions.map(({ max_tokens, temperature }) => [max_tokens, temperature]);
+    const asked = worker.requests.map(({ max_tokens, temperature }) => [max_tokens, temperature]);
     expect(asked.slice(0, 3)).toEqual(Array(3).fill([32, 0]));
   }, 120_000);
 });

@@ -70,11 +70,11 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
     const { id } = await by.post<{ id: string }>('/fine_tuning/jobs', body);
     const worker = await new ScriptedWorker(on, { pool }).connect();
     workers.push(worker);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 4), step(1), step(2), evaluated(2, 1.5));
+    await worker.report(lease, started(0, 4), step(1), step(2), evaluated(2, 1.5));
     const state = await worker.put(lease, 'state', `${id} at 2`);
-    await worker.tell(lease, saved(2, [state]), step(3), step(4));
+    await worker.report(lease, saved(2, [state]), step(3), step(4));
     await worker.finish(lease, 4);
     await until(async () => {
       const { status } = await by.get<{ status: string }>(`/fine_tuning/jobs/${id}`);

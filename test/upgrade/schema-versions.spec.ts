@@ -70,7 +70,7 @@ describe(
       from.vanish();
       for (const lease of held) {
         worker.keep(lease);
-        worker.goOn(from, lease);
+        worker.resume(from, lease);
       }
       return worker;
     };
@@ -80,10 +80,10 @@ describe(
     };
     const jobOf = (api: TestApi, id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     const takes = async (worker: ScriptedWorker, id: string): Promise<Assignment> => {
-      const lease = await worker.assigned(60_000);
+      const lease = await worker.nextAssignment(60_000);
       expect(lease.jobId).toBe(id);
       worker.keep(lease);
-      await worker.tell(lease, started(0, 2), step(1));
+      await worker.report(lease, started(0, 2), step(1));
       return lease;
     };
     const finishes = async (
@@ -91,7 +91,7 @@ describe(
       lease: Assignment,
       api: TestApi,
     ): Promise<void> => {
-      await worker.tell(lease, step(2));
+      await worker.report(lease, step(2));
       await worker.finish(lease, 2);
       const { status, graft } = await jobOf(api, lease.jobId);
       // One attempt means that the run was never lost.
@@ -116,8 +116,8 @@ describe(
     /** Sends a chat that this worker must answer. */
     const answers = async (worker: ScriptedWorker, api: TestApi): Promise<void> => {
       const answer = chat(api);
-      const { id } = await worker.asked(60_000);
-      worker.say(id, 'yes');
+      const { id } = await worker.nextRequest(60_000);
+      worker.sendText(id, 'yes');
       expect((await answer).choices[0]?.message.content).toBe('yes');
     };
 
@@ -153,7 +153,7 @@ describe(
       newWorker = await move(newWorker, upgraded, NEW, newInstance, []);
       await answers(newWorker, upgraded);
       expect((await workersOf(upgraded)).split('schema version')).toHaveLength(2);
-      expect(worker.questions).toHaveLength(1);
+      expect(worker.requests).toHaveLength(1);
 
       await old.restart(async () => {
         const third = await takes(newWorker, newJob);

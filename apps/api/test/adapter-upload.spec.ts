@@ -54,7 +54,7 @@ it('two files become a model of the project, byte for byte, which a job can star
   const config = JSON.parse(String(peft('lora-rslora')[0]?.[1])) as Record<string, unknown>;
   expect(job.peft).toMatchObject({ peft_type: 'LORA', use_rslora: true, r: config['r'] });
   const worker = await new ScriptedWorker(api, { pool: 'upload' }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   for (const [name, content] of peft('lora-rslora')) {
     const file = lease.initAdapter.find((one) => one.name === name);
     expect(await worker.fetch(file?.sha256 ?? '')).toEqual(content);

@@ -259,8 +259,8 @@ describe('archiving a project', () => {
     await mine.fineTuning.jobs.cancel(ended.id);
     const worker = await new ScriptedWorker(api, { pool: 'archive-test' }).connect();
     try {
-      const assignment = await worker.assigned();
-      await worker.tell(assignment, started(), step(1));
+      const assignment = await worker.nextAssignment();
+      await worker.report(assignment, started(), step(1));
       await api.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, status, owner, owner_until, job_id, step)
          VALUES ('evalrun_archived', '', $1, '', '', '', '{}', 'in_progress', 'x', now() + interval '1 hour', NULL, NULL),
@@ -379,7 +379,7 @@ describe('archiving a project', () => {
     const later = await create(other);
     const worker = await new ScriptedWorker(api, { pool: 'half' }).connect();
     try {
-      expect((await worker.assigned()).jobId).toBe(later);
+      expect((await worker.nextAssignment()).jobId).toBe(later);
     } finally {
       worker.vanish();
     }

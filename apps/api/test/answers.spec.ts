@@ -32,9 +32,9 @@ describe('answers through the official SDK', () => {
   it('returns whole and streamed answers, and cancels at the worker if the client leaves', async () => {
     const worker = await new ScriptedWorker(api).connect();
     const say = async (texts: string[]): Promise<void> => {
-      const have = worker.questions.length;
-      await until(() => worker.questions.length > have);
-      const id = worker.questions[have]?.id ?? '';
+      const have = worker.requests.length;
+      await until(() => worker.requests.length > have);
+      const id = worker.requests[have]?.id ?? '';
       const piece = (text: string, finish_reason: 'stop' | null = null) => ({
         text,
         finish_reason,
@@ -51,8 +51,8 @@ describe('answers through the official SDK', () => {
       finish_reason: 'stop',
     });
     expect(whole.usage).toEqual({ prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 });
-    expect(worker.questions[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], max_tokens: 5 });
-    expect(worker.questions[0]?.messages).toEqual(ask.messages);
+    expect(worker.requests[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], max_tokens: 5 });
+    expect(worker.requests[0]?.messages).toEqual(ask.messages);
 
     const answered = say(['a', 'b', 'c']);
     const stream = await client.chat.completions.create({
@@ -74,14 +74,14 @@ describe('answers through the official SDK', () => {
     const abandoned = client.chat.completions
       .create(ask, { signal: leaving.signal })
       .catch(() => 'left');
-    await until(() => worker.questions.length === 3);
+    await until(() => worker.requests.length === 3);
     leaving.abort();
     expect(await abandoned).toBe('left');
-    await until(() => worker.cancelled.includes(worker.questions[2]?.id ?? ''));
+    await until(() => worker.cancelled.includes(worker.requests[2]?.id ?? ''));
 
     const failing = caught(client.completions.create({ model: 'tiny', prompt: 'x' }));
-    await until(() => worker.questions.length === 4);
-    expect(worker.questions[3]).toMatchObject({ prompt: 'x', max_tokens: 256 });
+    await until(() => worker.requests.length === 4);
+    expect(worker.requests[3]).toMatchObject({ prompt: 'x', max_tokens: 256 });
     worker.vanish();
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
   });
@@ -89,9 +89,9 @@ describe('answers through the official SDK', () => {
   it('fails an answer whose last message says that more follows', async () => {
     const worker = await new ScriptedWorker(api).connect();
     const failing = caught(client.chat.completions.create(ask, { maxRetries: 0 }));
-    await until(() => worker.questions.length === 1);
+    await until(() => worker.requests.length === 1);
     const piece = { text: 'Hi', finish_reason: null, prompt_tokens: 9, completion_tokens: 1 };
-    worker.reply(worker.questions[0]?.id ?? '', piece);
+    worker.reply(worker.requests[0]?.id ?? '', piece);
     expect(await failing).toMatchObject({ status: 500, code: 'internal_error' });
     worker.vanish();
   });
@@ -112,14 +112,14 @@ describe('answers through the official SDK', () => {
     const worker = await new ScriptedWorker(api).connect();
     const asked = async (model: string) => {
       const leaving = new AbortController();
-      const have = worker.questions.length;
+      const have = worker.requests.length;
       const answer = client.chat.completions
         .create({ ...ask, model }, { signal: leaving.signal })
         .catch(() => 'left');
-      await until(() => worker.questions.length > have);
+      await until(() => worker.requests.length > have);
       leaving.abort();
       await answer;
-      return worker.questions[have];
+      return worker.requests[have];
     };
     const packed = await asked('ft:packed');
     const dense = await asked('ft:dense');

@@ -123,8 +123,8 @@ describe('every route that changes something', () => {
       model: 'tiny',
       training_file: file,
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     worker.vanish();
     return (await api.get<{ fine_tuned_model: string }>(`/fine_tuning/jobs/${id}`))

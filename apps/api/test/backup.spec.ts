@@ -74,11 +74,11 @@ describe.each([
     const body = { model: 'tiny', training_file };
     ({ id: job } = await api.post<{ id: string }>('/fine_tuning/jobs', body));
     worker = await new ScriptedWorker(api).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 20), step(1));
+    await worker.report(lease, started(0, 20), step(1));
     const state = await worker.put(lease, 'state', 'the state at 3');
-    await worker.tell(lease, step(3), saved(3, [state]));
+    await worker.report(lease, step(3), saved(3, [state]));
   });
   afterAll(async () => {
     worker?.vanish();
@@ -126,7 +126,7 @@ describe.each([
       const other = { ...api, ...restored, joinToken: api.joinToken } as TestApi;
       const next = await new ScriptedWorker(other).connect();
       try {
-        const lease = await next.assigned(60_000);
+        const lease = await next.nextAssignment(60_000);
         expect(lease).toMatchObject({ jobId: job, checkpointStep: 3 });
         // Attempts made after the backup are unknown to the restored database; their numbers must not be
         // reused.
@@ -134,7 +134,7 @@ describe.each([
         const [state] = lease.checkpoint;
         expect((await next.fetch(state?.sha256 ?? '')).toString()).toBe('the state at 3');
         next.keep(lease);
-        await next.tell(lease, started(3, 20));
+        await next.report(lease, started(3, 20));
         await next.finish(lease, 20);
       } finally {
         next.vanish();

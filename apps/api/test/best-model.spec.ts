@@ -31,7 +31,7 @@ async function running(graft: object = {}, more: object = {}) {
   const pool = `best-${pools++}`;
   const job = await create({ pool, ...graft }, more);
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   return { job, worker, lease, spec: JSON.parse(lease.specJson) as Record<string, unknown> };
 }
 
@@ -75,8 +75,8 @@ it.each([
 
 it('is reported by the job, its model and an event', async () => {
   const { job, worker, lease } = await running({ eval_steps: 1 });
-  await worker.tell(lease, started(0, 3), step(1), evaluated(1, 2), step(2), evaluated(2, 3));
-  await worker.tell(lease, step(3), evaluated(3, 4, true));
+  await worker.report(lease, started(0, 3), step(1), evaluated(1, 2), step(2), evaluated(2, 3));
+  await worker.report(lease, step(3), evaluated(3, 4, true));
   await worker.finish(lease, 3, { published_step: 1 });
   const { graft, fine_tuned_model: name } = await jobOf(job.id);
   expect(graft).toMatchObject({ published_step: 1, progress: { step: 3 } });
@@ -94,7 +94,7 @@ it('is reported by the job, its model and an event', async () => {
 
 it('publishes the last step if the worker reports no other', async () => {
   const { job, worker, lease } = await running();
-  await worker.tell(lease, started(0, 3), step(1), step(2), step(3));
+  await worker.report(lease, started(0, 3), step(1), step(2), step(3));
   await worker.finish(lease, 3);
   const { graft } = await jobOf(job.id);
   expect(graft.published_step).toBe(3);
@@ -113,10 +113,10 @@ it('determines the score by which sweep trials are compared', async () => {
     search: { algorithm: 'grid', parameters: { 'peft.r': [1, 2] } },
   });
   const worker = await new ScriptedWorker(api, { pool, slots: 2 }).connect();
-  const [early, late] = [await worker.assigned(), await worker.assigned()];
-  await worker.tell(early, started(0, 3), evaluated(1, 1), evaluated(3, 3, true));
+  const [early, late] = [await worker.nextAssignment(), await worker.nextAssignment()];
+  await worker.report(early, started(0, 3), evaluated(1, 1), evaluated(3, 3, true));
   await worker.finish(early, 3, { published_step: 1 });
-  await worker.tell(late, started(0, 3), evaluated(1, 4), evaluated(3, 2, true));
+  await worker.report(late, started(0, 3), evaluated(1, 4), evaluated(3, 2, true));
   await worker.finish(late, 3);
   const { trials = [], winner } = await api.get<SweepObject>(`/sweeps/${id}`);
   expect(trials.map(({ job, score }) => [job, score])).toEqual([

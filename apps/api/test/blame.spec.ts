@@ -81,7 +81,7 @@ describe('a process death caused by another job', () => {
       const fact = died('other', kinds[n % kinds.length]);
       const message = 'another job crashed the trainer process that it shared with this job';
       const displaced = { ...fact, payload: { ...fact.payload, message } };
-      await worker.tell(await worker.assigned(), startedIn('process-1'), displaced);
+      await worker.report(await worker.nextAssignment(), startedIn('process-1'), displaced);
     }
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 0 });
     const { status, graft } = await job(id);
@@ -100,17 +100,17 @@ describe('a process death of unclear cause', () => {
   it('does not count twice; then the job runs alone and its own deaths count', async () => {
     const { id, worker } = await scene();
     for (let n = 0; n < 2; n++) {
-      const assignment = await worker.assigned();
+      const assignment = await worker.nextAssignment();
       expect(assignment.alone).toBeUndefined();
-      await worker.tell(assignment, startedIn('p'), died('shared', 'oom_host'));
+      await worker.report(assignment, startedIn('p'), died('shared', 'oom_host'));
     }
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 2 });
     expect((await job(id)).graft.alone).toBe(true);
     expect((await messages(id))[0]).toContain(', in a trainer process of its own');
     for (let n = 0; n < 2; n++) {
-      const assignment = await worker.assigned();
+      const assignment = await worker.nextAssignment();
       expect(assignment.alone).toBe(true);
-      await worker.tell(assignment, startedIn('own'), died('own', 'oom_host'));
+      await worker.report(assignment, startedIn('own'), died('own', 'oom_host'));
     }
     expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'oom_host' } });
     worker.vanish();
@@ -120,16 +120,16 @@ describe('a process death of unclear cause', () => {
     const { id, worker } = await scene();
     let assignment: Assignment;
     for (let n = 0; n < 2; n++) {
-      assignment = await worker.assigned();
-      await worker.tell(assignment, startedIn('p'), died('shared'));
+      assignment = await worker.nextAssignment();
+      await worker.report(assignment, startedIn('p'), died('shared'));
     }
-    assignment = await worker.assigned();
+    assignment = await worker.nextAssignment();
     expect(assignment.alone).toBe(true);
     const state = await worker.put(assignment, 'state', 'progress');
-    await worker.tell(assignment, startedIn('own'), step(1), saved(1, [state]));
+    await worker.report(assignment, startedIn('own'), step(1), saved(1, [state]));
     expect((await job(id)).graft.alone).toBe(false);
-    await worker.tell(assignment, died('other'));
-    expect((await worker.assigned()).alone).toBeUndefined();
+    await worker.report(assignment, died('other'));
+    expect((await worker.nextAssignment()).alone).toBeUndefined();
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 0 });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
@@ -138,9 +138,9 @@ describe('a process death of unclear cause', () => {
   it('caused by the job itself counts immediately, and the job runs alone after the second', async () => {
     const { id, worker } = await scene();
     for (const alone of [undefined, undefined, true]) {
-      const assignment = await worker.assigned();
+      const assignment = await worker.nextAssignment();
       expect(assignment.alone).toBe(alone);
-      await worker.tell(assignment, startedIn('p'), died('own'));
+      await worker.report(assignment, startedIn('p'), died('own'));
     }
     expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'crash' } });
     worker.vanish();
@@ -155,10 +155,10 @@ it('an answer that crashed its process is reported once, without a retry by the 
     model: 'tiny',
     messages: [{ role: 'user', content: 'poison' }],
   });
-  const { id } = await worker.asked();
-  worker.say(id, '', 'error', 'crash');
+  const { id } = await worker.nextRequest();
+  worker.sendText(id, '', 'error', 'crash');
   expect(await caught(answer)).toMatchObject({ status: 500, code: 'crash' });
-  expect(worker.questions).toHaveLength(1);
+  expect(worker.requests).toHaveLength(1);
   worker.vanish();
 });
 
@@ -180,7 +180,7 @@ it('a job shows which jobs share its process, and how long it waited for them', 
     return { ...fact, payload: { ...fact.payload, waited_seconds: seconds } };
   };
   for (const assignment of worker.assignments)
-    await worker.tell(
+    await worker.report(
       assignment,
       startedIn(assignment.jobId === apart ? 'process-2' : 'process-1'),
       waited(1, 0.5),
@@ -207,9 +207,9 @@ describe('a worker on which several jobs die', () => {
   /** Assigns a new job to the worker and reports the death of its process. */
   async function kill(worker: ScriptedWorker, pool: string, blame: Blame = 'own'): Promise<string> {
     const id = await create(pool);
-    const assignment = await worker.assigned();
+    const assignment = await worker.nextAssignment();
     expect(assignment.jobId).toBe(id);
-    await worker.tell(assignment, startedIn('p'), died(blame, 'oom_heap'));
+    await worker.report(assignment, startedIn('p'), died(blame, 'oom_heap'));
     return id;
   }
 
@@ -261,10 +261,10 @@ describe('a worker on which several jobs die', () => {
       await create(pool);
       const body = { model: 'tiny', training_file: theirs, graft: { pool } };
       await client.fineTuning.jobs.create(body as never);
-      return Promise.all(both.map((worker) => worker.assigned()));
+      return Promise.all(both.map((worker) => worker.nextAssignment()));
     };
     const end = (worker: ScriptedWorker, assignment: Assignment) =>
-      worker.tell(assignment, startedIn('p'), died('own', 'oom_heap'));
+      worker.report(assignment, startedIn('p'), died('own', 'oom_heap'));
     for (let n = 0; n < 2; n++) {
       const assignments = await busy();
       for (const [at, worker] of both.entries()) await end(worker, assignments[at]!);
@@ -297,13 +297,13 @@ describe('a worker on which several jobs die', () => {
     for (let n = 0; n < 3; n++) {
       const id = await create(pool);
       ids.push(id);
-      await two.tell(await two.assigned(), startedIn('p'), died('own'));
+      await two.report(await two.nextAssignment(), startedIn('p'), died('own'));
       await api.post(`/fine_tuning/jobs/${id}/pause`);
     }
     expect(await cordoned(pool)).toEqual(['two']);
     for (const id of ids) {
       await api.post(`/fine_tuning/jobs/${id}/resume`);
-      await one.tell(await one.assigned(), startedIn('p'), died('own'));
+      await one.report(await one.nextAssignment(), startedIn('p'), died('own'));
       await api.post(`/fine_tuning/jobs/${id}/cancel`);
     }
     expect(await cordoned(pool)).toEqual(['two']);

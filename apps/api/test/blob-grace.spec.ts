@@ -135,12 +135,12 @@ describe.skipIf(!(await canDump()))('a restore', () => {
           });
           const worker = await new ScriptedWorker(api, { pool }).connect();
           workers.push(worker);
-          const lease = await worker.assigned();
+          const lease = await worker.nextAssignment();
           worker.keep(lease);
-          await worker.tell(lease, started(0, 20));
+          await worker.report(lease, started(0, 20));
           const save = async (at: number): Promise<void> => {
             const state = await worker.put(lease, 'state', `${id} at ${at}`);
-            await worker.tell(lease, step(at), saved(at, [state]));
+            await worker.report(lease, step(at), saved(at, [state]));
           };
           for (const at of [1, 2, 3]) await save(at);
           return { id, pool, save };
@@ -174,12 +174,12 @@ describe.skipIf(!(await canDump()))('a restore', () => {
         for (const { id, pool } of jobs) {
           const worker = await new ScriptedWorker(second, { pool }).connect();
           workers.push(worker);
-          const lease = await worker.assigned(30_000);
+          const lease = await worker.nextAssignment(30_000);
           expect(lease).toMatchObject({ jobId: id, checkpointStep: 3 });
           const [state] = lease.checkpoint;
           expect((await worker.fetch(state?.sha256 ?? '')).toString()).toBe(`${id} at 3`);
           worker.keep(lease);
-          await worker.tell(lease, started(3, 20));
+          await worker.report(lease, started(3, 20));
           await worker.finish(lease, 20);
           const answer = await fetch(`${where.url}/v1/fine_tuning/jobs/${id}`, {
             headers: api.headers,

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker, type Question } from './scripted-worker.js';
+import { ScriptedWorker, type WorkerRequest } from './scripted-worker.js';
 
 interface Answer {
   readonly status: number;
@@ -78,14 +78,14 @@ describe('chat admission', () => {
       error: body.error,
     };
   }
-  const contentOf = ({ messages }: Pick<Question, 'messages'>): string =>
+  const contentOf = ({ messages }: Pick<WorkerRequest, 'messages'>): string =>
     messages[0]?.content ?? '';
 
   it('rejects chats beyond the limit of the project', async () => {
     const worker = await join({});
     await api.query(`UPDATE project SET limits = '{"chats": 1}' WHERE id = 'proj-a'`);
     const first = ask('proj-a', '1');
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     const limits = await fetch(`${api.url}/v1/limits`, {
       headers: { authorization: `Bearer ${await keyOf('proj-a')}` },
     });
@@ -107,12 +107,12 @@ describe('chat admission', () => {
     });
     // The limit of one project does not apply to another.
     const other = ask('proj-b', '3');
-    worker.say((await worker.asked()).id, 'b');
+    worker.sendText((await worker.nextRequest()).id, 'b');
     expect((await other).text).toBe('b');
-    worker.say(id, 'a');
+    worker.sendText(id, 'a');
     expect((await first).text).toBe('a');
     const next = ask('proj-a', '4');
-    worker.say((await worker.asked()).id, 'again');
+    worker.sendText((await worker.nextRequest()).id, 'again');
     expect((await next).text).toBe('again');
     await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
   });
@@ -124,7 +124,7 @@ describe('chat admission', () => {
     try {
       await holder.query('SELECT pg_advisory_lock($1)', [QUEUE_LOCK]);
       const answers = [ask('proj-a', '1'), ask('proj-b', '2')];
-      for (const _ of answers) worker.say((await worker.asked()).id, 'done');
+      for (const _ of answers) worker.sendText((await worker.nextRequest()).id, 'done');
       expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(['done', 'done']);
       await until(async () => (await rows()).length === 0);
     } finally {
@@ -136,12 +136,12 @@ describe('chat admission', () => {
     const worker = await join({ maxChats: 5 });
     const answers = Array.from({ length: 8 }, (_, n) => ask(`proj-${'ab'[n % 2]}`, `${n}`));
     const open: string[] = [];
-    for (let n = 0; n < 5; n++) open.push((await worker.asked()).id);
+    for (let n = 0; n < 5; n++) open.push((await worker.nextRequest()).id);
     await waiting(QUEUE);
     expect((await rows()).filter((row) => row.worker_id !== null)).toHaveLength(5);
-    expect(worker.questions).toHaveLength(5);
-    for (const id of open) worker.say(id, 'done');
-    for (let n = 0; n < QUEUE; n++) worker.say((await worker.asked()).id, 'done');
+    expect(worker.requests).toHaveLength(5);
+    for (const id of open) worker.sendText(id, 'done');
+    for (let n = 0; n < QUEUE; n++) worker.sendText((await worker.nextRequest()).id, 'done');
     expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(Array(8).fill('done'));
   });
 
@@ -161,7 +161,7 @@ describe('chat admission', () => {
     ]);
     const first = ask('proj-a', '1');
     // The count is capped at the requested tokens, whatever the worker reports.
-    worker.say((await worker.asked()).id, 'all', 'stop', '', 1_000_000);
+    worker.sendText((await worker.nextRequest()).id, 'all', 'stop', '', 1_000_000);
     expect((await first).text).toBe('all');
     expect(await tokens()).toBe(before + 256);
     expect(await ask('proj-a', '2')).toMatchObject({
@@ -175,17 +175,17 @@ describe('chat admission', () => {
     const worker = await join({ maxChats: 1 });
     const order: string[] = [];
     const asks = [ask('proj-a', 'a1')];
-    let { id, ...question } = await worker.asked();
+    let { id, ...question } = await worker.nextRequest();
     for (const [n, name] of ['a2', 'a3', 'b1'].entries()) {
       asks.push(ask(`proj-${name[0]}`, name));
       await waiting(n + 1);
     }
     for (;;) {
       order.push(contentOf(question));
-      expect(worker.questions).toHaveLength(order.length);
-      worker.say(id, 'done');
+      expect(worker.requests).toHaveLength(order.length);
+      worker.sendText(id, 'done');
       if (order.length === asks.length) break;
-      ({ id, ...question } = await worker.asked());
+      ({ id, ...question } = await worker.nextRequest());
     }
     expect(order).toEqual(['a1', 'b1', 'a2', 'a3']);
     expect((await Promise.all(asks)).map(({ text }) => text)).toEqual(Array(4).fill('done'));
@@ -194,7 +194,7 @@ describe('chat admission', () => {
   it('limits the queue, and no project can fill it alone', async () => {
     const worker = await join({ maxChats: 1 });
     const first = ask('proj-a', 'first');
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     const queued = ['a1', 'a2', 'a3'].map((name) => ask('proj-a', name));
     await waiting(QUEUE);
     const refused = {
@@ -210,12 +210,12 @@ describe('chat admission', () => {
     const evicted = await Promise.race(queued);
     expect(evicted).toMatchObject(refused);
     await waiting(QUEUE);
-    worker.say(id, 'done');
+    worker.sendText(id, 'done');
     const served = [];
     for (let n = 0; n < QUEUE; n++) {
-      const question = await worker.asked();
+      const question = await worker.nextRequest();
       served.push(contentOf(question));
-      worker.say(question.id, 'done');
+      worker.sendText(question.id, 'done');
     }
     expect(served[0]).toBe('b1');
     const answers = await Promise.all([first, other, ...queued]);
@@ -225,7 +225,7 @@ describe('chat admission', () => {
   it('ends the wait after chatWaitMs, or if the client leaves', async () => {
     const worker = await join({ maxChats: 1 });
     const first = ask('proj-a', 'first');
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     const leaving = new AbortController();
     const left = ask('proj-b', 'left', leaving.signal).catch(() => 'left');
     await waiting(1);
@@ -248,9 +248,9 @@ describe('chat admission', () => {
       error: { code: 'queue_full', message: expect.stringContaining('within 3 s') },
     });
     expect(performance.now() - began).toBeGreaterThan(2_900);
-    worker.say(id, 'done');
+    worker.sendText(id, 'done');
     await first;
-    expect(worker.questions).toHaveLength(1);
+    expect(worker.requests).toHaveLength(1);
   });
 
   it('ends the wait if there is no worker left to wait for', async () => {
@@ -271,10 +271,10 @@ describe('chat admission', () => {
     expect(await ask('proj-a', '1')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
     await api.query(`INSERT INTO pool_grant (pool, project_id) VALUES ('secret', 'proj-a')`);
     const granted = ask('proj-a', '2');
-    worker.say((await worker.asked()).id, 'granted');
+    worker.sendText((await worker.nextRequest()).id, 'granted');
     expect((await granted).text).toBe('granted');
     expect(await ask('proj-b', '3')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
-    expect(worker.questions.map(contentOf)).toEqual(['2']);
+    expect(worker.requests.map(contentOf)).toEqual(['2']);
     for (const [table, column] of [
       ['worker', 'id'],
       ['pool', 'name'],
@@ -301,30 +301,30 @@ describe('chat admission', () => {
     const cold = await join({ name: 'cold', maxChats: 4 });
     const warm = await join({ name: 'warm', maxChats: 1 });
     warm.pull(1, ['tiny']);
-    await warm.beat([]);
+    await warm.heartbeat([]);
     const first = ask('proj-a', '1');
-    const { id } = await warm.asked();
+    const { id } = await warm.nextRequest();
     const second = ask('proj-a', '2');
-    cold.say((await cold.asked()).id, 'cold');
-    warm.say(id, 'warm');
+    cold.sendText((await cold.nextRequest()).id, 'cold');
+    warm.sendText(id, 'warm');
     expect([(await first).text, (await second).text]).toEqual(['warm', 'cold']);
   });
 
   it('retries on another worker if the chosen one turns out to be full', async () => {
     const full = await join({ name: 'full' });
     full.pull(1, ['tiny']);
-    await full.beat([]);
+    await full.heartbeat([]);
     const other = await join({ name: 'other' });
     const answer = ask('proj-a', '1');
-    full.say((await full.asked()).id, '', 'error', 'queue_full');
-    other.say((await other.asked()).id, 'other');
+    full.sendText((await full.nextRequest()).id, '', 'error', 'queue_full');
+    other.sendText((await other.nextRequest()).id, 'other');
     expect((await answer).text).toBe('other');
     // If it is the only worker, it is asked again after it reports a free slot.
     other.vanish();
     const again = ask('proj-a', '2');
     await waiting(1);
-    await full.beat([]);
-    full.say((await full.asked()).id, 'full');
+    await full.heartbeat([]);
+    full.sendText((await full.nextRequest()).id, 'full');
     expect((await again).text).toBe('full');
   });
 
@@ -336,7 +336,7 @@ describe('chat admission', () => {
       [worker.welcome?.workerId],
     );
     const answer = ask('proj-b', '1');
-    worker.say((await worker.asked()).id, 'done');
+    worker.sendText((await worker.nextRequest()).id, 'done');
     expect((await answer).text).toBe('done');
   });
 });

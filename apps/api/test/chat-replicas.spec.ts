@@ -44,23 +44,23 @@ describe('a chat through another API process', () => {
   it('is answered whole and streamed', async () => {
     const worker = await join();
     const whole = b.client.chat.completions.create(ask);
-    const { id } = await worker.asked();
-    worker.say(id, 'Hi', '');
-    worker.say(id, ' there');
+    const { id } = await worker.nextRequest();
+    worker.sendText(id, 'Hi', '');
+    worker.sendText(id, ' there');
     expect((await whole).choices[0]?.message.content).toBe('Hi there');
 
     const opened = b.client.chat.completions.create({ ...ask, stream: true });
-    const second = await worker.asked();
-    worker.say(second.id, 'a', '');
+    const second = await worker.nextRequest();
+    worker.sendText(second.id, 'a', '');
     const parts = (await opened)[Symbol.asyncIterator]();
     const read = async (): Promise<string | undefined> =>
       ((await parts.next()).value as { choices: { delta: { content?: string } }[] } | undefined)
         ?.choices[0]?.delta.content;
     expect([await read(), await read()]).toEqual(['', 'a']);
     // Chunk by chunk, not only at the end.
-    worker.say(second.id, 'b', '');
+    worker.sendText(second.id, 'b', '');
     expect(await read()).toBe('b');
-    worker.say(second.id, '');
+    worker.sendText(second.id, '');
     while (!(await parts.next()).done);
   });
 
@@ -74,7 +74,7 @@ describe('a chat through another API process', () => {
       model: 'whisper',
       file: new File([large], 'large.wav'),
     });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect((await worker.mediaOf(question)).equals(large)).toBe(true);
     const usage = { prompt_tokens: 9, completion_tokens: 1 };
     worker.reply(question.id, { text: 'heard', segments: [], ...usage });
@@ -84,7 +84,7 @@ describe('a chat through another API process', () => {
   it('returns the error of the worker', async () => {
     const worker = await join();
     const failing = caught(b.client.chat.completions.create(ask));
-    worker.say((await worker.asked()).id, '', 'error', 'no_memory');
+    worker.sendText((await worker.nextRequest()).id, '', 'error', 'no_memory');
     expect(await failing).toMatchObject({
       status: 503,
       code: 'no_memory',
@@ -99,9 +99,9 @@ describe('a chat through another API process', () => {
       const left = b.client.chat.completions
         .create({ ...ask, stream }, { signal: leaving.signal })
         .catch(() => 'left');
-      const { id } = await worker.asked();
+      const { id } = await worker.nextRequest();
       if (stream) {
-        worker.say(id, 'a', '');
+        worker.sendText(id, 'a', '');
         await left;
       }
       leaving.abort();
@@ -112,9 +112,9 @@ describe('a chat through another API process', () => {
   it('ends with an error if its worker is killed', async () => {
     const worker = await join();
     const early = caught(b.client.chat.completions.create(ask));
-    await worker.asked();
+    await worker.nextRequest();
     const response = posted(b, { ...ask, stream: true });
-    worker.say((await worker.asked()).id, 'a', '');
+    worker.sendText((await worker.nextRequest()).id, 'a', '');
     const text = textOf(await response);
     await until(() => text.value.includes('"content":"a"'));
     worker.vanish();
@@ -127,15 +127,15 @@ describe('a chat through another API process', () => {
   it('waits in the queue if all workers are full, and gets a slot that another process frees', async () => {
     const worker = await join({ maxChats: 1 });
     const first = a.client.chat.completions.create(ask);
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     const second = b.client.chat.completions.create(ask);
     await until(
       async () => (await a.query('SELECT 1 FROM answer WHERE worker_id IS NULL')).length === 1,
     );
-    expect(worker.questions).toHaveLength(1);
-    worker.say(id, 'one');
+    expect(worker.requests).toHaveLength(1);
+    worker.sendText(id, 'one');
     await first;
-    worker.say((await worker.asked()).id, 'two');
+    worker.sendText((await worker.nextRequest()).id, 'two');
     expect((await second).choices[0]?.message.content).toBe('two');
   });
 
@@ -143,13 +143,13 @@ describe('a chat through another API process', () => {
     const worker = await join();
     await a.query(`UPDATE project SET limits = '{"chats": 1}'`);
     const first = a.client.chat.completions.create(ask);
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     expect(await caught(b.client.chat.completions.create(ask))).toMatchObject({
       status: 429,
       code: 'insufficient_quota',
     });
     await a.query(`UPDATE project SET limits = '{}'`);
-    worker.say(id, 'done');
+    worker.sendText(id, 'done');
     await first;
   });
 
@@ -158,15 +158,15 @@ describe('a chat through another API process', () => {
     const worker = await join();
     const others = await join({ name: 'another' });
     worker.pull(1, ['tiny']);
-    await worker.beat([]);
+    await worker.heartbeat([]);
     const answer = b.client.chat.completions.create({ ...ask, model: 'ft:tiny' });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect(question.adapter[0]?.sha256).toBe(adapter);
     for (const api of [a, b]) {
       expect(await fetched(api, worker, adapter)).toBe('adapter');
       await expect(fetched(api, others, adapter)).rejects.toThrow('no such blob');
     }
-    worker.say(question.id, 'done');
+    worker.sendText(question.id, 'done');
     await answer;
     await expect(fetched(b, worker, adapter)).rejects.toThrow('no such blob');
     // The same for an expired answer whose row still exists: its process is gone.
@@ -181,13 +181,13 @@ describe('a chat through another API process', () => {
   it('applies backpressure from a slow client', async () => {
     const worker = await join();
     const response = posted(b, { ...ask, stream: true });
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     const piece = 'x'.repeat(1_000);
-    for (let n = 0; n < 900; n++) worker.say(id, `<${n}>${piece}`, '');
+    for (let n = 0; n < 900; n++) worker.sendText(id, `<${n}>${piece}`, '');
     const opened = await response;
     // Nothing is read for a while; the rest must still arrive in order.
     await new Promise((resolve) => setTimeout(resolve, 500));
-    worker.say(id, '');
+    worker.sendText(id, '');
     const text = textOf(opened);
     await until(() => text.ended);
     const numbers = [...text.value.matchAll(/<(\d+)>/g)].map(([, n]) => Number(n));
@@ -199,7 +199,7 @@ describe('a chat through another API process', () => {
     const stopping = await startTestApi({ beside: a });
     const worker = await join({}, stopping);
     const failing = caught(b.client.chat.completions.create(ask));
-    await worker.asked();
+    await worker.nextRequest();
     await stopping.close();
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
     // Workers of a stopped process receive no requests.
@@ -216,7 +216,7 @@ describe('a chat through another API process', () => {
       purpose: 'fine-tune',
     });
     await a.post('/fine_tuning/jobs', { model: 'tiny', training_file: file });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const { sha256, name, size } = await worker.put(lease, 'adapter_model.safetensors', 'adapter');
     await a.query(
       `INSERT INTO model (id, project_id, kind, base_id, family, status, base_dtype, files)

@@ -20,7 +20,7 @@ import {
   ScriptedWorker,
   started,
   step,
-  type Question,
+  type WorkerRequest,
 } from './scripted-worker.js';
 import { pythonJson, TrackerServer } from './tracker-server.js';
 
@@ -39,9 +39,9 @@ beforeAll(async () => {
   worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   let seen = 0;
   timer = setInterval(() => {
-    for (; answering && seen < worker.questions.length; seen++) {
-      const question = worker.questions[seen]!;
-      worker.say(question.id, answerTo(question));
+    for (; answering && seen < worker.requests.length; seen++) {
+      const question = worker.requests[seen]!;
+      worker.sendText(question.id, answerTo(question));
     }
   }, 20);
   baseline = await runOnBase();
@@ -52,7 +52,7 @@ afterAll(async () => {
   await api?.close();
 });
 
-function answerTo({ messages }: Question): string {
+function answerTo({ messages }: WorkerRequest): string {
   const { content = '' } = messages.at(-1) ?? {};
   if (content.startsWith('Grade')) return content.includes('W0') ? 'well' : '1';
   const n = Number(/w(\d+)/.exec(content)?.[1]);
@@ -122,9 +122,12 @@ const checkpointsOf = async (id: string) =>
   (await api.get<Page<CheckpointObject>>(`/fine_tuning/jobs/${id}/checkpoints`)).data;
 
 /** Reports a checkpoint and returns the event with its score, or the event that it has none. */
-async function checkpoint(lease: Awaited<ReturnType<ScriptedWorker['assigned']>>, at: number) {
+async function checkpoint(
+  lease: Awaited<ReturnType<ScriptedWorker['nextAssignment']>>,
+  at: number,
+) {
   const state = await worker.put(lease, 'adapter.safetensors', `state ${at}`);
-  await worker.tell(lease, step(at, 3), evaluated(at, at), saved(at, [state], [state]));
+  await worker.report(lease, step(at, 3), evaluated(at, at), saved(at, [state], [state]));
   const expected = new RegExp(`Step ${at}/.*eval score|at step ${at} has no score`);
   let found: JobEventObject | undefined;
   await until(async () => {
@@ -138,9 +141,9 @@ it('scores each checkpoint, and selects the best one by score', async () => {
   // The eval's id selects its newest run that queried a model.
   const { id, graft } = await create({ eval: baseline.eval_id });
   expect(graft).toMatchObject({ eval: baseline.id, best_score: null });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 40));
+  await worker.report(lease, started(0, 40));
   const scores: [at: number, passing: number][] = [
     [10, 1],
     [20, 3],
@@ -197,7 +200,7 @@ it('scores each checkpoint, and selects the best one by score', async () => {
   // A checkpoint that is reported again is scored only once.
   const runs = () => api.query('SELECT step FROM eval_run WHERE job_id = $1 ORDER BY step', [id]);
   const state = await worker.put(lease, 'adapter.safetensors', 'state 30');
-  await worker.tell(lease, saved(30, [state], [state]));
+  await worker.report(lease, saved(30, [state], [state]));
   expect(await runs()).toEqual([{ step: 10 }, { step: 20 }, { step: 30 }]);
   await worker.finish(lease, 40);
   const done = await jobOf(id);
@@ -224,11 +227,11 @@ it('sends scores to trackers even after the end of the job', async () => {
     { type: 'mlflow', mlflow: { experiment: 'late' } },
   ];
   const { id } = await create({ eval: baseline.eval_id }, { integrations });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 10));
+  await worker.report(lease, started(0, 10));
   const state = await worker.put(lease, 'adapter.safetensors', 'state');
-  await worker.tell(lease, step(10, 3), evaluated(10, 1), saved(10, [state], [state]));
+  await worker.report(lease, step(10, 3), evaluated(10, 1), saved(10, [state], [state]));
   await worker.finish(lease, 10);
   const states = async () => (await jobOf(id)).integrations!.map(({ graft }) => graft.status);
   await until(async () => (await states()).every((one) => one === 'done'), 20_000);
@@ -266,11 +269,11 @@ it("sends a score to a tracker even if it is written while the tracker's run end
     const { id } = await create({ eval: baseline.eval_id }, { integrations });
     // The request that ends the tracker's run is processed; its response waits.
     tracker.done = () => (tracker.wandb.get(id)?.exitcode === 0 ? gate : undefined);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 10));
+    await worker.report(lease, started(0, 10));
     const state = await worker.put(lease, 'adapter.safetensors', 'state');
-    await worker.tell(lease, step(10, 3), evaluated(10, 1), saved(10, [state], [state]));
+    await worker.report(lease, step(10, 3), evaluated(10, 1), saved(10, [state], [state]));
     await worker.finish(lease, 10);
     await until(() => tracker.wandb.get(id)?.exitcode === 0, 20_000);
     // The transaction that writes the score waits at its last statement.
@@ -310,9 +313,9 @@ it('scores checkpoints even if the project cannot store the items of their runs'
   const content = source.content.map(({ item }) => ({ item: { ...item, padding } }));
   const { id: run } = await runOnBase({ ...asking, source: { ...source, content } });
   const { id } = await create({ eval: run });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 20));
+  await worker.report(lease, started(0, 20));
   const before = await stored();
   // Enough for a few checkpoints and the results, but not for the items of one run.
   await limit(before + 4_000);
@@ -327,9 +330,9 @@ it('scores checkpoints even if the project cannot store the items of their runs'
 it('reports no score, with the reason, if an item cannot be graded or the run was deleted', async () => {
   const { eval_id, id: run } = await runOnBase(asking, [SAME, JUDGE]);
   const { id } = await create({ eval: run });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 40));
+  await worker.report(lease, started(0, 40));
   right = 1;
   expect(await checkpoint(lease, 10)).toMatchObject({
     level: 'warn',
@@ -347,20 +350,20 @@ it('reports no score, with the reason, if an item cannot be graded or the run wa
 
 it('a cancelled job cancels its runs, both the active and the queued one', async () => {
   const { id } = await create({ eval: baseline.id });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 40));
+  await worker.report(lease, started(0, 40));
   const runs = () =>
     api.query<{ status: string }>('SELECT status FROM eval_run WHERE job_id = $1 ORDER BY step', [
       id,
     ]);
   answering = false;
-  const asked = worker.questions.length;
+  const asked = worker.requests.length;
   for (const at of [10, 20]) {
     const state = await worker.put(lease, 'adapter.safetensors', `state ${at}`);
-    await worker.tell(lease, step(at, 3), saved(at, [state], [state]));
+    await worker.report(lease, step(at, 3), saved(at, [state], [state]));
   }
-  await until(() => worker.questions.length === asked + 4, 20_000);
+  await until(() => worker.requests.length === asked + 4, 20_000);
   expect(await runs()).toEqual([{ status: 'in_progress' }, { status: 'queued' }]);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   expect(await runs()).toEqual([{ status: 'canceled' }, { status: 'canceled' }]);
@@ -375,7 +378,7 @@ it('a cancelled job cancels its runs, both the active and the queued one', async
     async () => (await api.client.evals.runs.retrieve(next, { eval_id })).status === 'completed',
     20_000,
   );
-  expect(worker.questions.length).toBe(asked + 8);
+  expect(worker.requests.length).toBe(asked + 8);
   expect(await runs()).toEqual([{ status: 'canceled' }, { status: 'canceled' }]);
   expect((await jobOf(id)).graft.best_score).toBeNull();
 }, 60_000);
@@ -420,10 +423,10 @@ it('ends sweep trials that are behind by their score', async () => {
   expect((await jobOf(trials![0]!.job)).graft).toMatchObject({ save_steps: 10 });
   const leases = [];
   for (const passing of [3, 1]) {
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
     leases.push(lease);
-    await worker.tell(lease, started(0, 40));
+    await worker.report(lease, started(0, 40));
     right = passing;
     await checkpoint(lease, 10);
   }
@@ -453,17 +456,17 @@ it('selects the winner of a sweep by the scores of the final models, once all ex
   // The scores of the checkpoints differ from those of the final models.
   const leases = [];
   for (const passing of [1, 3]) {
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
     leases.push(lease);
-    await worker.tell(lease, started(0, 40));
+    await worker.report(lease, started(0, 40));
     right = passing;
     await checkpoint(lease, 10);
   }
   answering = false;
   for (const lease of leases) {
     const state = await worker.put(lease, 'adapter.safetensors', `end of ${lease.jobId}`);
-    await worker.tell(lease, step(40, 3), evaluated(40, 40, true), saved(40, [state], [state]));
+    await worker.report(lease, step(40, 3), evaluated(40, 40, true), saved(40, [state], [state]));
     await worker.finish(lease, 40);
   }
   expect(await sweepOf()).toMatchObject({

@@ -93,8 +93,8 @@ describe.skipIf(!LIBFAKETIME)(
         const pool = `clock-${name.replaceAll(' ', '-')}`;
         const id = await create(pool);
         const worker = await new ScriptedWorker(at(), { pool }).connect();
-        const lease = await worker.assigned();
-        await worker.tell(lease, started(), step(1));
+        const lease = await worker.nextAssignment();
+        await worker.report(lease, started(), step(1));
         worker.keep(lease);
         await new Promise((resolve) => setTimeout(resolve, 3 * LEASE_MS));
         expect(await outcomes(id)).toEqual([null]);
@@ -102,7 +102,7 @@ describe.skipIf(!LIBFAKETIME)(
         await until(async () => (await outcomes(id))[0] === 'lost_worker');
         // The queue token is issued, and reissued if it is lost.
         const next = await new ScriptedWorker(at(), { pool }).connect();
-        expect(await next.assigned()).toMatchObject({ jobId: id });
+        expect(await next.nextAssignment()).toMatchObject({ jobId: id });
         await api.post(`/fine_tuning/jobs/${id}/cancel`);
         next.vanish();
       },
@@ -144,7 +144,7 @@ describe.skipIf(!LIBFAKETIME)(
       const pool = 'clock-events';
       const id = await create(pool);
       const worker = await new ScriptedWorker(fast, { pool }).connect();
-      const lease = await worker.assigned();
+      const lease = await worker.nextAssignment();
       const event = worker.event(lease, started());
       await worker.batch([{ ...event, atUnixMs: Date.now() + 7_200_000 }]);
       const [row] = await api.query<{ late: boolean }>(

@@ -70,7 +70,7 @@ describe('an API whose clock is ahead', () => {
     await lose();
     idle.vanish();
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    expect(await worker.assigned()).toMatchObject({ jobId: id });
+    expect(await worker.nextAssignment()).toMatchObject({ jobId: id });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
   });

@@ -3,7 +3,7 @@ import type { JobConfusionObject, JobObject } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { graft } from '../../../test/cli/graft.js';
 import { importBase, startTestApi, type TestApi } from './fixture.js';
-import { ScriptedWorker, started, step, told } from './scripted-worker.js';
+import { ScriptedWorker, started, step, evaluatedWithConfusion } from './scripted-worker.js';
 
 let api: TestApi;
 let worker: ScriptedWorker | null = null;
@@ -38,9 +38,9 @@ async function labelled(): Promise<JobObject> {
 it('returns the matrix of the best or a chosen evaluation, with precision and recall per label', async () => {
   const { id } = await labelled();
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 4), step(1));
+  await worker.report(lease, started(0, 4), step(1));
   expect(await confusionOf(id)).toMatchObject({
     object: 'fine_tuning.job.confusion',
     steps: [],
@@ -55,29 +55,32 @@ it('returns the matrix of the best or a chosen evaluation, with precision and re
   await expect(confusionOf(id, '?step=1')).rejects.toThrow(
     'no evaluation has reported a confusion matrix yet',
   );
-  await worker.tell(
+  await worker.report(
     lease,
-    told(1, 0.9, { classes: [0, 0, 2, 0, 4, 1, 1, 0, 1], cells: [0, 1, 2, 1, 2, 1, 2, 1, 1] }),
+    evaluatedWithConfusion(1, 0.9, {
+      classes: [0, 0, 2, 0, 4, 1, 1, 0, 1],
+      cells: [0, 1, 2, 1, 2, 1, 2, 1, 1],
+    }),
   );
-  await worker.tell(
+  await worker.report(
     lease,
     step(2),
-    told(2, 0.4, {
+    evaluatedWithConfusion(2, 0.4, {
       classes: [2, 0, 0, 1, 1, 0, 1, 0, 1],
       cells: [2, 1, 1],
       examples: [2, 1, 6, 0, 0, 1, 0, 0, 4],
     }),
   );
-  await worker.tell(
+  await worker.report(
     lease,
     step(3),
-    told(3, 0.5, { classes: [2, 1, 0, 0, 0, 1, 2, 0, 0], cells: [1, 0, 1] }),
+    evaluatedWithConfusion(3, 0.5, { classes: [2, 1, 0, 0, 0, 1, 2, 0, 0], cells: [1, 0, 1] }),
   );
   // Evaluated on a sample, so not compared with full evaluations.
-  await worker.tell(
+  await worker.report(
     lease,
     step(4),
-    told(4, 0.1, { classes: [1, 0, 0, 0, 0, 0, 0, 0, 0], cells: [] }, false),
+    evaluatedWithConfusion(4, 0.1, { classes: [1, 0, 0, 0, 0, 0, 0, 0, 0], cells: [] }, false),
   );
 
   const best = await confusionOf(id);
@@ -148,19 +151,23 @@ it('returns the matrix of the best or a chosen evaluation, with precision and re
 it('ignores matrices whose size does not match the labels of the job', async () => {
   const { id } = await labelled();
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(
+  await worker.report(
     lease,
     started(0, 4),
     step(1),
-    told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [] }),
+    evaluatedWithConfusion(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [] }),
     step(2),
-    told(2, 0.8, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [0, 3, 1] }),
+    evaluatedWithConfusion(2, 0.8, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [0, 3, 1] }),
     step(3),
-    told(3, 0.7, { classes: [1, 0], cells: [] }),
+    evaluatedWithConfusion(3, 0.7, { classes: [1, 0], cells: [] }),
     step(4),
-    told(4, 0.6, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [], examples: [3, 3, 1] }),
+    evaluatedWithConfusion(4, 0.6, {
+      classes: [1, 0, 0, 1, 0, 0, 1, 0, 0],
+      cells: [],
+      examples: [3, 3, 1],
+    }),
   );
   expect(await confusionOf(id)).toMatchObject({ steps: [], step_number: null });
   const { evaluations } = await api.get<{ evaluations: unknown[] }>(
@@ -172,13 +179,17 @@ it('ignores matrices whose size does not match the labels of the job', async () 
 it('returns no file id if the file was deleted', async () => {
   const { id, training_file: file } = await labelled();
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(
+  await worker.report(
     lease,
     started(0, 1),
     step(1),
-    told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [], examples: [0, 0, 1] }),
+    evaluatedWithConfusion(1, 0.9, {
+      classes: [1, 0, 0, 1, 0, 0, 1, 0, 0],
+      cells: [],
+      examples: [0, 0, 1],
+    }),
   );
   expect(await confusionOf(id)).toMatchObject({ examples_file: file });
   const details = {
@@ -187,7 +198,7 @@ it('returns no file id if the file was deleted', async () => {
     retryable: false,
     stderr_tail: '',
   };
-  await worker.tell(lease, { kind: 'failed', payload: { code: 'nonfinite', ...details } });
+  await worker.report(lease, { kind: 'failed', payload: { code: 'nonfinite', ...details } });
   await api.client.files.delete(file as string);
   expect(await confusionOf(id)).toMatchObject({
     examples_file: null,

@@ -21,13 +21,13 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 9), step(1), step(2), step(3));
+  await worker.report(lease, started(0, 9), step(1), step(2), step(3));
   const states: BlobRef[] = [];
   for (const at of [1, 2, 3]) {
     const state = await worker.put(lease, 'state', `${id} at ${at}`);
-    await worker.tell(lease, saved(at, [state]));
+    await worker.report(lease, saved(at, [state]));
     states.push(state);
   }
   const flip = ({ sha256 }: BlobRef): void => {
@@ -36,7 +36,7 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
     bytes[5] = (bytes[5] ?? 0) ^ 1;
     writeFileSync(path, bytes);
   };
-  const damaged = (at: number): Parameters<ScriptedWorker['tell']>[1] => ({
+  const damaged = (at: number): Parameters<ScriptedWorker['report']>[1] => ({
     kind: 'failed',
     payload: {
       code: 'damaged_checkpoint',
@@ -48,9 +48,9 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
     },
   });
   const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
-  await worker.tell(lease, { kind: 'failed', payload: crash });
+  await worker.report(lease, { kind: 'failed', payload: crash });
   const resumed = async (at: number): Promise<Assignment> => {
-    const next = await worker.assigned();
+    const next = await worker.nextAssignment();
     worker.keep(next);
     expect(next).toMatchObject({ jobId: id, checkpointStep: at });
     expect(next.checkpoint).toEqual(at > 0 ? [states[at - 1]] : []);
@@ -58,13 +58,13 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
   };
   // If the stored bytes are intact, the report counts as a failure and the next attempt gets the same
   // checkpoint.
-  await worker.tell(await resumed(3), damaged(3));
+  await worker.report(await resumed(3), damaged(3));
   flip(states[2] as BlobRef);
-  await worker.tell(await resumed(3), damaged(3));
+  await worker.report(await resumed(3), damaged(3));
   flip(states[1] as BlobRef);
-  await worker.tell(await resumed(2), damaged(2));
+  await worker.report(await resumed(2), damaged(2));
   flip(states[0] as BlobRef);
-  await worker.tell(await resumed(1), damaged(1));
+  await worker.report(await resumed(1), damaged(1));
   const last = await resumed(0);
   expect(await api.query('SELECT crash_count, infra_count FROM job WHERE id = $1', [id])).toEqual([
     { crash_count: 1, infra_count: 1 },
@@ -79,8 +79,8 @@ it('skips a checkpoint with a flipped bit, which does not count against the job'
   );
   // Uploaded again by an attempt that reaches the step again, the checkpoint is valid again.
   const again = await worker.put(last, 'state', `${id} at 1`);
-  await worker.tell(last, step(1), saved(1, [again]));
-  await worker.tell(last, { kind: 'failed', payload: crash });
+  await worker.report(last, step(1), saved(1, [again]));
+  await worker.report(last, { kind: 'failed', payload: crash });
   await resumed(1);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.vanish();
@@ -95,19 +95,19 @@ it('skips a checkpoint with a missing file, and reports it once', async () => {
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
   const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
-  let lease = await worker.assigned();
+  let lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 9), step(1), step(2));
+  await worker.report(lease, started(0, 9), step(1), step(2));
   const states: BlobRef[] = [];
   for (const at of [1, 2]) {
     states.push(await worker.put(lease, 'state', `${id} at ${at}`));
-    await worker.tell(lease, saved(at, states.slice(-1)));
+    await worker.report(lease, saved(at, states.slice(-1)));
   }
   const { sha256 } = states[1] as BlobRef;
   rmSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
   for (let crashes = 1; crashes <= 2; crashes++) {
-    await worker.tell(lease, { kind: 'failed', payload: crash });
-    lease = await worker.assigned();
+    await worker.report(lease, { kind: 'failed', payload: crash });
+    lease = await worker.nextAssignment();
     worker.keep(lease);
     expect(lease).toMatchObject({ jobId: id, checkpointStep: 1, checkpoint: [states[0]] });
   }

@@ -22,8 +22,8 @@ beforeAll(async () => {
   worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   let seen = 0;
   answers = setInterval(() => {
-    for (; answering && seen < worker.questions.length; seen++)
-      worker.say(worker.questions[seen]!.id, `${SECRET} answered`);
+    for (; answering && seen < worker.requests.length; seen++)
+      worker.sendText(worker.requests[seen]!.id, `${SECRET} answered`);
   }, 20);
 });
 afterEach(() => {
@@ -157,8 +157,8 @@ describe('deleting a model', () => {
     const body = { model: 'tiny', training_file, graft: { pool } };
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
     const trainer = await new ScriptedWorker(api, { pool }).connect();
-    const lease = await trainer.assigned();
-    await trainer.tell(lease, started(0, 1), step(1));
+    const lease = await trainer.nextAssignment();
+    await trainer.report(lease, started(0, 1), step(1));
     await trainer.finish(lease, 1);
     trainer.vanish();
     return (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model!;
@@ -241,13 +241,13 @@ describe('deleting a model', () => {
       graft: { pool },
     });
     const trainer = await new ScriptedWorker(api, { pool }).connect();
-    const lease = await trainer.assigned();
-    await trainer.tell(lease, started(0, 2), step(1));
+    const lease = await trainer.nextAssignment();
+    await trainer.report(lease, started(0, 2), step(1));
     const [config, state] = [
       await trainer.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
       await trainer.put(lease, 'state', 'at 1'),
     ];
-    await trainer.tell(lease, saved(1, [config, state], [config]));
+    await trainer.report(lease, saved(1, [config, state], [config]));
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     trainer.vanish();
     expect((await remove('tiny'))?.message).toContain(id);
@@ -260,11 +260,11 @@ describe('deleting a job permanently', () => {
     const trainer = await new ScriptedWorker(api, { pool, maxChats: 0 }).connect();
     const body = { model: 'tiny', training_file: await uploadChats(api), graft: { pool } };
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-    const lease = await trainer.assigned();
+    const lease = await trainer.nextAssignment();
     const config = await trainer.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}');
     const state = await trainer.put(lease, 'state.safetensors', `state of ${id}`);
-    await trainer.tell(lease, started(0, 2), step(1));
-    await trainer.tell(lease, saved(1, [config, state], [config]), step(2));
+    await trainer.report(lease, started(0, 2), step(1));
+    await trainer.report(lease, saved(1, [config, state], [config]), step(2));
     await trainer.finish(lease, 2);
     const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     const of = await makeEval();

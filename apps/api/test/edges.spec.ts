@@ -57,7 +57,7 @@ describe('the list', () => {
     const workers: ScriptedWorker[] = [];
     for (const name of names) workers.push(await new ScriptedWorker(api, { name }).connect());
     workers[0]?.send({ $case: 'draining', value: { reason: 'test' } });
-    await workers[0]?.beat([]);
+    await workers[0]?.heartbeat([]);
     workers[1]?.vanish();
     const states = async (path: string) => {
       const { data } = await api.get<Page<WorkerObject>>(path);

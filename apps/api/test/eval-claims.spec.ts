@@ -62,14 +62,14 @@ it('a project has one active run, and the next one starts after it', async () =>
     const status = async ({ id }: { id: string }) =>
       (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
     const first = await create();
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     const second = await create();
     // Long enough for a process that wrongly claimed it as well.
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect([await status(first), await status(second)]).toEqual(['in_progress', 'queued']);
-    worker.say(question.id, 'one');
-    await until(() => worker.questions.length === 2, 20_000);
-    worker.say(worker.questions[1]!.id, 'two');
+    worker.sendText(question.id, 'one');
+    await until(() => worker.requests.length === 2, 20_000);
+    worker.sendText(worker.requests[1]!.id, 'two');
     for (const run of [first, second])
       await until(async () => (await status(run)) === 'completed', 20_000);
   } finally {
@@ -82,19 +82,19 @@ it('results for a run that another process has claimed are discarded', async () 
   try {
     const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
     const { id } = await api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
-    const first = await worker.asked();
+    const first = await worker.nextRequest();
     const setOwner = (owner: string | null, until: string) =>
       api.query(`UPDATE eval_run SET owner = $2, owner_until = ${until} WHERE id = $1`, [
         id,
         owner,
       ]);
     await setOwner('another', `clock_timestamp() + interval '1 hour'`);
-    worker.say(first.id, 'one');
+    worker.sendText(first.id, 'one');
     // Long enough for a process that wrongly stored the answer.
     await new Promise((resolve) => setTimeout(resolve, 700));
     await setOwner(null, 'NULL');
-    await until(() => worker.questions.length === 2, 20_000);
-    worker.say(worker.questions[1]!.id, 'two');
+    await until(() => worker.requests.length === 2, 20_000);
+    worker.sendText(worker.requests[1]!.id, 'two');
     const status = async () =>
       (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
     await until(async () => (await status()) === 'completed', 20_000);

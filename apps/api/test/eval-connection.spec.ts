@@ -45,7 +45,9 @@ it.each([
   // There is no worker yet, so the run retries.
   await loseConnection(graft, 'model', () => lose(graft, line));
   worker = await new ScriptedWorker(graft).connect();
-  const answering = worker.asked(30_000).then((question) => worker?.say(question.id, 'A'));
+  const answering = worker
+    .nextRequest(30_000)
+    .then((question) => worker?.sendText(question.id, 'A'));
   answering.catch(() => undefined);
   const now = () => graft.get<EvalRunObject>(`/evals/${id}/runs/${run.id}`).catch(() => null);
   await until(async () => (await now())?.status === 'completed', 30_000);

@@ -87,8 +87,8 @@ it('reports the sampling parameters of an answer, including defaults', async () 
     input_messages: { type: 'template', template: [{ role: 'user', content: 'Say W' }] },
   };
   const ended = graded([same('{{sample.output_text}}')], source);
-  const question = await worker.asked(15_000);
-  worker.say(question.id, 'W');
+  const question = await worker.nextRequest(15_000);
+  worker.sendText(question.id, 'W');
   const { items } = await ended;
   expect(items[0]!.sample).toMatchObject({
     temperature: 1,

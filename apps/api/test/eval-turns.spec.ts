@@ -77,12 +77,12 @@ async function answering(
   const asked: string[] = [];
   timers.push(
     setInterval(() => {
-      for (const { id, messages } of worker.questions.slice(asked.length).slice(0, most)) {
+      for (const { id, messages } of worker.requests.slice(asked.length).slice(0, most)) {
         const question = messages.at(-1)!.content;
         asked.push(question);
         const reply = answer(question);
-        if (typeof reply === 'string') worker.say(id, reply);
-        else worker.say(id, '', 'error', reply.code);
+        if (typeof reply === 'string') worker.sendText(id, reply);
+        else worker.sendText(id, '', 'error', reply.code);
       }
     }, 20),
   );

@@ -5,7 +5,7 @@ import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { clientOf, makeProject } from './projects.js';
-import { ScriptedWorker, type Question } from './scripted-worker.js';
+import { ScriptedWorker, type WorkerRequest } from './scripted-worker.js';
 
 type Evals = OpenAI['evals'];
 type Create = OpenAI.Evals.EvalCreateParams;
@@ -31,18 +31,18 @@ afterEach(async () => {
   await until(async () => (await api.query('SELECT 1 FROM answer')).length === 0);
 });
 
-const lastMessage = ({ messages }: Question): string => messages.at(-1)?.content ?? '';
+const lastMessage = ({ messages }: WorkerRequest): string => messages.at(-1)?.content ?? '';
 
 /** Connects a worker that answers each question. */
-async function answering(answer: (question: Question) => string): Promise<ScriptedWorker> {
+async function answering(answer: (question: WorkerRequest) => string): Promise<ScriptedWorker> {
   const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   workers.push(worker);
   let seen = 0;
   timers.push(
     setInterval(() => {
-      for (; seen < worker.questions.length; seen++) {
-        const question = worker.questions[seen]!;
-        worker.say(question.id, answer(question));
+      for (; seen < worker.requests.length; seen++) {
+        const question = worker.requests[seen]!;
+        worker.sendText(question.id, answer(question));
       }
     }, 20),
   );
@@ -310,7 +310,7 @@ describe('a run', () => {
       ),
     });
     expect((await ended(id, run.id)).result_counts).toMatchObject({ passed: 1, errored: 1 });
-    expect(worker.questions.map(({ messages }) => messages)).toEqual([chat]);
+    expect(worker.requests.map(({ messages }) => messages)).toEqual([chat]);
     const [, wrong] = await outputs(id, run.id);
     expect(wrong!.sample.error).toMatchObject({
       message: 'item.chat: expected a list of messages',
@@ -347,12 +347,12 @@ describe('a run', () => {
     });
     const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
     workers.push(worker);
-    worker.say((await worker.asked(15_000)).id, 'W0');
-    await worker.asked();
-    await worker.asked();
+    worker.sendText((await worker.nextRequest(15_000)).id, 'W0');
+    await worker.nextRequest();
+    await worker.nextRequest();
     await new Promise((resolve) => setTimeout(resolve, 300));
     // Two concurrent questions, of the four chats that the project may have.
-    expect(worker.questions.length).toBe(3);
+    expect(worker.requests.length).toBe(3);
     const cancelled = await evals.runs.cancel(run.id, { eval_id: id });
     expect(cancelled).toMatchObject({ status: 'canceled', result_counts: { total: 30 } });
     await until(() => worker.cancelled.length === 2);

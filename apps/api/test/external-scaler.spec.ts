@@ -83,7 +83,7 @@ it('counts queued and running jobs, and returns the slots per worker', async () 
   expect(await spec({ slotsPerWorker: '4' })).toEqual(target(4));
   const worker = await new ScriptedWorker(api, { pool: 'counted', slots: 6 }).connect();
   try {
-    worker.keep(await worker.assigned());
+    worker.keep(await worker.nextAssignment());
     expect(await spec()).toEqual(target(6));
     expect(await wanted('counted')).toBe(3);
   } finally {
@@ -130,10 +130,10 @@ it('counts an eval run that waits for a worker, until it ends', async () => {
   expect(metrics).toMatch(/^graft_pool_wanted_slots\{pool="asked"\} 1$/m);
   const another = await new ScriptedWorker(api, { pool: 'asked' }).connect();
   try {
-    const question = await another.asked(60_000);
+    const question = await another.nextRequest(60_000);
     // The worker must not be removed while it answers.
     expect(await wanted('asked')).toBe(1);
-    another.say(question.id, 'A');
+    another.sendText(question.id, 'A');
     await until(async () => (await wanted('asked')) === 0);
     const { status } = await api.get<{ status: string }>(`/evals/${evalId}/runs/${id}`);
     expect(status).toBe('completed');

@@ -35,11 +35,11 @@ describe('queue position and estimated start of waiting jobs', () => {
     let over = false;
     const work = (async () => {
       while (!over) {
-        const lease = await worker.assigned(600_000).catch(() => null);
+        const lease = await worker.nextAssignment(600_000).catch(() => null);
         if (!lease) return;
         order.push(lease.jobId);
         worker.keep(lease);
-        await worker.tell(lease, started(0, 2), step(1), step(2));
+        await worker.report(lease, started(0, 2), step(1), step(2));
         await new Promise((resolve) => setTimeout(resolve, JOB_MS));
         await until(() => over || mayEnd(order.length), 120_000);
         await worker.finish(lease, 2);

@@ -53,7 +53,7 @@ async function assigned(pool = `pool-${pools++}`) {
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   return { id, worker, lease };
 }
@@ -131,7 +131,7 @@ describe('the gateway', () => {
       training_file: await uploadChats(api),
       graft: { pool },
     });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     await worker.put(lease, 'before', 'fine');
     await fetch(`${api.url}/v1/join_tokens/${token.id}`, {
       method: 'DELETE',
@@ -139,7 +139,9 @@ describe('the gateway', () => {
     });
     await expect(worker.put(lease, 'after', 'late')).rejects.toMatchObject(UNAUTHENTICATED);
     await refused(bearer(worker.session));
-    await expect(worker.beat([{ jobId: id, attempt: lease.attempt, step: 0 }])).rejects.toThrow();
+    await expect(
+      worker.heartbeat([{ jobId: id, attempt: lease.attempt, step: 0 }]),
+    ).rejects.toThrow();
     expect(worker.ended).toContain('revoked');
     await until(
       async () =>
@@ -157,7 +159,7 @@ describe('the gateway', () => {
     await api.query(`UPDATE join_token SET expires_at = now() - interval '1 s' WHERE id = $1`, [
       token.id,
     ]);
-    await worker.beat([]);
+    await worker.heartbeat([]);
     const late = await new ScriptedWorker(api, { pool, token: token.secret }).connect();
     expect(late.ended).toContain('expired');
     worker.vanish();
@@ -166,7 +168,7 @@ describe('the gateway', () => {
   it("allows access to a job's blobs only under the lease of its own worker", async () => {
     const { id, worker, lease } = await assigned();
     const state = await worker.put(lease, 'state', `state of ${id}`);
-    await worker.tell(lease, started(), step(1), saved(1, [state]));
+    await worker.report(lease, started(), step(1), saved(1, [state]));
     const training = lease.trainingFile?.sha256 ?? '';
     for (const sha256 of [training, state.sha256])
       expect((await worker.fetch(sha256)).length).toBeGreaterThan(0);
@@ -211,13 +213,13 @@ describe('the gateway', () => {
       model: fine_tuned_model,
       messages: [{ role: 'user', content: 'hello' }],
     });
-    await until(() => answering.questions.length === 1);
+    await until(() => answering.requests.length === 1);
     const idle = await new ScriptedWorker(api, { pool: 'answers' }).connect();
-    const question = answering.questions[0];
+    const question = answering.requests[0];
     const adapter = question?.adapter[0]?.sha256 ?? '';
     expect((await answering.fetch(adapter)).length).toBeGreaterThan(0);
     await expect(idle.fetch(adapter)).rejects.toMatchObject(NOT_FOUND);
-    answering.say(question?.id ?? '', 'hi');
+    answering.sendText(question?.id ?? '', 'hi');
     expect((await reply).choices[0]?.message.content).toBe('hi');
     await expect(answering.fetch(adapter)).rejects.toMatchObject(NOT_FOUND);
     answering.vanish();
@@ -227,17 +229,17 @@ describe('the gateway', () => {
 
 it('sends a cancel command before it reports the lease as lost', async () => {
   const { id, worker, lease } = await assigned();
-  await worker.tell(lease, started(), step(1));
+  await worker.report(lease, started(), step(1));
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   await until(() => worker.commands.length > 0);
   const run = { jobId: id, attempt: lease.attempt };
   const cancel = expect.objectContaining({ ...run, action: Command_Action.ACTION_CANCEL });
   // as if the command had not arrived
   worker.commands.length = 0;
-  expect(await worker.beat([{ ...run, step: 1 }])).toMatchObject({ lost: [run] });
+  expect(await worker.heartbeat([{ ...run, step: 1 }])).toMatchObject({ lost: [run] });
   expect(worker.commands).toContainEqual(cancel);
   worker.commands.length = 0;
-  expect((await worker.tell(lease, step(2))).stale).toMatchObject([run]);
+  expect((await worker.report(lease, step(2))).stale).toMatchObject([run]);
   expect(worker.commands).toContainEqual(cancel);
   worker.vanish();
 });

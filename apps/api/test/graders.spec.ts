@@ -2,7 +2,7 @@
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker, type Question } from './scripted-worker.js';
+import { ScriptedWorker, type WorkerRequest } from './scripted-worker.js';
 
 type Run = OpenAI.FineTuning.Alpha.GraderRunParams;
 
@@ -184,7 +184,7 @@ describe('multi', () => {
 });
 
 describe('a model grader', () => {
-  const schemaOf = ({ response_format }: Question): unknown =>
+  const schemaOf = ({ response_format }: WorkerRequest): unknown =>
     (response_format as { schema?: unknown } | null)?.schema;
 
   it('returns a score', async () => {
@@ -197,7 +197,7 @@ describe('a model grader', () => {
       'A',
       { q: 'Q' },
     );
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect(question).toMatchObject({
       base: { id: 'tiny' },
       seed: 3,
@@ -212,8 +212,8 @@ describe('a model grader', () => {
         content: 'Q Q A A\n\nAnswer with one number from 1 to 5, and nothing else.',
       },
     ]);
-    worker.say(question.id, '4.');
-    worker.say(question.id, '5', 'stop');
+    worker.sendText(question.id, '4.');
+    worker.sendText(question.id, '5', 'stop');
     const usage = { prompt_tokens: 9, completion_tokens: 1, total_tokens: 10 };
     expect(await asked).toMatchObject({
       reward: 4,
@@ -228,24 +228,24 @@ describe('a model grader', () => {
   ])('returns a label: %s is %d', async (answer, expected) => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect(schemaOf(question)).toEqual({ enum: ['good', 'bad'] });
-    worker.say(question.id, answer);
+    worker.sendText(question.id, answer);
     expect(await asked).toBe(expected);
   });
 
   it('that does not support response_format is asked for the format in the prompt', async () => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
-    worker.say((await worker.asked()).id, '', 'error', 'unsupported');
-    const question = await worker.asked();
+    worker.sendText((await worker.nextRequest()).id, '', 'error', 'unsupported');
+    const question = await worker.nextRequest();
     expect(question.response_format).toBeNull();
-    worker.say(question.id, 'good');
+    worker.sendText(question.id, 'good');
     expect(await asked).toBe(1);
     const narrow = reward(score({ range: [0.2, 0.8] }), 'A', { q: 'Q' });
-    const second = await worker.asked();
+    const second = await worker.nextRequest();
     expect(second.response_format).toBeNull();
-    worker.say(second.id, '0.5');
+    worker.sendText(second.id, '0.5');
     expect(await narrow).toBe(0.5);
   });
 
@@ -261,7 +261,7 @@ describe('a model grader', () => {
       'A',
       { q: 'Q', answer: 'A' },
     );
-    worker.say((await worker.asked()).id, 'it is rather good');
+    worker.sendText((await worker.nextRequest()).id, 'it is rather good');
     const { reward: none, metadata, sub_rewards } = await asked;
     expect([none, metadata.errors.model_grader_parse_error]).toEqual([0, true]);
     expect(sub_rewards).toEqual({ a: 0, b: 1 });
@@ -277,7 +277,7 @@ describe('a model grader', () => {
         signal: leaving.signal,
       }),
     );
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     leaving.abort();
     await asked;
     await until(() => worker.cancelled.includes(id));

@@ -11,7 +11,7 @@ import { splitOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { graft } from '../../../test/cli/graft.js';
 import { caught, chats, importBase, startTestApi, type TestApi } from './fixture.js';
-import { ScriptedWorker, started, step, told } from './scripted-worker.js';
+import { ScriptedWorker, started, step, evaluatedWithConfusion } from './scripted-worker.js';
 
 let api: TestApi;
 let pools = 0;
@@ -46,7 +46,7 @@ const eventsOf = async (id: string) =>
 /** Connects a worker to a pool and returns the assignment of the waiting job. */
 async function assigned(of: string) {
   const worker = await new ScriptedWorker(api, { pool: of }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   return { worker, lease, spec: JSON.parse(lease.specJson) as Spec };
 }
 
@@ -168,12 +168,12 @@ it('reports the accuracy together with that of the most frequent label', async (
   const { worker, lease } = await assigned(of);
   const evaluation = (at: number, loss: number, right: readonly [number, number]) => {
     const classes = [right[0], 2 - right[1], 4 - right[0], right[1], 4 - right[0], 2 - right[1]];
-    const fact = told(at, loss, { classes, cells: [] });
+    const fact = evaluatedWithConfusion(at, loss, { classes, cells: [] });
     const accuracy = (right[0] + right[1]) / 6;
     return { ...fact, payload: { ...fact.payload, metrics: { loss, accuracy } } } as typeof fact;
   };
-  await worker.tell(lease, started(0, 2), step(1), evaluation(1, 0.9, [2, 1]));
-  await worker.tell(lease, step(2), evaluation(2, 0.5, [4, 1]));
+  await worker.report(lease, started(0, 2), step(1), evaluation(1, 0.9, [2, 1]));
+  await worker.report(lease, step(2), evaluation(2, 0.5, [4, 1]));
 
   const { evaluations } = await api.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
   expect(evaluations).toEqual([

@@ -109,10 +109,10 @@ it(`accepts or rejects ${MUTATIONS} hostile events, each of which costs at most 
     ).id;
   const worker = await new ScriptedWorker(api, { pool: 'hostile' }).connect();
   const good = await create('hostile');
-  const goodLease = await worker.assigned();
+  const goodLease = await worker.nextAssignment();
   expect(goodLease.jobId).toBe(good);
   worker.keep(goodLease);
-  await worker.tell(goodLease, started(0, MUTATIONS));
+  await worker.report(goodLease, started(0, MUTATIONS));
 
   const roll = dice(SEED);
   let job = '';
@@ -131,7 +131,7 @@ it(`accepts or rejects ${MUTATIONS} hostile events, each of which costs at most 
         );
       else if (row?.state !== 'running') job = await create('hostile');
       // An event of an unknown attempt costs none.
-      if (row?.state !== 'running') lease = await worker.assigned(40_000);
+      if (row?.state !== 'running') lease = await worker.nextAssignment(40_000);
       expect(lease.jobId).toBe(job);
     }
     const fact = mutated(FACTS[n % FACTS.length] as RunEvent, roll);
@@ -176,8 +176,8 @@ it('reports in the job what could not be stored, and retries as after a crash', 
   });
   const worker = await new ScriptedWorker(api, { pool: 'large' }).connect();
   for (let attempt = 1; attempt <= 3; attempt++) {
-    const lease = await worker.assigned();
-    const { stale } = await worker.tell(lease, started(), step(2 ** 31));
+    const lease = await worker.nextAssignment();
+    const { stale } = await worker.report(lease, started(), step(2 ** 31));
     expect(stale).toMatchObject([{ jobId: id, attempt: lease.attempt }]);
   }
   expect(await api.get(`/fine_tuning/jobs/${id}`)).toMatchObject({
@@ -231,7 +231,7 @@ it('ends only the call of a worker that sends a number beyond 2^53', async () =>
     const error = await new Promise<ServiceError | null>((resolve) => void call(resolve));
     expect([name, error?.details]).toEqual([name, 'Error deserializing request']);
   }
-  await bystander.beat([]);
+  await bystander.heartbeat([]);
   expect(bystander.ended).toBeNull();
   hostile.vanish();
   bystander.vanish();

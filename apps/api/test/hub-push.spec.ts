@@ -34,12 +34,12 @@ beforeAll(async () => {
   const worker = await new ScriptedWorker(api).connect();
   const body = { model: 'tiny', training_file: await uploadChats(api) };
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const files = [
     await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
     await worker.put(lease, 'adapter_model.safetensors', WEIGHTS),
   ];
-  await worker.tell(lease, started(0, 1), finished(1, files));
+  await worker.report(lease, started(0, 1), finished(1, files));
   const job = () => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   await until(async () => (await job()).fine_tuned_model !== null);
   model = (await job()).fine_tuned_model ?? '';

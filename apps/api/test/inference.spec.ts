@@ -3,7 +3,7 @@
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker, started, step, type Question } from './scripted-worker.js';
+import { ScriptedWorker, started, step, type WorkerRequest } from './scripted-worker.js';
 
 let api: TestApi;
 let other: TestApi;
@@ -47,7 +47,7 @@ const packed = (vector: readonly number[]): string =>
 
 function infer(
   worker: ScriptedWorker,
-  { id }: Question,
+  { id }: WorkerRequest,
   answers: readonly unknown[],
   isLast = true,
 ): void {
@@ -72,8 +72,8 @@ async function trained(task: string, ...lines: object[]): Promise<string> {
       ...(task === 'feature_extraction' ? { task_options: { pooling_mode: 'lasttoken' } } : {}),
     },
   } as never);
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   await worker.finish(lease, 1);
   const { fine_tuned_model: model } = await client.fineTuning.jobs.retrieve(job.id);
   worker.vanish();
@@ -101,7 +101,7 @@ describe('embeddings', () => {
           input: input as unknown as string[],
           ...(encoding_format && { encoding_format }),
         });
-        const question = await worker.asked();
+        const question = await worker.nextRequest();
         expect(question).toMatchObject({ base: { id: 'tiny' }, adapter: [], baseDtype: '' });
         const { task, options } = question;
         expect([task, question.inputs]).toEqual(['feature_extraction', inputs]);
@@ -131,7 +131,7 @@ describe('embeddings', () => {
       headers: { authorization: `Bearer ${api.apiKey}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'tiny', input: inputs }),
     });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     for (let at = 0; at < 256; at += 64)
       infer(worker, question, Array<string>(64).fill(packed(vector)), at === 192);
     const response = await asked;
@@ -152,7 +152,7 @@ describe('embeddings', () => {
     for (const through of [api, other]) {
       const input = Array.from({ length: 1000 }, (_, i) => `text ${i}`);
       const asked = through.client.embeddings.create({ model: 'tiny', input });
-      const question = await worker.asked();
+      const question = await worker.nextRequest();
       for (let i = 0; i < 1000; i += 100) {
         const answers = Array.from({ length: 100 }, (_, j) =>
           packed([i + j, ...Array(300).fill(0)]),
@@ -173,7 +173,7 @@ describe('embeddings', () => {
     });
     const worker = await join();
     const asked = client.embeddings.create({ model, input: 'abc' });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     expect(question.adapter.map(({ name }) => name)).toContain('adapter_model.safetensors');
     expect(question.baseDtype).toBe('bf16');
     expect(question.options).toEqual({
@@ -234,18 +234,18 @@ describe('embeddings', () => {
   it("accept dimensions equal to the model's size", async () => {
     const worker = await join();
     const asked = client.embeddings.create({ model: 'tiny', input: 'a', dimensions: 32 });
-    infer(worker, await worker.asked(), [packed(VECTORS[0]!)]);
+    infer(worker, await worker.nextRequest(), [packed(VECTORS[0]!)]);
     expect((await asked).data).toHaveLength(1);
   });
 
   it("return the worker's error, and reject a malformed answer", async () => {
     const worker = await join();
     const failing = caught(client.embeddings.create({ model: 'tiny', input: 'a' }));
-    worker.say((await worker.asked()).id, '', 'error', 'invalid_value');
+    worker.sendText((await worker.nextRequest()).id, '', 'error', 'invalid_value');
     expect(await failing).toMatchObject({ status: 400, param: 'input', code: 'invalid_value' });
     for (const answers of [[], [packed([1]), packed([2])], [5], ['AAAA']]) {
       const wrong = caught(client.embeddings.create({ model: 'tiny', input: 'a' }));
-      infer(worker, await worker.asked(), answers);
+      infer(worker, await worker.nextRequest(), answers);
       expect(await wrong).toMatchObject({ status: 500, code: 'internal_error' });
     }
   });
@@ -256,7 +256,7 @@ describe('embeddings', () => {
     const left = client.embeddings
       .create({ model: 'tiny', input: 'a' }, { signal: leaving.signal })
       .catch(() => 'left');
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     leaving.abort();
     expect(await left).toBe('left');
     await until(() => worker.cancelled.includes(id));
@@ -266,7 +266,7 @@ describe('embeddings', () => {
       )?.used ?? 0;
     const before = await used();
     const asked = client.embeddings.create({ model: 'tiny', input: 'a' });
-    infer(worker, await worker.asked(), [packed(VECTORS[0]!)]);
+    infer(worker, await worker.nextRequest(), [packed(VECTORS[0]!)]);
     await asked;
     await until(async () => (await used()) === before + 7);
     await api.query(`UPDATE project SET limits = '{"chats": 0}'`);
@@ -287,7 +287,7 @@ describe('classification', () => {
     expect(graft).toMatchObject({ task: 'seq_cls', uses: ['classify'] });
     const worker = await join();
     const asked = classify<object>(model, ['a', { text: 'b', text_pair: 'c' }]);
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     const { options } = question;
     expect(question.inputs).toEqual([{ text: 'a' }, { text: 'b', text_pair: 'c' }]);
     const { labels } = options as { labels: string[] };

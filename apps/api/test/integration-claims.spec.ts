@@ -31,9 +31,9 @@ async function trained(...numbers: number[]): Promise<string> {
     training_file: await uploadChats(api),
   });
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 10), ...numbers.map((n) => step(n)));
+  await worker.report(lease, started(0, 10), ...numbers.map((n) => step(n)));
   await worker.finish(lease, 10);
   return id;
 }

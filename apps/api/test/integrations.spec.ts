@@ -73,10 +73,10 @@ async function training(integrations?: object[] | null, suffix?: string) {
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
   workers.push(worker);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 10));
-  const steps = (...numbers: number[]) => worker.tell(lease, ...numbers.map((n) => step(n)));
+  await worker.report(lease, started(0, 10));
+  const steps = (...numbers: number[]) => worker.report(lease, ...numbers.map((n) => step(n)));
   const finish = () => worker.finish(lease, 10);
   return { id, worker, lease, steps, finish };
 }
@@ -105,10 +105,10 @@ describe('a job', () => {
     const shown = await set('wandb', { entity: 'crew' });
     expect(shown).toMatchObject({ id: 'wandb', project: 'graft', entity: 'crew' });
     const { id, worker, lease, finish } = await training(WANDB, 'parrot');
-    await worker.tell(lease, step(1), step(2, NaN), evaluated(2, 1.5));
+    await worker.report(lease, step(1), step(2, NaN), evaluated(2, 1.5));
     const run = await runOf(id);
     await until(() => run.history.length === 3);
-    await worker.tell(lease, step(3));
+    await worker.report(lease, step(3));
     await finish();
     await until(() => isDone(id));
 
@@ -167,11 +167,11 @@ describe('a job', () => {
   it('is an MLflow run, which ends as the job does', async () => {
     await set('mlflow', { every_job: true, project: 'all of them' });
     const named = await training(MLFLOW);
-    await named.worker.tell(named.lease, step(1), step(2, NaN), evaluated(2, 1.5));
+    await named.worker.report(named.lease, step(1), step(2, NaN), evaluated(2, 1.5));
     await named.finish();
     const failing = await training();
     await failing.steps(1);
-    await failing.worker.tell(failing.lease, {
+    await failing.worker.report(failing.lease, {
       kind: 'failed',
       payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
     } as never);
@@ -214,7 +214,7 @@ describe('a job', () => {
   it('that ended early on a sample has one evaluation per step, on the full data', async () => {
     await set('wandb');
     const { id, worker, lease, finish } = await training(WANDB);
-    await worker.tell(
+    await worker.report(
       lease,
       step(1),
       evaluated(1, 1.9),

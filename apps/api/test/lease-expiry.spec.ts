@@ -49,8 +49,8 @@ describe('leases', () => {
       graft: { pool },
     });
     const worker = await new ScriptedWorker(on as TestApi, { pool }).connect();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(), step(1));
     return { id, pool, worker, lease };
   }
 
@@ -126,7 +126,7 @@ describe('leases', () => {
     await api.restart(async () => {
       const { child, where } = await another();
       const worker = await new ScriptedWorker(where, { pool: 'alone' }).connect();
-      worker.keep(await worker.assigned());
+      worker.keep(await worker.nextAssignment());
       child.kill('SIGSTOP');
       await pause(1.4 * LEASE_MS);
       const [row] = await api.query<{ over: boolean }>(
@@ -207,7 +207,7 @@ describe('leases', () => {
         )[0]?.until ?? NaN;
       let before = await end();
       for (let n = 2; performance.now() < over; n++) {
-        await worker.tell(lease, step(n));
+        await worker.report(lease, step(n));
         const now = await end();
         expect(now).toBeGreaterThan(before);
         before = now;
@@ -284,9 +284,9 @@ describe('leases that could not be renewed', () => {
           });
           const at = n % 2 === 0 ? api : beside;
           const worker = await new ScriptedWorker(at, { pool, instance: pool }).connect();
-          const lease = await worker.assigned();
+          const lease = await worker.nextAssignment();
           worker.keep(lease);
-          await worker.tell(lease, started(), step(1));
+          await worker.report(lease, started(), step(1));
           return { id, at, pool, worker, lease: { jobId: id, attempt: lease.attempt, step: 1 } };
         }),
       );
@@ -319,7 +319,7 @@ describe('leases that could not be renewed', () => {
       );
       for (const [n, { lease }] of others.entries()) {
         back[n]?.keep(lease);
-        expect((await back[n]?.beat([lease]))?.held).toHaveLength(1);
+        expect((await back[n]?.heartbeat([lease]))?.held).toHaveLength(1);
       }
       // A worker that does not reconnect loses its lease.
       await until(async () => !(await open()).includes(first?.id ?? ''), 30_000);
@@ -341,9 +341,9 @@ describe('leases that could not be renewed', () => {
       ),
     );
     const worker = await new ScriptedWorker(api, { pool, instance: pool }).connect();
-    const leases = [await worker.assigned(), await worker.assigned()];
+    const leases = [await worker.nextAssignment(), await worker.nextAssignment()];
     for (const lease of leases) {
-      await worker.tell(lease, started(), step(1));
+      await worker.report(lease, started(), step(1));
       worker.keep(lease);
     }
     // Long after expiry was last suspended for a single process.
@@ -363,7 +363,7 @@ describe('leases that could not be renewed', () => {
       await client.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [locked]);
       await until(async () => (await left(locked)) < -1_200);
       expect(await left(free)).toBeGreaterThan(0);
-      const { held } = await worker.beat(leases.map((lease) => ({ ...lease, step: 1 })));
+      const { held } = await worker.heartbeat(leases.map((lease) => ({ ...lease, step: 1 })));
       expect(held).toHaveLength(2);
     } finally {
       await client.query('ROLLBACK');

@@ -54,14 +54,14 @@ it('lists the examples with the highest loss and the least improvement, with the
   const job = await create({ loss_ledger: true });
   expect(job.graft.loss_ledger).toBe(true);
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   expect(JSON.parse(lease.specJson)).toMatchObject({ loss_ledger: true });
-  await worker.tell(lease, started(0, 2), step(1), step(2));
+  await worker.report(lease, started(0, 2), step(1), step(2));
   expect(await ledgerOf(job.id)).toMatchObject({ examples: null, mean_loss: null, data: [] });
-  await worker.tell(lease, ledger([7, NaN, 3], [3, 5, 6], [12, 4, 3.5], [1, 2]));
+  await worker.report(lease, ledger([7, NaN, 3], [3, 5, 6], [12, 4, 3.5], [1, 2]));
   // As after a resume; the first ledger is kept.
-  await worker.tell(lease, ledger([1, 9, 9]));
+  await worker.report(lease, ledger([1, 9, 9]));
   await worker.finish(lease, 2);
   const found = await ledgerOf(job.id);
   expect(found).toMatchObject({
@@ -99,9 +99,9 @@ it('lists the examples with the highest loss and the least improvement, with the
 it('is ignored for a job that did not request it', async () => {
   const job = await create({});
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 2), step(1), ledger([1, 2]));
+  await worker.report(lease, started(0, 2), step(1), ledger([1, 2]));
   expect(await ledgerOf(job.id)).toMatchObject({ examples: null, data: [] });
   await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
 });
@@ -115,16 +115,16 @@ it('can also be requested at the end of epochs', async () => {
 
   const job = await create({ loss_ledger_epochs: [2, 1, 2] }, body);
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   expect(JSON.parse(lease.specJson)).toMatchObject({
     loss_ledger: true,
     loss_ledger_epochs: [1, 2],
   });
-  await worker.tell(lease, started(0, 6), step(1), step(2), ledgerAt(2, [1, 9]));
-  await worker.tell(lease, step(3), step(4), ledgerAt(4, [2, 8]), ledgerAt(2, [5, 5]));
-  await worker.tell(lease, step(5), step(6), ledgerAt(6, [3, 7]));
-  await worker.tell(lease, ledgerAt(5, [5, 5]));
+  await worker.report(lease, started(0, 6), step(1), step(2), ledgerAt(2, [1, 9]));
+  await worker.report(lease, step(3), step(4), ledgerAt(4, [2, 8]), ledgerAt(2, [5, 5]));
+  await worker.report(lease, step(5), step(6), ledgerAt(6, [3, 7]));
+  await worker.report(lease, ledgerAt(5, [5, 5]));
   await worker.finish(lease, 6);
   const lines = async (query = '') => (await ledgerOf(job.id, query)).data.map(({ line }) => line);
   expect(await ledgerOf(job.id)).toMatchObject({ steps: [2, 4, 6], step_number: 6 });
@@ -136,9 +136,9 @@ it('shows records from the start of a large file, and stops reading at ledgerByt
   const large = await uploadChats(api, 5_000);
   const job = await create({ loss_ledger: true }, { training_file: large });
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 2), step(1), step(2), ledger([4_900, 9], [3, 5]));
+  await worker.report(lease, started(0, 2), step(1), step(2), ledger([4_900, 9], [3, 5]));
   await worker.finish(lease, 2);
   const shown = async () => (await ledgerOf(job.id)).data.map(({ record }) => record !== null);
   expect(await shown()).toEqual([true, true]);

@@ -48,13 +48,13 @@ describe('a request too large for a worker', () => {
     return body(fill);
   };
   const answer = (text: string): void => {
-    const { id = '' } = worker.questions.at(-1) ?? {};
-    worker.say(id, text);
+    const { id = '' } = worker.requests.at(-1) ?? {};
+    worker.sendText(id, text);
   };
 
   it('returns 413, and open chats continue', async () => {
     const open = post('/chat/completions', chat(200));
-    await until(() => worker.questions.length === 1);
+    await until(() => worker.requests.length === 1);
     const empty = Array.from({ length: 1999 }, () => ({ role: 'user' }));
     for (const body of [
       chat(BODY_LIMIT - 1),
@@ -71,7 +71,7 @@ describe('a request too large for a worker', () => {
     expect(
       await refusal('/completions', { model: 'tiny', prompt: '€'.repeat(400_000) }),
     ).toMatchObject({ status: 413, code: 'request_too_large', param: 'prompt' });
-    expect(worker.questions).toHaveLength(1);
+    expect(worker.requests).toHaveLength(1);
     expect(worker.ended).toBeNull();
     answer('still here');
     expect(await (await open).json()).toMatchObject({
@@ -81,8 +81,8 @@ describe('a request too large for a worker', () => {
 
   it('is accepted below the limit', async () => {
     const large = post('/chat/completions', chat(900 * 1024));
-    await until(() => worker.questions.length === 2);
-    expect(worker.questions[1]?.payload.length).toBeGreaterThan(890 * 1024);
+    await until(() => worker.requests.length === 2);
+    expect(worker.requests[1]?.payload.length).toBeGreaterThan(890 * 1024);
     answer('read it all');
     expect((await large).status).toBe(200);
   });

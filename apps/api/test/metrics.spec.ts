@@ -59,11 +59,11 @@ describe('/metrics', () => {
   it('counts queues, workers, finished jobs and expired leases, and does not keep labels of pools that users invent', async () => {
     const worker = await new ScriptedWorker(api, { pool: 'gpu' }).connect();
     const done = await submit('gpu');
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
     const waiting = await submit('gpu');
     const chosen = await submit('chosen-by-a-user');
-    await worker.tell(lease, started(), step(1));
+    await worker.report(lease, started(), step(1));
     const running = await figures(api.apiKey);
     expect(running.get('graft_jobs{pool="gpu",state="running"}')).toBe(1);
     expect(running.get('graft_jobs{pool="gpu",state="queued"}')).toBe(1);
@@ -88,7 +88,7 @@ describe('/metrics', () => {
       expect([...over.keys()].join()).not.toContain(text);
 
     await submit('gpu');
-    await worker.assigned();
+    await worker.nextAssignment();
     worker.vanish();
     await until(
       async () => (await figures(api.apiKey)).get('graft_leases_expired_total') === 1,

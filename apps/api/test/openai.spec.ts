@@ -344,14 +344,14 @@ describe('fine-tuning jobs through the official SDK', () => {
       graft: { pool: 'p1' },
     } as OpenAI.FineTuning.JobCreateParams);
     const worker = await new ScriptedWorker(api, { pool: 'p1' }).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     expect(lease).toMatchObject({ jobId: job.id, attempt: 1, checkpoint: [], checkpointStep: 0 });
     const trainingBytes = await worker.fetch(lease.trainingFile?.sha256 ?? '');
     expect(trainingBytes.toString()).toBe(chats(12));
     for (const blob of lease.base?.files ?? [])
       expect((await worker.fetch(blob.sha256)).length).toBe(blob.size);
-    await worker.tell(lease, started(0, 3), step(1, 3), step(2, 2.5), step(3, 2));
-    await worker.tell(lease, evaluated(3, 2.1, true, 0.6));
+    await worker.report(lease, started(0, 3), step(1, 3), step(2, 2.5), step(3, 2));
+    await worker.report(lease, evaluated(3, 2.1, true, 0.6));
     const running = await client.fineTuning.jobs.retrieve(job.id);
     expect(running).toMatchObject({
       status: 'running',
@@ -363,7 +363,7 @@ describe('fine-tuning jobs through the official SDK', () => {
       },
     });
     const state = await worker.put(lease, 'adapter.safetensors', 'state');
-    await worker.tell(lease, saved(3, [state], [state]));
+    await worker.report(lease, saved(3, [state], [state]));
     await worker.finish(lease, 3);
 
     const done = await client.fineTuning.jobs.retrieve(job.id);
@@ -434,7 +434,7 @@ describe('fine-tuning jobs through the official SDK', () => {
       training_file: job.training_file,
       graft: { pool: 'p1' },
     } as OpenAI.FineTuning.JobCreateParams);
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     expect(again.jobId).toBe(next.id);
     expect(again.initAdapter.map((blob) => blob.name).sort()).toEqual([
       'README.md',
@@ -456,8 +456,8 @@ describe('fine-tuning jobs through the official SDK', () => {
       graft: { pool: 'p2' },
     } as OpenAI.FineTuning.JobCreateParams);
     const worker = await new ScriptedWorker(api, { pool: 'p2' }).connect();
-    const lease = await worker.assigned();
-    await worker.tell(
+    const lease = await worker.nextAssignment();
+    await worker.report(
       lease,
       started(),
       finished(10, [{ name: 'x', sha256: 'a'.repeat(64), size: 3 }]),

@@ -30,8 +30,8 @@ async function trained(
     ...more,
     graft: { base_dtype: 'f32', quantization: 'nf4', ...more.graft },
   });
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 1), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 1), step(1));
   const config = JSON.stringify({ peft_type: 'LORA', ...peft });
   await worker.finish(lease, 1, {}, { 'adapter_config.json': config });
   const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
@@ -44,12 +44,12 @@ const operate = (body: object): Promise<JobObject> =>
 it('rejects an adapter whose config is too large to read, with its size', async () => {
   const { model } = await trained();
   const { id } = await operate({ type: 'combine', adapters: [model], weights: [1] });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const adapter = [
     await worker.put(lease, 'adapter_config.json', `{"peft_type":"LORA"}${' '.repeat(5e6)}`),
     await worker.put(lease, 'adapter_model.safetensors', 'combined'),
   ];
-  await worker.tell(lease, started(0, 1), finished(1, adapter));
+  await worker.report(lease, started(0, 1), finished(1, adapter));
   const { fine_tuned_model: made } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   await expect(
     operate({ type: 'combine', adapters: [made, model], weights: [1, 1] }),
@@ -79,7 +79,7 @@ it("a worker gets the files of each adapter under its index, no data, and the ba
       operation: { type: 'combine', adapters: [a, b, a], combination_type: 'svd' },
     },
   });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   expect(lease).toMatchObject({ jobId: job.id, trainingFile: undefined });
   const names = ['README.md', 'adapter_config.json', 'adapter_model.safetensors'];
   expect(lease.initAdapter.map(({ name }) => name).sort()).toEqual(
@@ -97,7 +97,7 @@ it("a worker gets the files of each adapter under its index, no data, and the ba
   await api.client.models.delete(b);
   expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
   const { phase } = (await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft;
-  await worker.tell(lease, started(0, 0));
+  await worker.report(lease, started(0, 0));
   // An operation has no steps and no training phase.
   expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft).toMatchObject({
     phase,
@@ -124,12 +124,12 @@ it('a merged model is a full model without quantization', async () => {
   const { model } = await trained();
   const job = await operate({ type: 'merge', model });
   expect(job).toMatchObject({ model, peft: null });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const files = [
     await worker.put(lease, 'config.json', '{}'),
     await worker.put(lease, 'model.safetensors', 'whole'),
   ];
-  await worker.tell(lease, started(0, 0), finished(0, files));
+  await worker.report(lease, started(0, 0), finished(0, files));
   const rows = await api.query<object>(
     'SELECT kind, base_dtype, quantization FROM model WHERE job_id = $1',
     [job.id],
@@ -140,9 +140,9 @@ it('a merged model is a full model without quantization', async () => {
 it('operations are listed by kind, have no method, and count the time from assignment', async () => {
   const { job: training, model } = await trained();
   const { id: merge } = await operate({ type: 'merge', model });
-  const merging = await worker.assigned();
+  const merging = await worker.nextAssignment();
   const { id: convert } = await operate({ type: 'convert', model, rank: 2 });
-  const converting = await worker.assigned();
+  const converting = await worker.nextAssignment();
   const list = async (query: string) =>
     (await api.get<Page<JobObject>>(`/fine_tuning/jobs?limit=1000&${query}`)).data.map(
       ({ id }) => id,
@@ -164,7 +164,7 @@ it('operations are listed by kind, have no method, and count the time from assig
     [merge],
   );
   const files = [await worker.put(merging, 'config.json', '{}')];
-  await worker.tell(merging, started(0, 0), finished(0, files));
+  await worker.report(merging, started(0, 0), finished(0, files));
   const { fine_tuned_model: made, graft } = await api.get<JobObject>(`/fine_tuning/jobs/${merge}`);
   expect(graft.training_seconds).toBeGreaterThanOrEqual(90);
   expect(graft.attempts[0]?.started_at).toBeLessThan(Date.now() / 1000 - 80);
@@ -175,7 +175,7 @@ it('operations are listed by kind, have no method, and count the time from assig
   expect(data.find(({ id }) => id === model)?.graft?.operation).toBeNull();
 
   const lora = [await worker.put(converting, 'adapter_config.json', '{"peft_type":"LORA"}')];
-  await worker.tell(converting, started(0, 0), finished(0, lora));
+  await worker.report(converting, started(0, 0), finished(0, lora));
 });
 
 it('an equal request with the same idempotency key creates no second job', async () => {

@@ -27,8 +27,8 @@ it('survives kill -9 of its Postgres, and workers keep their leases', async () =
   });
   const instance = 'the-same';
   const worker = await new ScriptedWorker(api, { instance }).connect();
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 10), step(1));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 10), step(1));
 
   const pid = postgres();
   process.kill(pid, 'SIGKILL');
@@ -46,7 +46,9 @@ it('survives kill -9 of its Postgres, and workers keep their leases', async () =
     leases: [{ jobId: id, attempt: lease.attempt, step: 1 }],
   }).connect();
   expect(back.commands).toEqual([]);
-  expect((await back.beat([{ jobId: id, attempt: lease.attempt, step: 1 }])).held).toHaveLength(1);
+  expect(
+    (await back.heartbeat([{ jobId: id, attempt: lease.attempt, step: 1 }])).held,
+  ).toHaveLength(1);
   const job = await api.get<{ status: string; graft: { attempts: unknown[] } }>(
     `/fine_tuning/jobs/${id}`,
   );
@@ -67,10 +69,10 @@ it('counts no failure for an assignment that was being prepared', async () => {
   });
   const pool = { pool: 'prepared', instance: 'prepared' };
   const worker = await new ScriptedWorker(api, pool).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const state = await worker.put(lease, 'state', 'at 1');
-  await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
-  await worker.tell(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
+  await worker.report(lease, started(0, 9), step(1), saved(1, [state]));
+  await worker.report(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
 
   api.query('BEGIN; LOCK TABLE checkpoint; SELECT pg_sleep(60)').catch(() => undefined);
   const locks = (which: string): Promise<unknown[]> =>
@@ -86,7 +88,7 @@ it('counts no failure for an assignment that was being prepared', async () => {
   }, 30_000);
 
   const back = await new ScriptedWorker(api, pool).connect();
-  expect(await back.assigned(30_000)).toMatchObject({ jobId: id, checkpointStep: 1 });
+  expect(await back.nextAssignment(30_000)).toMatchObject({ jobId: id, checkpointStep: 1 });
   const { graft } = await api.get<{ graft: { attempts: { outcome: string | null }[] } }>(
     `/fine_tuning/jobs/${id}`,
   );

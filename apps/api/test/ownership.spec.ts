@@ -72,18 +72,18 @@ function ownership(redis: boolean): void {
 
   it("resumes a lost worker's job from its last committed checkpoint, and rejects everything that the lost worker still writes", async () => {
     const { id, pool, worker } = await scene();
-    const first = await worker.assigned();
-    await worker.tell(first, started(0, 20), step(1), step(2), step(3), step(4));
+    const first = await worker.nextAssignment();
+    await worker.report(first, started(0, 20), step(1), step(2), step(3), step(4));
     const state = await worker.put(first, 'optimizer.safetensors', 'moments at 3');
-    await worker.tell(first, saved(3, [state]));
+    await worker.report(first, saved(3, [state]));
     // The worker hangs: it sends no heartbeats, but its connection stays open.
     const second = await new ScriptedWorker(api, { pool, name: 'second' }).connect();
-    const again = await second.assigned();
+    const again = await second.nextAssignment();
     second.keep(again);
     expect(again).toMatchObject({ jobId: id, checkpointStep: 3, checkpoint: [state] });
     expect(again.attempt).toBeGreaterThan(first.attempt);
     expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');
-    await second.tell(again, started(3, 20), step(4), step(5));
+    await second.report(again, started(3, 20), step(4), step(5));
     const events = await api.get<{ data: { message: string }[] }>(
       `/fine_tuning/jobs/${id}/events?limit=100`,
     );
@@ -95,9 +95,9 @@ function ownership(redis: boolean): void {
       'SELECT * FROM metric WHERE job_id = $1 ORDER BY attempt, step',
       [id],
     );
-    const stale = await worker.tell(first, step(5, 99), step(6, 99));
+    const stale = await worker.report(first, step(5, 99), step(6, 99));
     expect(stale.stale).toMatchObject([{ jobId: id, attempt: first.attempt }]);
-    const refused = await worker.tell(first, saved(6, [state]));
+    const refused = await worker.report(first, saved(6, [state]));
     expect(refused.stale).toHaveLength(1);
     await expect(worker.put(first, 'x', 'late')).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
@@ -105,7 +105,7 @@ function ownership(redis: boolean): void {
     expect(await worker.finish(first, 20).catch((error: { code: number }) => error.code)).toBe(
       status.FAILED_PRECONDITION,
     );
-    const beat = await worker.beat([{ jobId: id, attempt: first.attempt, step: 6 }]);
+    const beat = await worker.heartbeat([{ jobId: id, attempt: first.attempt, step: 6 }]);
     expect(beat).toMatchObject({ held: [], lost: [{ jobId: id, attempt: first.attempt }] });
     expect(
       await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY attempt, step', [id]),
@@ -135,14 +135,14 @@ function ownership(redis: boolean): void {
 
   it('rejects events and heartbeats for an attempt of another worker, or an earlier attempt of the same worker', async () => {
     const { id, pool, worker } = await scene();
-    const first = await worker.assigned();
-    await worker.tell(first, started(), {
+    const first = await worker.nextAssignment();
+    await worker.report(first, started(), {
       kind: 'stopped',
       payload: { reason: 'drain', step: 0 },
     });
-    const second = await worker.assigned();
+    const second = await worker.nextAssignment();
     expect(second.attempt).toBeGreaterThan(first.attempt);
-    await worker.tell(second, started(), step(1));
+    await worker.report(second, started(), step(1));
     const other = await new ScriptedWorker(api, { pool, name: 'other' }).connect();
     const written = () =>
       api.query(
@@ -154,8 +154,8 @@ function ownership(redis: boolean): void {
     const before = await written();
     expect(before).toMatchObject([{ state: 'running', steps: [1] }]);
     const stale = [{ jobId: id, attempt: first.attempt }];
-    expect((await worker.tell(first, step(7))).stale).toMatchObject(stale);
-    expect(await worker.beat([{ ...stale[0], step: 0 } as Lease])).toMatchObject({
+    expect((await worker.report(first, step(7))).stale).toMatchObject(stale);
+    expect(await worker.heartbeat([{ ...stale[0], step: 0 } as Lease])).toMatchObject({
       held: [],
       lost: stale,
     });
@@ -163,7 +163,7 @@ function ownership(redis: boolean): void {
     // Sequence numbers beyond those that the owner has sent.
     const ahead = Array.from({ length: 5 }, () => other.event(second, step(8)));
     expect((await other.batch(ahead)).stale).toMatchObject(others);
-    expect(await other.beat([{ ...others[0], step: 0 } as Lease])).toMatchObject({
+    expect(await other.heartbeat([{ ...others[0], step: 0 } as Lease])).toMatchObject({
       held: [],
       lost: others,
     });
@@ -175,7 +175,7 @@ function ownership(redis: boolean): void {
 
   it('stores a replayed batch once, and counts only a different loss as a mismatch', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const events = [
       worker.event(lease, started(0, 5)),
       worker.event(lease, step(1)),
@@ -194,7 +194,7 @@ function ownership(redis: boolean): void {
     expect(await count('metric')).toBe(3);
     expect(await count('event')).toBe(3 + 1 + 3);
     // Failed, so it resumes: steps 1 and 2 are repeated, step 3 with another loss.
-    await worker.tell(lease, {
+    await worker.report(lease, {
       kind: 'failed',
       payload: {
         code: 'crash',
@@ -204,11 +204,11 @@ function ownership(redis: boolean): void {
         stderr_tail: 'boom',
       },
     });
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     const log = (level: 'info' | 'warn', message: string) =>
       ({ kind: 'log', payload: { level, message, code: '' } }) as const;
-    await worker.tell(again, log('info', 'reads data'), log('warn', 'another trainer made it'));
-    await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
+    await worker.report(again, log('info', 'reads data'), log('warn', 'another trainer made it'));
+    await worker.report(again, started(0, 5), step(1), step(2), step(3, 0.125));
     const [row] = await api.query<{ replay_mismatches: number }>(
       'SELECT replay_mismatches FROM job WHERE id = $1',
       [id],
@@ -226,12 +226,12 @@ function ownership(redis: boolean): void {
 
   it('cancels a running job immediately, and notifies the worker', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(), step(1));
     expect(await api.post(`/fine_tuning/jobs/${id}/cancel`)).toMatchObject({ status: 'cancelled' });
     await until(() => worker.commands.length > 0);
     expect(worker.commands[0]).toMatchObject({ jobId: id, attempt: lease.attempt, action: 1 });
-    expect((await worker.tell(lease, step(2))).stale).toHaveLength(1);
+    expect((await worker.report(lease, step(2))).stale).toHaveLength(1);
     expect(await job(id)).toMatchObject({
       status: 'cancelled',
       graft: { attempts: [{ outcome: 'cancelled' }] },
@@ -241,18 +241,18 @@ function ownership(redis: boolean): void {
 
   it('resumes from the previous checkpoint if the newest is damaged', async () => {
     const { id, pool, worker } = await scene();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 9), step(1), step(2));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 9), step(1), step(2));
     const states = [];
     for (const at of [1, 2]) {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
-      await worker.tell(lease, saved(at, [state]));
+      await worker.report(lease, saved(at, [state]));
       states.push(state);
     }
     const { sha256 } = states[1] as (typeof states)[number];
     truncateSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256), 3);
     const second = await new ScriptedWorker(api, { pool, name: 'heir' }).connect();
-    expect(await second.assigned()).toMatchObject({
+    expect(await second.nextAssignment()).toMatchObject({
       jobId: id,
       checkpointStep: 1,
       checkpoint: [states[0]],
@@ -264,26 +264,26 @@ function ownership(redis: boolean): void {
 
   it('pauses after the checkpoint and resumes from it', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 9), step(1), step(2));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 9), step(1), step(2));
     expect(await api.post(`/fine_tuning/jobs/${id}/pause`)).toMatchObject({
       status: 'running',
       graft: { phase: { code: 'pausing' } },
     });
     await until(() => worker.commands.some((command) => command.action === 2));
-    const beat = await worker.beat([{ jobId: id, attempt: lease.attempt, step: 2 }]);
+    const beat = await worker.heartbeat([{ jobId: id, attempt: lease.attempt, step: 2 }]);
     expect(beat.held).toHaveLength(1);
     await until(() => worker.commands.filter((command) => command.action === 2).length > 1);
     const state = await worker.put(lease, 'state', 'at 2');
-    await worker.tell(lease, saved(2, [state]), {
+    await worker.report(lease, saved(2, [state]), {
       kind: 'stopped',
       payload: { reason: 'pause', step: 2 },
     });
     expect(await job(id)).toMatchObject({ status: 'paused' });
     expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
-    await worker.tell(again, { kind: 'stopped', payload: { reason: 'drain', step: 2 } });
+    await worker.report(again, { kind: 'stopped', payload: { reason: 'drain', step: 2 } });
     await status_(id, 'queued');
     expect((await job(id)).graft.attempts.map((attempt) => attempt.outcome)).toEqual([
       'paused',
@@ -295,13 +295,13 @@ function ownership(redis: boolean): void {
 
   it('pauses at the last stored checkpoint if the newest one could not be stored', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const state = await worker.put(lease, 'state', `${id} at 2`);
-    await worker.tell(lease, started(0, 9), step(1), step(2), saved(2, [state]));
-    await worker.tell(lease, step(3), step(4), step(5));
+    await worker.report(lease, started(0, 9), step(1), step(2), saved(2, [state]));
+    await worker.report(lease, step(3), step(4), step(5));
     await api.post(`/fine_tuning/jobs/${id}/pause`);
     const stopped = { kind: 'stopped', payload: { reason: 'pause', step: 5 } } as const;
-    await worker.tell(lease, stopped);
+    await worker.report(lease, stopped);
     expect(await job(id)).toMatchObject({
       status: 'paused',
       graft: {
@@ -320,10 +320,10 @@ function ownership(redis: boolean): void {
       },
     ]);
     await api.post(`/fine_tuning/jobs/${id}/resume`);
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
-    await worker.tell(again, started(2, 9), step(3));
-    await worker.tell(again, { kind: 'stopped', payload: { reason: 'drain', step: 3 } });
+    await worker.report(again, started(2, 9), step(3));
+    await worker.report(again, { kind: 'stopped', payload: { reason: 'drain', step: 3 } });
     expect(
       (await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events`)).data.slice(0, 2),
     ).toMatchObject([
@@ -339,14 +339,14 @@ function ownership(redis: boolean): void {
 
   it('continues if a pause is revoked before the worker has stopped', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 9), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 9), step(1));
     await api.post(`/fine_tuning/jobs/${id}/pause`);
     expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({
       status: 'running',
       graft: { phase: { code: 'training' } },
     });
-    await worker.tell(lease, step(2));
+    await worker.report(lease, step(2));
     expect(await job(id)).toMatchObject({
       status: 'running',
       graft: { phase: { code: 'training', message: 'Training: step 2 of 9' } },
@@ -362,21 +362,22 @@ function ownership(redis: boolean): void {
       payload: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderr_tail: '' },
     } as const;
     for (let n = 0; n < 2; n++) {
-      await worker.tell(await worker.assigned(), started(), crash);
+      await worker.report(await worker.nextAssignment(), started(), crash);
       expect((await job(id)).status).toBe('queued');
     }
-    const third = await worker.assigned();
+    const third = await worker.nextAssignment();
     const state = await worker.put(third, 'state', `progress`);
-    await worker.tell(third, started(), step(1), saved(1, [state]), crash);
+    await worker.report(third, started(), step(1), saved(1, [state]), crash);
     expect((await job(id)).status).toBe('queued');
-    for (let n = 0; n < 2; n++) await worker.tell(await worker.assigned(), started(1), crash);
+    for (let n = 0; n < 2; n++)
+      await worker.report(await worker.nextAssignment(), started(1), crash);
     expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'crash' } });
     worker.vanish();
   });
 
   it("fails a job immediately with the user's error", async () => {
     const { id, worker } = await scene();
-    await worker.tell(await worker.assigned(), {
+    await worker.report(await worker.nextAssignment(), {
       kind: 'failed',
       payload: {
         code: 'user_error',
@@ -399,12 +400,12 @@ function ownership(redis: boolean): void {
 
   it('keeps the lease of a worker that reconnects in time, and kills its other runs', async () => {
     const { id, pool, worker } = await scene();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.vanish();
     const instance = 'same-instance';
     const fresh = await new ScriptedWorker(api, { pool, instance }).connect();
     await status_(id, 'queued').catch(() => undefined);
-    const again = await fresh.assigned();
+    const again = await fresh.nextAssignment();
     fresh.vanish();
     const back = await new ScriptedWorker(api, {
       pool,
@@ -416,7 +417,7 @@ function ownership(redis: boolean): void {
     }).connect();
     await until(() => back.commands.length > 0);
     expect(back.commands).toMatchObject([{ jobId: id, attempt: lease.attempt, action: 3 }]);
-    expect((await back.tell(again, started(), step(1))).stale).toEqual([]);
+    expect((await back.report(again, started(), step(1))).stale).toEqual([]);
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     back.vanish();
   });
@@ -442,7 +443,7 @@ function ownership(redis: boolean): void {
 
   it('expires no lease for one lease duration after a restart', async () => {
     const { id, worker } = await scene();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     await api.restart(() =>
       api.query(`UPDATE job SET lease_until = now() - interval '1 hour' WHERE id = $1`, [id]),
     );
@@ -491,7 +492,7 @@ function ownership(redis: boolean): void {
     await expect(worker.fetch('../../etc/passwd')).rejects.toMatchObject({
       code: status.NOT_FOUND,
     });
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const sha256 = 'a'.repeat(64);
     await expect(worker.put(lease, 'x', 'content', { sha256 })).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,

@@ -148,7 +148,7 @@ it('keeps jobs queued with the reason while their grant is revoked', async () =>
     // A job of a project with a grant overtakes it; then the worker has no other job.
     await grant('shut', b);
     const passing = await job(b, 'shut');
-    expect((await worker.assigned()).jobId).toBe(passing);
+    expect((await worker.nextAssignment()).jobId).toBe(passing);
     worker.pull();
     await api.post(`/pools/shut/grants`, { project_id: a.id });
     await until(() => worker.assignments.length === 2, 30_000);

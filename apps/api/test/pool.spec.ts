@@ -46,14 +46,14 @@ describe('many concurrent requests', () => {
 
   it('answers cancel, pause and resume calls while a worker keeps its lease', async () => {
     const kept = await create('busy');
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(), step(1));
+    await worker.report(lease, started(), step(1));
     const ids = await several(AT_ONCE, () => create('unserved'));
     let beats = 0;
     const beating = setInterval(() => {
       void worker
-        .beat([{ jobId: kept, attempt: lease.attempt, step: 1 }])
+        .heartbeat([{ jobId: kept, attempt: lease.attempt, step: 1 }])
         .then((beat) => (beats += beat.held.length))
         .catch(() => undefined);
     }, 500);
@@ -94,7 +94,7 @@ describe('many concurrent requests', () => {
       );
     // The free slot of a worker causes the process to lead the pool and assign its jobs immediately.
     const late = await new ScriptedWorker(api, { pool: 'named-7' }).connect();
-    await late.assigned();
+    await late.nextAssignment();
     // Any leader that the jobs' creation caused would exist by now.
     expect((await led()).length).toBeLessThanOrEqual(2);
     late.vanish();
@@ -108,7 +108,7 @@ describe('many concurrent requests', () => {
     const leases = [];
     // Sequentially, so that each worker has one job.
     for (const each of workers) {
-      const lease = await each.assigned();
+      const lease = await each.nextAssignment();
       each.keep(lease);
       leases.push(lease);
     }
@@ -118,7 +118,7 @@ describe('many concurrent requests', () => {
     const startedAt = performance.now();
     await Promise.all(
       ready.map(([each, lease, [weights]]) =>
-        each?.tell(lease, finished(10, weights ? [weights] : [])),
+        each?.report(lease, finished(10, weights ? [weights] : [])),
       ),
     );
     expect(performance.now() - startedAt).toBeLessThan(QUICK_MS);

@@ -60,10 +60,10 @@ describe('a job of higher priority in a pool without a free slot', () => {
   /** Starts a job that has trained for `seconds`. */
   async function running(worker: ScriptedWorker, priority: number, seconds = MIN_RUN_S + 1) {
     const id = await create(priority);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     expect(lease.jobId).toBe(id);
     worker.keep(lease);
-    await worker.tell(lease, started(0, 20), step(1));
+    await worker.report(lease, started(0, 20), step(1));
     await age(id, seconds);
     return lease;
   }
@@ -88,7 +88,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
   /** Stops as a worker does on a preempt command. */
   const handBack = async (worker: ScriptedWorker, lease: Assignment, at: number) => {
     const state = await worker.put(lease, 'state', `${lease.jobId} at ${at}`);
-    await worker.tell(lease, saved(at, [state]), {
+    await worker.report(lease, saved(at, [state]), {
       kind: 'stopped',
       payload: { reason: 'preempt', step: at },
     });
@@ -104,20 +104,20 @@ describe('a job of higher priority in a pool without a free slot', () => {
     // The command is sent immediately and with each heartbeat until the job stops.
     await until(() => preempts(worker, victim) >= 3);
     expect((await job(victim.jobId)).graft.phase.code).toBe('preempting');
-    await worker.tell(victim, step(2));
+    await worker.report(victim, step(2));
     expect((await job(victim.jobId)).graft.phase.code).toBe('preempting');
     await handBack(worker, victim, 2);
     expect(await job(victim.jobId)).toMatchObject({
       status: 'queued',
       graft: { attempts: [{ number: 1, outcome: 'preempted' }] },
     });
-    const first = await worker.assigned();
+    const first = await worker.nextAssignment();
     expect(first.jobId).toBe(urgent);
-    await worker.tell(first, started(0, 2), step(1), step(2));
+    await worker.report(first, started(0, 2), step(1), step(2));
     await worker.finish(first, 2);
-    const again = await worker.assigned();
+    const again = await worker.nextAssignment();
     expect(again).toMatchObject({ jobId: victim.jobId, checkpointStep: 2 });
-    await worker.tell(again, started(2, 20), step(3));
+    await worker.report(again, started(2, 20), step(3));
     expect(
       await api.query('SELECT crash_count, infra_count, preempted FROM job WHERE id = $1', [
         victim.jobId,
@@ -142,7 +142,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     expect(new Set(await marked())).toEqual(new Set([lowest.jobId, lower.jobId]));
     expect([preempts(one, equal), preempts(two, low)]).toEqual([0, 0]);
     await handBack(one, lowest, 1);
-    expect((await one.assigned()).jobId).toBe(urgent);
+    expect((await one.nextAssignment()).jobId).toBe(urgent);
   });
 
   it('preempts no job while a slot is free, or while its project may not run more', async () => {
@@ -180,15 +180,15 @@ describe('a job of higher priority in a pool without a free slot', () => {
     await until(() => preempts(worker, finishing) > 0);
     await worker.finish(finishing, 20);
     expect((await job(finishing.jobId)).status).toBe('succeeded');
-    const first = await worker.assigned();
+    const first = await worker.nextAssignment();
     expect(first.jobId).toBe(urgent);
-    await worker.tell(first, started(0, 2), step(1), step(2));
+    await worker.report(first, started(0, 2), step(1), step(2));
     await worker.finish(first, 2);
     const cancelled = await running(worker, 100);
     const second = await create(10);
     await until(() => preempts(worker, cancelled) > 0);
     await api.post(`/fine_tuning/jobs/${cancelled.jobId}/cancel`);
-    const kept = await worker.assigned();
+    const kept = await worker.nextAssignment();
     expect(kept.jobId).toBe(second);
     worker.keep(kept);
     await severalRounds();
@@ -211,7 +211,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     await api.post(`/fine_tuning/jobs/${victim.jobId}/pause`);
     await handBack(worker, victim, 1);
     expect((await job(victim.jobId)).status).toBe('paused');
-    expect((await worker.assigned()).jobId).toBe(urgent);
+    expect((await worker.nextAssignment()).jobId).toBe(urgent);
   });
 
   it('cannot take the slot of a job that was preempted three times in a row', async () => {
@@ -221,15 +221,15 @@ describe('a job of higher priority in a pool without a free slot', () => {
       await create(50);
       await until(() => preempts(worker, victim) > 0);
       await handBack(worker, victim, n);
-      const urgent = await worker.assigned();
-      await worker.tell(urgent, started(0, 2), step(1), step(2));
+      const urgent = await worker.nextAssignment();
+      await worker.report(urgent, started(0, 2), step(1), step(2));
       await worker.finish(urgent, 2);
       worker.commands.length = 0;
-      const again = await worker.assigned();
+      const again = await worker.nextAssignment();
       expect(again.jobId).toBe(victim.jobId);
       victim = again;
       worker.keep(victim);
-      await worker.tell(victim, started(n, 20), step(n + 1));
+      await worker.report(victim, started(n, 20), step(n + 1));
       await age(victim.jobId, MIN_RUN_S + 1);
     }
     await create(50);

@@ -241,8 +241,8 @@ describe('a preview', () => {
       training_file,
       graft: { pool: 'speedy' },
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 3), step(1, 3), step(2, 2.5));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 3), step(1, 3), step(2, 2.5));
     await worker.finish(lease, 2);
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status).toBe('succeeded');
     const like = await preview({ training_file, graft: { pool: 'speedy' } });
@@ -268,10 +268,10 @@ describe('a preview', () => {
       peft: { peft_type: 'LORA', r: 4, lora_alpha: 12, target_modules: ['q_proj', 'o_proj'] },
       graft: { pool: 'starts' },
     });
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 2), step(1), step(2));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 2), step(1), step(2));
     const adapter = await worker.put(lease, 'adapter_model.safetensors', 'weights at 1');
-    await worker.tell(lease, saved(1, [adapter], [adapter]));
+    await worker.report(lease, saved(1, [adapter], [adapter]));
     await worker.finish(lease, 2);
     worker.vanish();
     const { fine_tuned_model, peft } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);

@@ -73,7 +73,7 @@ describe('deleting a project', () => {
     const team = await makeProject(api, 'to be restored');
     const { file, job, pool } = await withJob(team, 1);
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    worker.keep(await worker.assigned());
+    worker.keep(await worker.nextAssignment());
     const before = await preview(team.id);
     expect(before).toMatchObject({
       name: 'to be restored',

@@ -98,9 +98,9 @@ describe.skipIf(HAPROXY === undefined)('two API processes behind the proxies of 
     };
     for (const [n, worker] of workers.entries()) {
       const job = await create(`pool-${n}`);
-      const assignment = await worker.assigned();
+      const assignment = await worker.nextAssignment();
       expect(assignment.jobId).toBe(job);
-      await worker.tell(assignment, started());
+      await worker.report(assignment, started());
       worker.keep(assignment);
     }
     // A blob larger than the flow-control window is uploaded while its stream sends heartbeats.
@@ -113,7 +113,7 @@ describe.skipIf(HAPROXY === undefined)('two API processes behind the proxies of 
     const back = await new ScriptedWorker(through, { pool: 'pool-0' }).connect();
     expect(back.welcome).not.toBeNull();
     const job = await create('pool-0');
-    expect((await back.assigned()).jobId).toBe(job);
+    expect((await back.nextAssignment()).jobId).toBe(job);
     for (const one of [...workers, back]) one.vanish();
   }, 90_000);
 });

@@ -100,7 +100,7 @@ function quotas(redis: boolean): void {
     expect(elsewhere.assignments).toHaveLength(0);
     expect([await state(second.id), await state(third.id)]).toEqual(['queued', 'queued']);
     expect(await used('running_jobs')).toMatchObject({ limit: 1, used: 1 });
-    await worker.tell(lease, started(0, 2), step(1), step(2));
+    await worker.report(lease, started(0, 2), step(1), step(2));
     await worker.finish(lease, 2);
     // The first pool that asks gets the slot; the other keeps waiting.
     await until(() => worker.assignments.length + elsewhere.assignments.length === 2);
@@ -114,7 +114,7 @@ function quotas(redis: boolean): void {
     const before = (await used('tokens_per_day'))?.used ?? 0;
     const job = await create();
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     const events = [
       worker.event(lease, started(0, 4)),
       worker.event(lease, step(1)),
@@ -122,20 +122,20 @@ function quotas(redis: boolean): void {
     ];
     for (let n = 0; n < 3; n++) await worker.batch(events);
     await worker.batch([...events.slice(1), worker.event(lease, step(3))]);
-    await worker.tell(lease, saved(1, [await worker.put(lease, 'state', 'one')]));
+    await worker.report(lease, saved(1, [await worker.put(lease, 'state', 'one')]));
     expect((await used('tokens_per_day'))?.used).toBe(before + 300);
     // Another attempt repeats steps 2 and 3, which do not count again.
     worker.vanish();
     const next = await new ScriptedWorker(api, { pool }).connect();
-    const again = await next.assigned(30_000);
+    const again = await next.nextAssignment(30_000);
     next.keep(again);
     expect(again).toMatchObject({ jobId: job.id, checkpointStep: 1 });
-    await next.tell(again, started(1, 4), step(2), step(3));
+    await next.report(again, started(1, 4), step(2), step(3));
     expect((await used('tokens_per_day'))?.used).toBe(before + 300);
 
     await limit({ tokens_per_day: before + 350 });
     const last = await create();
-    await next.tell(again, step(4));
+    await next.report(again, step(4));
     expect((await used('tokens_per_day'))?.used).toBe(before + 400);
     const refusal = await caught(
       api.client.fineTuning.jobs.create({ model: 'tiny', training_file: file }),
@@ -153,7 +153,7 @@ function quotas(redis: boolean): void {
     // Running and queued jobs continue.
     await next.finish(again, 4);
     expect(await state(job.id)).toBe('succeeded');
-    expect((await next.assigned()).jobId).toBe(last.id);
+    expect((await next.nextAssignment()).jobId).toBe(last.id);
     next.vanish();
   });
 

@@ -20,18 +20,18 @@ describe('steps that are repeated after a resume', () => {
       kind: 'failed',
       payload: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderr_tail: '' },
     } as const;
-    const first = await worker.assigned();
+    const first = await worker.nextAssignment();
     const state = await worker.put(first, 'state', `${id} at 2`);
-    await worker.tell(first, started(0, 6), step(1), step(2), evaluated(2, 3), saved(2, [state]));
-    await worker.tell(first, step(3), step(4), evaluated(4, 2.5), crash);
-    const second = await worker.assigned();
+    await worker.report(first, started(0, 6), step(1), step(2), evaluated(2, 3), saved(2, [state]));
+    await worker.report(first, step(3), step(4), evaluated(4, 2.5), crash);
+    const second = await worker.nextAssignment();
     expect(second.checkpointStep).toBe(2);
-    await worker.tell(second, started(2, 6), step(3), step(4, 0.25), evaluated(4, 2.5));
+    await worker.report(second, started(2, 6), step(3), step(4, 0.25), evaluated(4, 2.5));
     // The next attempt resumes before the end of this one, and gets further than both.
-    await worker.tell(second, crash);
-    const third = await worker.assigned();
-    await worker.tell(third, started(2, 6), step(3, 0.5), step(4, 0.25), evaluated(4, 2.5));
-    await worker.tell(third, step(5), step(6), evaluated(6, 2), evaluated(6, 2, true));
+    await worker.report(second, crash);
+    const third = await worker.nextAssignment();
+    await worker.report(third, started(2, 6), step(3, 0.5), step(4, 0.25), evaluated(4, 2.5));
+    await worker.report(third, step(5), step(6), evaluated(6, 2), evaluated(6, 2, true));
 
     const { data } = await api.get<{
       data: {

@@ -99,7 +99,7 @@ class SteadyWorker {
           await worker.put(run, 'adapter_config.json', '{"peft_type":"LORA"}'),
           await worker.put(run, 'adapter_model.safetensors', `weights of ${run.jobId}`),
         ];
-        await worker.tell(run, started(), step(1), finished(1, adapter));
+        await worker.report(run, started(), step(1), finished(1, adapter));
         this.told.add(key(run));
         this.runs.delete(key(run));
       }
@@ -147,13 +147,13 @@ describe('one of two API processes', () => {
     const b = await replica();
     const first = await new ScriptedWorker(b as unknown as TestApi, { pool }).connect();
     const before = await create(b.url, pool);
-    expect((await first.assigned()).jobId).toBe(before);
+    expect((await first.nextAssignment()).jobId).toBe(before);
     const worker = await new ScriptedWorker(a, { pool }).connect();
     b.process.kill('SIGSTOP');
     const stoppedAt = performance.now();
     // While the leader is suspended, the job is not assigned; then it must go to the worker at `a`.
     const job = await create(a.url, pool);
-    const assignment = await worker.assigned(TAKEOVER_MS);
+    const assignment = await worker.nextAssignment(TAKEOVER_MS);
     const took = performance.now() - stoppedAt;
     expect(assignment).toMatchObject({ jobId: job, attempt: 1 });
     worker.keep(assignment);
@@ -185,7 +185,7 @@ describe('one of two API processes', () => {
     const b = await replica();
     const first = await new ScriptedWorker(a, { pool }).connect();
     const before = await create(a.url, pool);
-    expect((await first.assigned()).jobId).toBe(before);
+    expect((await first.nextAssignment()).jobId).toBe(before);
     await a.post(`/fine_tuning/jobs/${before}/cancel`);
     const hung = await new ScriptedWorker(b as unknown as TestApi, { pool }).connect();
     hung.pull(2);

@@ -50,7 +50,7 @@ async function ledByA(): Promise<string> {
     const pool = `pool-${pools++}`;
     const first = await at(a, pool);
     const job = await create(pool);
-    expect((await first.assigned()).jobId).toBe(job);
+    expect((await first.nextAssignment()).jobId).toBe(job);
     await a.post(`/fine_tuning/jobs/${job}/cancel`);
     first.vanish();
     if ((await leaderOf(a, pool)) === 0) return pool;
@@ -62,7 +62,7 @@ it('relays to a process whose certificate matches its row', async () => {
   const pool = await ledByA();
   const worker = await at(b, pool);
   const job = await create(pool);
-  expect(await worker.assigned()).toMatchObject({ jobId: job, attempt: 1 });
+  expect(await worker.nextAssignment()).toMatchObject({ jobId: job, attempt: 1 });
   worker.vanish();
 });
 

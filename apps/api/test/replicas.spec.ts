@@ -40,7 +40,7 @@ describe('two API processes on one database', () => {
       const pool = `pool-${pools++}`;
       const first = await new ScriptedWorker(leader, { pool }).connect();
       const job = await create(leader, pool);
-      expect((await first.assigned()).jobId).toBe(job);
+      expect((await first.nextAssignment()).jobId).toBe(job);
       await leader.post(`/fine_tuning/jobs/${job}/cancel`);
       first.vanish();
       if ((await leaderOf(a, pool)) === (leader === a ? 0 : 1)) return pool;
@@ -90,9 +90,9 @@ describe('two API processes on one database', () => {
     const pool = await ledBy(a);
     const worker = await new ScriptedWorker(b, { pool }).connect();
     const job = await create(b, pool);
-    const assignment = await worker.assigned();
+    const assignment = await worker.nextAssignment();
     expect(assignment).toMatchObject({ jobId: job, attempt: 1 });
-    expect(await worker.tell(assignment, started())).toMatchObject({ stale: [] });
+    expect(await worker.report(assignment, started())).toMatchObject({ stale: [] });
     expect(await leaderOf(b, pool)).toBe(0);
     worker.vanish();
   });
@@ -105,13 +105,13 @@ describe('two API processes on one database', () => {
       ['cancel', Command_Action.ACTION_CANCEL],
     ] as const) {
       const job = await create(a, pool);
-      const assignment = await worker.assigned();
+      const assignment = await worker.nextAssignment();
       expect(assignment.jobId).toBe(job);
-      await worker.tell(assignment, started());
+      await worker.report(assignment, started());
       await b.post(`/fine_tuning/jobs/${job}/${verb}`);
       await until(() => worker.commands.some((command) => command.jobId === job));
       expect(worker.commands.at(-1)).toMatchObject({ jobId: job, attempt: 1, action });
-      await worker.beat([]);
+      await worker.heartbeat([]);
     }
     worker.vanish();
   });
@@ -123,7 +123,7 @@ describe('two API processes on one database', () => {
     const after = await new ScriptedWorker(b, { pool, instance }).connect();
     expect(after.welcome?.workerId).toBe(before.welcome?.workerId);
     const job = await create(a, pool);
-    expect((await after.assigned()).jobId).toBe(job);
+    expect((await after.nextAssignment()).jobId).toBe(job);
     expect(before.assignments).toEqual([]);
     before.vanish();
     after.vanish();

@@ -45,7 +45,7 @@ async function running(extra: object = {}) {
     ...extra,
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  return { id, worker, lease: await worker.assigned() };
+  return { id, worker, lease: await worker.nextAssignment() };
 }
 type Running = Awaited<ReturnType<typeof running>>;
 
@@ -63,7 +63,7 @@ async function save(run: Running, at: number, card?: string): Promise<void> {
   const adapter = await adapterFiles(run, at);
   if (card !== undefined) adapter[0] = await run.worker.put(run.lease, 'README.md', card);
   const state = await run.worker.put(run.lease, 'state.safetensors', `state ${run.id} at ${at}`);
-  await run.worker.tell(run.lease, saved(at, [state, ...adapter], adapter));
+  await run.worker.report(run.lease, saved(at, [state, ...adapter], adapter));
 }
 
 const checkpoints = async (id: string): Promise<readonly CheckpointObject[]> =>
@@ -72,7 +72,7 @@ const checkpoints = async (id: string): Promise<readonly CheckpointObject[]> =>
 describe('checkpoints', () => {
   it('of a cancelled job are models that can be retrieved and trained further', async () => {
     const run = await running({ suffix: 'half-way' });
-    await run.worker.tell(run.lease, started(0, 40), step(10));
+    await run.worker.report(run.lease, started(0, 40), step(10));
     await save(run, 10);
     await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
     const [checkpoint] = await checkpoints(run.id);
@@ -111,7 +111,7 @@ describe('checkpoints', () => {
 
   it('cannot be deleted, and are not found under other names', async () => {
     const run = await running();
-    await run.worker.tell(run.lease, started(0, 40), step(1));
+    await run.worker.report(run.lease, started(0, 40), step(1));
     await save(run, 1);
     const [checkpoint] = await checkpoints(run.id);
     const name = checkpoint?.fine_tuned_model_checkpoint ?? '';
@@ -127,7 +127,7 @@ describe('checkpoints', () => {
   it('of full fine-tuning report that they cannot be used', async () => {
     const run = await running({ peft: null });
     const state = await run.worker.put(run.lease, 'state.safetensors', 'all of it');
-    await run.worker.tell(run.lease, started(0, 40), step(1), saved(1, [state]));
+    await run.worker.report(run.lease, started(0, 40), step(1), saved(1, [state]));
     const [checkpoint] = await checkpoints(run.id);
     expect(checkpoint?.graft).toEqual({ usable: false, bytes: 0, best: false });
     const name = checkpoint?.fine_tuned_model_checkpoint ?? '';
@@ -142,14 +142,14 @@ describe('checkpoints', () => {
 
   it('show the metrics of their own step, and which one is the best', async () => {
     const run = await running();
-    await run.worker.tell(run.lease, started(0, 40));
+    await run.worker.report(run.lease, started(0, 40));
     await save(run, 0);
-    await run.worker.tell(run.lease, step(1, 3), evaluated(1, 2.5));
+    await run.worker.report(run.lease, step(1, 3), evaluated(1, 2.5));
     await save(run, 1);
     // A checkpoint is reported when it is stored; training has continued by then.
     const late = await adapterFiles(run, 2);
-    await run.worker.tell(run.lease, step(2, 2.25), step(3, 2), saved(2, late, late));
-    await run.worker.tell(run.lease, step(4, 1), evaluated(4, 2.75, true));
+    await run.worker.report(run.lease, step(2, 2.25), step(3, 2), saved(2, late, late));
+    await run.worker.report(run.lease, step(4, 1), evaluated(4, 2.75, true));
     await save(run, 4);
     const shown = (await checkpoints(run.id)).map(({ metrics, graft }) => [metrics, graft.best]);
     expect(shown).toEqual([
@@ -191,11 +191,11 @@ describe('a job', () => {
 
   it('reports its lowest validation loss, and at its end whether the last one is higher', async () => {
     const run = await running();
-    await run.worker.tell(run.lease, started(0, 3));
+    await run.worker.report(run.lease, started(0, 3));
     expect((await job(run.id)).graft.best).toBeNull();
-    await run.worker.tell(run.lease, step(1), evaluated(1, NaN), step(2), evaluated(2, 2.23));
+    await run.worker.report(run.lease, step(1), evaluated(1, NaN), step(2), evaluated(2, 2.23));
     expect((await job(run.id)).graft.best).toEqual({ step: 2, valid_loss: 2.23 });
-    await run.worker.tell(run.lease, step(3, 0.0013), evaluated(3, 4.27, true));
+    await run.worker.report(run.lease, step(3, 0.0013), evaluated(3, 4.27, true));
     expect((await job(run.id)).graft).toMatchObject({
       best: { step: 2, valid_loss: 2.23 },
       valid_loss: 4.27,
@@ -213,11 +213,17 @@ describe('a job', () => {
 
   it('that ended early shows the full evaluation instead of the sample at the same step', async () => {
     const { id, worker, lease } = await running();
-    await worker.tell(lease, started(0, 40), step(10), evaluated(10, 3), evaluated(10, 2.5, true));
+    await worker.report(
+      lease,
+      started(0, 40),
+      step(10),
+      evaluated(10, 3),
+      evaluated(10, 2.5, true),
+    );
     const path = `/fine_tuning/jobs/${id}/metrics`;
     const { evaluations } = await api.get<MetricsObject>(path);
     expect(evaluations).toMatchObject([{ step: 10, loss: 2.5 }]);
-    await worker.tell(lease, evaluated(10, 3));
+    await worker.report(lease, evaluated(10, 3));
     expect((await api.get<MetricsObject>(path)).evaluations).toMatchObject([{ loss: 2.5 }]);
     worker.vanish();
   });
@@ -226,9 +232,9 @@ describe('a job', () => {
     const run = await running();
     const phase = (message: string, progress = 0) =>
       ({ kind: 'phase', payload: { code: 'loading_base', message, progress } }) as const;
-    await run.worker.tell(run.lease, phase('Fetching tiny', 0.25), phase('Fetching tiny', 0.5));
-    await run.worker.tell(run.lease, phase('Fetching tiny', 0.75), phase('Loading tiny'));
-    await run.worker.tell(run.lease, started(0, 3), step(1));
+    await run.worker.report(run.lease, phase('Fetching tiny', 0.25), phase('Fetching tiny', 0.5));
+    await run.worker.report(run.lease, phase('Fetching tiny', 0.75), phase('Loading tiny'));
+    await run.worker.report(run.lease, started(0, 3), step(1));
     await run.worker.finish(run.lease, 3);
     const logs = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${run.id}/logs`);
     expect(logs.data.map(({ message, data }) => [message, data])).toEqual([
@@ -242,14 +248,18 @@ describe('a job', () => {
   it('collects each kind of warning once over all attempts, and lists them at the end', async () => {
     const run = await running();
     const flat = warning('loss_at_chance', 'The loss is that of guessing. Lower the rate.');
-    await run.worker.tell(run.lease, started(0, 3), step(1), flat, step(2));
-    await run.worker.tell(run.lease, { kind: 'failed', payload: crash });
+    await run.worker.report(run.lease, started(0, 3), step(1), flat, step(2));
+    await run.worker.report(run.lease, { kind: 'failed', payload: crash });
     expect((await job(run.id)).graft.warnings).toEqual([
       { code: 'loss_at_chance', message: flat.payload.message, step: 1 },
     ]);
-    const again = await run.worker.assigned();
-    await run.worker.tell(again, started(0, 3), step(1), flat);
-    await run.worker.tell(again, warning('overfitting', 'It \0overfits.'), warning('', 'Odd bits'));
+    const again = await run.worker.nextAssignment();
+    await run.worker.report(again, started(0, 3), step(1), flat);
+    await run.worker.report(
+      again,
+      warning('overfitting', 'It \0overfits.'),
+      warning('', 'Odd bits'),
+    );
     await run.worker.finish(again, 3);
     expect((await job(run.id)).graft.warnings).toEqual([
       { code: 'loss_at_chance', message: flat.payload.message, step: 1 },
@@ -282,7 +292,7 @@ const crash = {
 /** Trains a model; returns it. */
 async function finishedModel(extra: object = {}): Promise<ModelObject> {
   const run = await running(extra);
-  await run.worker.tell(run.lease, started(0, 2), step(1), step(2));
+  await run.worker.report(run.lease, started(0, 2), step(1), step(2));
   await run.worker.finish(run.lease, 2);
   run.worker.vanish();
   const { fine_tuned_model } = await api.get<JobObject>(`/fine_tuning/jobs/${run.id}`);
@@ -321,7 +331,7 @@ describe('archives', () => {
   it('of a checkpoint include an oversized model card unchanged', async () => {
     const run = await running();
     const card = 'x'.repeat(5e6);
-    await run.worker.tell(run.lease, started(0, 40), step(7));
+    await run.worker.report(run.lease, started(0, 40), step(7));
     await save(run, 7, card);
     await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
     run.worker.vanish();
@@ -332,7 +342,7 @@ describe('archives', () => {
 
   it('of a checkpoint state the job and the step in the model card', async () => {
     const run = await running();
-    await run.worker.tell(run.lease, started(0, 40), step(7), evaluated(7, 0.00123456));
+    await run.worker.report(run.lease, started(0, 40), step(7), evaluated(7, 0.00123456));
     await save(run, 7);
     await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
     run.worker.vanish();

@@ -49,9 +49,9 @@ async function create(training_file: string, graft: object = {}) {
 async function running() {
   const { id, pool } = await create(await uploadChats(api));
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const alive = setInterval(() => {
-    void worker.beat([{ jobId: id, attempt: lease.attempt, step: 0 }]).catch(() => undefined);
+    void worker.heartbeat([{ jobId: id, attempt: lease.attempt, step: 0 }]).catch(() => undefined);
   }, 500);
   return { id, pool, worker, lease, end: () => (clearInterval(alive), worker.vanish()) };
 }
@@ -120,7 +120,7 @@ describe('files', () => {
     if (state === 'paused') await api.post(`/fine_tuning/jobs/${id}/pause`);
     const worker = await new ScriptedWorker(api, { pool }).connect();
     const assigned = async () => {
-      const lease = await worker.assigned();
+      const lease = await worker.nextAssignment();
       worker.keep(lease);
       return lease;
     };
@@ -145,13 +145,13 @@ describe('files', () => {
 describe('checkpoints', () => {
   it('keep the last three and the best, with the blobs that they share, and the job resumes', async () => {
     const { id, worker, lease, end } = await running();
-    await worker.tell(lease, started(0, 20));
+    await worker.report(lease, started(0, 20));
     const losses = [3, 1, 2, 4, 5, 6];
     for (const [index, loss] of losses.entries()) {
       const at = index + 1;
       const config = await worker.put(lease, 'adapter_config.json', `config of ${id}`);
       const state = await worker.put(lease, 'state.safetensors', `${id} at ${at}`);
-      await worker.tell(
+      await worker.report(
         lease,
         step(at),
         evaluated(at, loss, true, 0),
@@ -175,7 +175,7 @@ describe('checkpoints', () => {
     await age('artifact');
     await rounds();
     expect(bytes(7)).toBe(true);
-    await worker.tell(lease, step(7), saved(7, [slow]));
+    await worker.report(lease, step(7), saved(7, [slow]));
     await until(async () => (await steps(id)).join() === '7,6,5,2');
 
     const crash = {
@@ -185,8 +185,8 @@ describe('checkpoints', () => {
       retryable: true,
       stderr_tail: '',
     };
-    await worker.tell(lease, { kind: 'failed', payload: crash });
-    const again = await worker.assigned();
+    await worker.report(lease, { kind: 'failed', payload: crash });
+    const again = await worker.nextAssignment();
     expect(again).toMatchObject({ checkpointStep: 7, checkpoint: [slow] });
     expect((await worker.fetch(slow.sha256)).toString()).toBe(`${id} at 7`);
     await worker.finish(again, 20);
@@ -203,12 +203,12 @@ describe('checkpoints', () => {
 
   it('keep the best by a loss that was measured at their own step', async () => {
     const { id, worker, lease, end } = await running();
-    await worker.tell(lease, started(0, 20));
+    await worker.report(lease, started(0, 20));
     for (let at = 1; at <= 6; at++) {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
-      await worker.tell(lease, step(at));
-      if (at === 2) await worker.tell(lease, evaluated(at, 1, true, 0));
-      await worker.tell(lease, saved(at, [state]));
+      await worker.report(lease, step(at));
+      if (at === 2) await worker.report(lease, evaluated(at, 1, true, 0));
+      await worker.report(lease, saved(at, [state]));
     }
     await until(async () => (await steps(id)).length === 4);
     expect(await steps(id)).toEqual([6, 5, 4, 2]);
@@ -223,13 +223,13 @@ describe('checkpoints', () => {
       `UPDATE job SET request = jsonb_set(request, '{graft,metric_for_best_model}', '"wer"') WHERE id = $1`,
       [id],
     );
-    await worker.tell(lease, started(0, 20));
+    await worker.report(lease, started(0, 20));
     for (let at = 1; at <= 7; at++) {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
       const measured = { loss: at, wer: Math.abs(at - 3) };
       const value = { step: at, full: true, metrics: measured };
-      await worker.tell(lease, step(at), { kind: 'evaluated', payload: value });
-      await worker.tell(lease, saved(at, [state]));
+      await worker.report(lease, step(at), { kind: 'evaluated', payload: value });
+      await worker.report(lease, saved(at, [state]));
     }
     await until(async () => (await steps(id)).join() === '7,6,5,3');
     const { data } = await api.get<{ data: { step_number: number; graft: { best: boolean } }[] }>(
@@ -242,7 +242,7 @@ describe('checkpoints', () => {
 
   it('keep the best by eval score, whatever the loss, and those that an eval run still needs', async () => {
     const { id, worker, lease, end } = await running();
-    await worker.tell(lease, started(0, 20));
+    await worker.report(lease, started(0, 20));
     // As a finished eval run leaves it, and as an unfinished one.
     const scored = (at: number, score: number) =>
       api.query(
@@ -257,15 +257,15 @@ describe('checkpoints', () => {
       );
     for (let at = 1; at <= 7; at++) {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
-      await worker.tell(lease, step(at), evaluated(at, at, true, 0));
+      await worker.report(lease, step(at), evaluated(at, at, true, 0));
       await scored(at, at === 2 ? 1 : 0.5);
       if (at === 3) await asked(at);
-      await worker.tell(lease, saved(at, [state]));
+      await worker.report(lease, saved(at, [state]));
     }
     await until(async () => (await steps(id)).join() === '7,6,5,3,2');
     await api.query(`UPDATE eval_run SET status = 'completed' WHERE job_id = $1`, [id]);
     const state = await worker.put(lease, 'state', `${id} at 8`);
-    await worker.tell(lease, step(8), saved(8, [state]));
+    await worker.report(lease, step(8), saved(8, [state]));
     await until(async () => (await steps(id)).join() === '8,7,6,2');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     end();
@@ -273,10 +273,10 @@ describe('checkpoints', () => {
 
   it('without an evaluation keep the last three', async () => {
     const { id, worker, lease, end } = await running();
-    await worker.tell(lease, started(0, 20));
+    await worker.report(lease, started(0, 20));
     for (let at = 1; at <= 5; at++) {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
-      await worker.tell(lease, step(at), saved(at, [state]));
+      await worker.report(lease, step(at), saved(at, [state]));
     }
     await until(async () => (await steps(id)).join() === '5,4,3');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -316,7 +316,7 @@ describe('blobs', () => {
     await age('blob');
     await rounds();
     const second = await new ScriptedWorker(api, { pool: next.pool }).connect();
-    const taken = await second.assigned();
+    const taken = await second.nextAssignment();
     expect(taken.initAdapter.length).toBe(3);
     for (const { sha256 } of taken.initAdapter)
       expect((await second.fetch(sha256)).length).toBeGreaterThan(0);

@@ -58,11 +58,11 @@ async function trained(suffix: string): Promise<JobObject> {
   const pool = `pool-${suffix}`;
   const worker = await new ScriptedWorker(api, { pool }).connect();
   const { id } = await create({ pool }, { suffix });
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   const config = await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}');
   const state = await worker.put(lease, 'state.safetensors', `state of ${id}`);
-  await worker.tell(lease, started(0, 2), step(1), evaluated(1, 2.5, true, 0));
-  await worker.tell(lease, saved(1, [config, state], [config]), step(2));
+  await worker.report(lease, started(0, 2), step(1), evaluated(1, 2.5, true, 0));
+  await worker.report(lease, saved(1, [config, state], [config]), step(2));
   await worker.finish(lease, 2);
   worker.vanish();
   await until(async () => (await get(id)).status === 'succeeded');
@@ -79,8 +79,8 @@ describe('the priority of a job', () => {
     const events = await api.get<Page<{ message: string }>>(`${JOBS}/${second.id}/events`);
     expect(events.data[0]?.message).toBe('Priority changed from 100 to 10');
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    expect((await worker.assigned()).jobId).toBe(second.id);
-    expect((await worker.assigned()).jobId).toBe(first.id);
+    expect((await worker.nextAssignment()).jobId).toBe(second.id);
+    expect((await worker.nextAssignment()).jobId).toBe(first.id);
     worker.vanish();
     for (const { id } of [first, second]) await api.post(`${JOBS}/${id}/cancel`);
     await expect(change(first.id, { graft: { priority: 5 } })).rejects.toThrow(

@@ -56,15 +56,15 @@ it('lists the answers of each step, newest first, and reports them in the events
   const job = await create({ sample_prompts: PROMPTS, sample_max_tokens: 9, eval_steps: 2 });
   expect(job.graft).toMatchObject({ sample_prompts: PROMPTS, sample_max_tokens: 9 });
   worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   expect(JSON.parse(lease.specJson)).toMatchObject({
     sample_prompts: PROMPTS,
     sample_max_tokens: 9,
   });
   worker.keep(lease);
   expect((await samplesOf(job.id)).data).toEqual([]);
-  await worker.tell(lease, started(0, 4), sampled(0, 'upon', 'no\u0000t'), step(1), step(2));
-  await worker.tell(lease, evaluated(2, 2), sampled(2, ' a time', '4'));
+  await worker.report(lease, started(0, 4), sampled(0, 'upon', 'no\u0000t'), step(1), step(2));
+  await worker.report(lease, evaluated(2, 2), sampled(2, ' a time', '4'));
   const { data, has_more } = await samplesOf(job.id);
   expect(has_more).toBe(false);
   expect(data).toMatchObject([
@@ -96,8 +96,8 @@ it('lists the answers of each step, newest first, and reports them in the events
 it('lists each step once, however often it is repeated, and ignores a wrong number of answers', async () => {
   const job = await create({ sample_prompts: PROMPTS });
   worker = await new ScriptedWorker(api).connect();
-  const first = await worker.assigned();
-  await worker.tell(
+  const first = await worker.nextAssignment();
+  await worker.report(
     first,
     started(0, 4),
     sampled(0, 'a', 'b'),
@@ -106,14 +106,14 @@ it('lists each step once, however often it is repeated, and ignores a wrong numb
     sampled(2, 'c', 'd'),
   );
   // one answer for two prompts
-  await worker.tell(first, sampled(3, 'alone'));
+  await worker.report(first, sampled(3, 'alone'));
   worker.vanish();
   worker = await new ScriptedWorker(api).connect();
-  const second = await worker.assigned(20_000);
+  const second = await worker.nextAssignment(20_000);
   expect(second.jobId).toBe(job.id);
   expect(second.attempt).toBeGreaterThan(first.attempt);
   worker.keep(second);
-  await worker.tell(
+  await worker.report(
     second,
     started(0, 4),
     sampled(0, 'a', 'b'),
@@ -121,7 +121,7 @@ it('lists each step once, however often it is repeated, and ignores a wrong numb
     step(2),
     sampled(2, 'c', 'd'),
   );
-  await worker.tell(second, step(3), step(4), sampled(4, 'e', 'f'));
+  await worker.report(second, step(3), step(4), sampled(4, 'e', 'f'));
   const { data } = await samplesOf(job.id);
   expect(data.map((one) => [one.step_number, one.data.map(({ text }) => text)])).toEqual([
     [4, ['e', 'f']],

@@ -48,7 +48,7 @@ const severalRounds = (): Promise<void> => new Promise((resolve) => setTimeout(r
 it('reports the queue of a pool, its waiting times, and the slots of its workers', async () => {
   const worker = await join('busy', { slots: 3 });
   const running = await submit('busy');
-  const assignment = await worker.assigned();
+  const assignment = await worker.nextAssignment();
   expect(assignment.jobId).toBe(running);
   worker.keep(assignment);
   const waiting = [await submit('busy'), await submit('busy'), await submit('busy')];
@@ -119,7 +119,7 @@ it('samples the load of pools every minute', async () => {
 it('assigns nothing to a cordoned worker, whose jobs continue', async () => {
   const worker = await join('held');
   const first = await submit('held');
-  const assignment = await worker.assigned();
+  const assignment = await worker.nextAssignment();
   worker.keep(assignment);
   expect(assignment.jobId).toBe(first);
   await api.post(`/workers/${id(worker)}/cordon`);
@@ -181,18 +181,18 @@ it('sends a drain command to a worker until it drains, and assigns it nothing', 
   expect(again.assignments).toEqual([]);
   // A draining worker does not get the command again.
   again.send({ $case: 'draining', value: { reason: 'told' } });
-  await again.beat([]);
+  await again.heartbeat([]);
   const drains = again.drains.length;
-  await again.beat([]);
-  await again.beat([]);
+  await again.heartbeat([]);
+  await again.heartbeat([]);
   expect(again.drains.length).toBe(drains);
   again.vanish();
   // The next process of the same worker is online.
   const next = await join('leaving', { key: worker.welcome!.workerKey! });
   expect(id(next)).toBe(id(worker));
-  await next.assigned();
+  await next.nextAssignment();
   expect(await shown(next)).toMatchObject({ state: 'online', cordoned: false });
-  await next.beat([]);
+  await next.heartbeat([]);
   expect(next.drains).toEqual([]);
 });
 
@@ -211,7 +211,7 @@ it('sends a drain command to a worker of another API process', async () => {
 it('removes workers that are offline without jobs, and no others', async () => {
   const worker = await join('gone');
   await submit('gone');
-  const assignment = await worker.assigned();
+  const assignment = await worker.nextAssignment();
   const remove = async () => {
     const { status, text } = await ask(api, api.apiKey, 'delete', `/v1/workers/${id(worker)}`);
     return [status, (JSON.parse(text) as { error?: { message: string } }).error?.message ?? text];

@@ -34,7 +34,7 @@ import { until } from './fixture.js';
 const PART_BYTES = 2 ** 20;
 
 /** Request to the worker: the fields of the payload together with those of the envelope. */
-export type Question = ModelRequest &
+export type WorkerRequest = ModelRequest &
   Omit<GenerateRequest, 'messages'> &
   InferRequest &
   TranscribeRequest & { readonly messages: readonly { role: string; content: string }[] };
@@ -43,23 +43,23 @@ export class ScriptedWorker {
   readonly assignments: Assignment[] = [];
   readonly acks: EventAck[] = [];
   readonly commands: Command[] = [];
-  readonly questions: Question[] = [];
+  readonly requests: WorkerRequest[] = [];
   private readonly media = new Map<string, Uint8Array[]>();
   readonly cancelled: string[] = [];
   readonly drains: string[] = [];
   /** Whether the control plane sent it to another API process. */
-  wentAway = false;
-  readonly beats: HeartbeatReply[] = [];
+  isRedirected = false;
+  readonly heartbeatReplies: HeartbeatReply[] = [];
   welcome: Welcome | null = null;
   /** Status details of the stream's end if the control plane rejected it. */
   ended: string | null = null;
   readonly client: WorkerServiceClient;
   private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
   private batches = 0;
-  private beatsSent = 0;
-  private taken = 0;
-  private held: string[] = [];
-  private kept: Lease[] = [];
+  private heartbeatsSent = 0;
+  private requestsTaken = 0;
+  private residentBases: string[] = [];
+  private renewedLeases: Lease[] = [];
   private beating: NodeJS.Timeout | null = null;
   private readonly sequences = new Map<string, number>();
 
@@ -123,7 +123,7 @@ export class ScriptedWorker {
     await until(() => this.welcome !== null || this.ended !== null);
     if (this.welcome && !this.options.silent)
       this.beating = setInterval(
-        () => void this.beat(this.kept).catch(() => undefined),
+        () => void this.heartbeat(this.renewedLeases).catch(() => undefined),
         this.welcome.heartbeatMs,
       );
     return this;
@@ -149,9 +149,9 @@ export class ScriptedWorker {
         this.commands.push(body.value);
         break;
       case 'modelRequest':
-        this.questions.push({
+        this.requests.push({
           ...body.value,
-          ...(JSON.parse(Buffer.from(body.value.payload).toString()) as Question),
+          ...(JSON.parse(Buffer.from(body.value.payload).toString()) as WorkerRequest),
         });
         break;
       case 'askedMedia':
@@ -161,13 +161,13 @@ export class ScriptedWorker {
         this.cancelled.push(body.value.id);
         break;
       case 'goAway':
-        this.wentAway = true;
+        this.isRedirected = true;
         break;
       case 'drain':
         this.drains.push(body.value.reason);
         break;
       case 'heartbeatReply':
-        this.beats.push(body.value);
+        this.heartbeatReplies.push(body.value);
         break;
     }
   }
@@ -183,42 +183,44 @@ export class ScriptedWorker {
 
   /** Renews this lease with every heartbeat from now on, for tests that may outlast a lease. */
   keep({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
-    this.kept = [...this.kept, { jobId, attempt, step: 0 }];
+    this.renewedLeases = [...this.renewedLeases, { jobId, attempt, step: 0 }];
   }
 
   /** Continues the event numbers of an attempt from another stream of the same worker. */
-  goOn(from: ScriptedWorker, { jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
+  resume(from: ScriptedWorker, { jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
     const key = `${jobId} ${attempt}`;
     this.sequences.set(key, from.sequences.get(key) ?? 0);
   }
 
   pull(freeSlots = 1, residentBases: string[] = []): void {
-    this.held = residentBases;
+    this.residentBases = residentBases;
     this.send({ $case: 'pull', value: { freeSlots, residentBases, freeMemoryBytes: 1e9 } });
   }
 
-  async beat(leases: Lease[]): Promise<HeartbeatReply> {
+  async heartbeat(leases: Lease[]): Promise<HeartbeatReply> {
     if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
-    const sequence = ++this.beatsSent;
+    const sequence = ++this.heartbeatsSent;
     this.send({
       $case: 'heartbeat',
       value: {
         sequence,
         leases,
-        residentBases: this.held,
+        residentBases: this.residentBases,
         freeSlots: 1,
         rssBytes: 1,
         freeMemoryBytes: 1,
         sentUnixMs: Date.now(),
       },
     });
-    await until(() => this.beats.some((beat) => beat.sequence === sequence) || this.ended !== null);
+    await until(
+      () => this.heartbeatReplies.some((beat) => beat.sequence === sequence) || this.ended !== null,
+    );
     if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
-    return this.beats.find((beat) => beat.sequence === sequence) as HeartbeatReply;
+    return this.heartbeatReplies.find((beat) => beat.sequence === sequence) as HeartbeatReply;
   }
 
   /** Waits for the next assignment. */
-  async assigned(limitMs = 15_000): Promise<Assignment> {
+  async nextAssignment(limitMs = 15_000): Promise<Assignment> {
     const have = this.assignments.length;
     this.pull();
     await until(() => this.assignments.length > have, limitMs);
@@ -234,7 +236,10 @@ export class ScriptedWorker {
   }
 
   /** Sends events as one batch and waits for its ack. */
-  async tell(of: Pick<Assignment, 'jobId' | 'attempt'>, ...events: RunEvent[]): Promise<EventAck> {
+  async report(
+    of: Pick<Assignment, 'jobId' | 'attempt'>,
+    ...events: RunEvent[]
+  ): Promise<EventAck> {
     return this.batch(events.map((event) => this.event(of, event)));
   }
 
@@ -291,21 +296,21 @@ export class ScriptedWorker {
   }
 
   /** Waits for the next request. */
-  async asked(limitMs?: number): Promise<Question> {
-    const have = this.taken++;
-    await until(() => this.questions.length > have, limitMs);
-    return this.questions[have] as Question;
+  async nextRequest(limitMs?: number): Promise<WorkerRequest> {
+    const have = this.requestsTaken++;
+    await until(() => this.requests.length > have, limitMs);
+    return this.requests[have] as WorkerRequest;
   }
 
   /** Waits for all of the image or audio of a request and returns it. */
-  async mediaOf({ id, mediaBytes: bytes = 0 }: Question): Promise<Buffer> {
+  async mediaOf({ id, mediaBytes: bytes = 0 }: WorkerRequest): Promise<Buffer> {
     const received = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
     await until(() => received() >= bytes);
     return Buffer.concat(this.media.get(id) ?? []);
   }
 
   /** Sends a chunk of a completion; a finish reason makes it the last one. */
-  say(
+  sendText(
     id: string,
     text: string,
     finishReason: '' | 'stop' | 'error' = 'stop',
@@ -341,18 +346,18 @@ export class ScriptedWorker {
     of: Pick<Assignment, 'jobId' | 'attempt'>,
     step: number,
     more: object = {},
-    beside: Readonly<Record<string, string>> = {},
+    otherFiles: Readonly<Record<string, string>> = {},
   ): Promise<EventAck> {
     const files = {
       'README.md': '# made by a test\n',
       'adapter_config.json': '{"peft_type":"LORA"}',
       'adapter_model.safetensors': `weights of ${of.jobId}`,
-      ...beside,
+      ...otherFiles,
     };
     const adapter = [];
     for (const [name, text] of Object.entries(files)) adapter.push(await this.put(of, name, text));
     const { payload } = finished(step, adapter);
-    return this.tell(of, { kind: 'finished', payload: { ...payload, ...more } });
+    return this.report(of, { kind: 'finished', payload: { ...payload, ...more } });
   }
 
   /** Stops reading, like a hung worker with an open connection. */
@@ -402,7 +407,7 @@ export const evaluated = (
 });
 
 /** Returns an evaluation of single labels, given as class numbers. */
-export const told = (
+export const evaluatedWithConfusion = (
   at: number,
   loss: number,
   { classes, cells, examples = [] }: Confusion,

@@ -61,7 +61,7 @@ describe('a connected worker', () => {
     expect(worker.ended).toContain('no heartbeat');
     expect(worker.assignments).toEqual([]);
     const healthy = await new ScriptedWorker(api, { pool }).connect();
-    expect(await healthy.assigned()).toMatchObject({ jobId: id, attempt: 1 });
+    expect(await healthy.nextAssignment()).toMatchObject({ jobId: id, attempt: 1 });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     healthy.vanish();
     worker.vanish();
@@ -82,7 +82,7 @@ describe('a connected worker', () => {
     try {
       await lock.query('BEGIN');
       await lock.query('SELECT 1 FROM worker WHERE id = $1 FOR UPDATE', [id]);
-      for (let beat = 0; beat < 3; beat++) void worker.beat([]).catch(() => undefined);
+      for (let beat = 0; beat < 3; beat++) void worker.heartbeat([]).catch(() => undefined);
       await until(async () => ((await waiting()).rowCount ?? 0) > 0);
       worker.leave();
       await until(() => worker.ended !== null);
@@ -125,7 +125,7 @@ describe('a connected worker', () => {
     expect(worker.ended).toContain('revoked');
     expect(worker.assignments).toEqual([]);
     const healthy = await new ScriptedWorker(api, { pool }).connect();
-    expect(await healthy.assigned()).toMatchObject({ jobId: id, attempt: 1 });
+    expect(await healthy.nextAssignment()).toMatchObject({ jobId: id, attempt: 1 });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     healthy.vanish();
     worker.vanish();
@@ -141,7 +141,7 @@ describe('a connected worker', () => {
     expect(await ask()).toEqual({ status: 503, code: 'no_worker' });
     await until(() => revoked.ended !== null);
     for (const worker of [silent, revoked]) {
-      expect(worker.questions).toEqual([]);
+      expect(worker.requests).toEqual([]);
       worker.vanish();
     }
   });
@@ -197,13 +197,13 @@ describe('a job shows', () => {
       worker_silent_seconds: null,
     });
     const worker = await new ScriptedWorker(api, { silent: true }).connect();
-    const first = await worker.assigned();
-    await worker.tell(first, started(0, 9), step(1), {
+    const first = await worker.nextAssignment();
+    await worker.report(first, started(0, 9), step(1), {
       kind: 'failed',
       payload: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderr_tail: '' },
     });
-    const second = await worker.assigned();
-    await worker.tell(second, started(0, 9), step(1), step(2));
+    const second = await worker.nextAssignment();
+    await worker.report(second, started(0, 9), step(1), step(2));
     const attempt = (number: number, from: number, to: number | null) =>
       api.query(
         `UPDATE attempt SET assigned_at = clock_timestamp() - interval '1 day',

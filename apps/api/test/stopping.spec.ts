@@ -78,23 +78,23 @@ describe('an API process that gets SIGTERM', () => {
     const instance = randomUUID();
     const worker = await join(where, instance);
     const streaming = stream(where);
-    const { id } = await worker.asked();
-    worker.say(id, 'a', '');
+    const { id } = await worker.nextRequest();
+    worker.sendText(id, 'a', '');
     const read = await streaming;
     await until(() => read.text.includes('"content":"a"'));
 
     child.kill('SIGTERM');
-    await until(() => worker.wentAway);
+    await until(() => worker.isRedirected);
     const ready = await fetch(`${where.url}/readyz`);
     expect([ready.status, await ready.json()]).toMatchObject([503, { process: 'stopping' }]);
     // The worker has not reconnected yet.
     const relayed = other.client.chat.completions.create(ask);
-    worker.say((await worker.asked()).id, 'still here');
+    worker.sendText((await worker.nextRequest()).id, 'still here');
     expect((await relayed).choices[0]?.message.content).toBe('still here');
 
     const moved = await join(other, instance);
     const elsewhere = other.client.chat.completions.create(ask);
-    moved.say((await moved.asked()).id, 'here now');
+    moved.sendText((await moved.nextRequest()).id, 'here now');
     expect((await elsewhere).choices[0]?.message.content).toBe('here now');
 
     // Load balancers have noticed by then.
@@ -102,8 +102,8 @@ describe('an API process that gets SIGTERM', () => {
       const { status } = await fetch(`${where.url}/v1/models`, { headers: other.headers });
       return status === 503;
     });
-    worker.say(id, 'b', '');
-    worker.say(id, 'c');
+    worker.sendText(id, 'b', '');
+    worker.sendText(id, 'c');
     await until(() => read.text.endsWith('(end)'));
     expect(read.text).toMatch(/"content":"b".*"content":"c".*data: \[DONE\]\n\n\(end\)$/s);
     expect(await exited).toBe(0);
@@ -114,7 +114,7 @@ describe('an API process that gets SIGTERM', () => {
     const { where, child, exited } = await start(1);
     const worker = await join(where, randomUUID());
     const streaming = stream(where);
-    worker.say((await worker.asked()).id, 'a', '');
+    worker.sendText((await worker.nextRequest()).id, 'a', '');
     const read = await streaming;
     await until(() => read.text.includes('"content":"a"'));
     child.kill('SIGTERM');

@@ -54,11 +54,11 @@ async function waiting(pool: string): Promise<{ id: string; worker: ScriptedWork
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   const state = await worker.put(lease, 'state', `${id} at 1`);
-  await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
-  await worker.tell(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
+  await worker.report(lease, started(0, 9), step(1), saved(1, [state]));
+  await worker.report(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
   return { id, worker };
 }
 
@@ -111,7 +111,7 @@ it('a job without a checkpoint waits for its base and data, and its worker can f
   } finally {
     back();
   }
-  const lease = await worker.assigned(30_000);
+  const lease = await worker.nextAssignment(30_000);
   worker.keep(lease);
   const { sha256, size } = lease.trainingFile!;
   renameSync(blobs(), away());

@@ -90,9 +90,9 @@ describe('storage_bytes', () => {
       training_file: await uploadChats(api),
     });
     const worker = await new ScriptedWorker(api).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 9), step(1));
+    await worker.report(lease, started(0, 9), step(1));
     await limit(await used());
     const state = randomBytes(3000).toString('hex');
     await expect(worker.put(lease, 'state', state)).rejects.toMatchObject({
@@ -103,7 +103,7 @@ describe('storage_bytes', () => {
     const blob = await worker.put(lease, 'state', state);
     // The same content takes no additional space.
     await worker.put(lease, 'state', state);
-    await worker.tell(lease, saved(1, [blob]));
+    await worker.report(lease, saved(1, [blob]));
     await limit(null);
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
@@ -144,7 +144,7 @@ describe('an upload body', () => {
 it("a worker's upload that stalls is interrupted, and can be resumed", async () => {
   await api.post('/fine_tuning/jobs', { model: 'tiny', training_file: await uploadChats(api) });
   const worker = await new ScriptedWorker(api).connect();
-  const { jobId, attempt } = await worker.assigned();
+  const { jobId, attempt } = await worker.nextAssignment();
   worker.keep({ jobId, attempt });
   const data = randomBytes(300_000);
   const sha256 = createHash('sha256').update(data).digest('hex');

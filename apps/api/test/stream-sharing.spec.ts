@@ -53,9 +53,9 @@ describe('event streams of two API processes', () => {
     });
     const worker = await new ScriptedWorker(a, { pool }).connect();
     workers.push(worker);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 1000));
+    await worker.report(lease, started(0, 1000));
     return { id, worker, lease, stream: `/fine_tuning/jobs/${id}/stream` };
   }
   const newKey = (more: object = {}) =>
@@ -70,7 +70,7 @@ describe('event streams of two API processes', () => {
     const total = 240;
     const sending = (async () => {
       for (let n = 1; n <= total; n += 3)
-        await worker.tell(lease, step(n), step(n + 1), step(n + 2));
+        await worker.report(lease, step(n), step(n + 1), step(n + 2));
     })();
     const ids: number[] = [];
     for (let visit = 0; ids.at(-1) !== total + 4; visit++) {
@@ -121,7 +121,7 @@ describe('event streams of two API processes', () => {
         const text = typeof asked === 'string' ? asked : ((asked as { text?: string })?.text ?? '');
         return text.includes(`FROM "${table}"`);
       }).length;
-    await worker.tell(lease, step(1));
+    await worker.report(lease, step(1));
     await until(() => watching.every(({ ids }) => ids.at(-1) === 5), 30_000);
     expect(reads('event')).toBeGreaterThan(0);
     // One per read: after the step, and every five seconds on a slow machine.
@@ -133,11 +133,11 @@ describe('event streams of two API processes', () => {
     const { worker, lease, stream } = await runningJob();
     const live = watch(a, stream);
     for (let n = 1; n <= 1_200; n += 100)
-      await worker.tell(lease, ...Array.from({ length: 100 }, (_, k) => step(n + k)));
+      await worker.report(lease, ...Array.from({ length: 100 }, (_, k) => step(n + k)));
     await until(() => live.ids.at(-1) === 1_204, 30_000);
     const late = watch(a, stream);
     await until(() => late.ids.at(-1) === 1_204, 30_000);
-    await worker.tell(lease, step(1_201));
+    await worker.report(lease, step(1_201));
     await until(() => late.ids.at(-1) === 1_205 && live.ids.at(-1) === 1_205);
     for (const { ids } of [late, live])
       expect(ids).toEqual(Array.from({ length: 1_205 }, (_, n) => n + 1));

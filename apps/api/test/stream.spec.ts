@@ -23,9 +23,9 @@ describe('event streams', () => {
       graft: { pool },
     });
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 100));
+    await worker.report(lease, started(0, 100));
     return { id, worker, lease };
   }
 
@@ -40,7 +40,7 @@ describe('event streams', () => {
       data: { id, status: 'running' },
     });
     expect(client.ids).toEqual([1, 2, 3, 4]);
-    await worker.tell(lease, step(1, 3.5));
+    await worker.report(lease, step(1, 3.5));
     await until(() => client.seen.some(({ kind }) => kind === 'metrics'));
     expect(client.seen.find(({ kind }) => kind === 'metrics')).toEqual({
       id: 5,
@@ -71,7 +71,7 @@ describe('event streams', () => {
     const total = 300;
     const sending = (async () => {
       for (let n = 1; n <= total; n += 3)
-        await worker.tell(lease, step(n), step(n + 1), step(n + 2));
+        await worker.report(lease, step(n), step(n + 1), step(n + 2));
     })();
     const ids: number[] = [];
     let last: string | undefined;
@@ -96,7 +96,7 @@ describe('event streams', () => {
   it('continues after a restart of the API', async () => {
     const { id, worker, lease } = await runningJob();
     const before = new StreamClient(api, `/fine_tuning/jobs/${id}/stream`);
-    await worker.tell(lease, step(1));
+    await worker.report(lease, step(1));
     await until(() => before.ids.at(-1) === 5);
     await api.restart();
     const back = await new ScriptedWorker(api, { pool: 'elsewhere' }).connect();
@@ -137,7 +137,7 @@ describe('event streams', () => {
     const client = new StreamClient(api, '/stream');
     await until(() => client.status === 200);
     const { id, worker, lease } = await runningJob();
-    await worker.tell(lease, step(1));
+    await worker.report(lease, step(1));
     const state = (wanted: string) =>
       client.seen.some(
         ({ kind, data }) => kind === 'job' && data['id'] === id && data['status'] === wanted,
@@ -197,7 +197,7 @@ describe('event streams', () => {
     );
     await until(() => clients.every((client) => client.ids.length === 4), 60_000);
     const began = Date.now();
-    await worker.tell(lease, step(1));
+    await worker.report(lease, step(1));
     await until(() => clients.every((client) => client.ids.at(-1) === 5), 60_000);
     console.log(`one step reached 200 watchers after ${Date.now() - began} ms`);
     for (const client of clients) client.leave();

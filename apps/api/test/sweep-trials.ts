@@ -16,22 +16,25 @@ export const trialsOn = (file: string, pool: string) => ({
 });
 
 /** Returns a started trial whose lease is renewed. */
-export async function begun(worker: ScriptedWorker): Promise<Assignment> {
-  const lease = await worker.assigned();
+export async function startTrial(worker: ScriptedWorker): Promise<Assignment> {
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   const { kind, payload } = started(0, STEPS);
-  await worker.tell(lease, { kind, payload: { ...payload, run_bytes: 5e6 } });
+  await worker.report(lease, { kind, payload: { ...payload, run_bytes: 5e6 } });
   return lease;
 }
 
-export const reaches = (worker: ScriptedWorker, lease: Assignment, at: number, loss: number) =>
-  worker.tell(lease, step(at, loss), evaluated(at, loss));
+export const reachStep = (worker: ScriptedWorker, lease: Assignment, at: number, loss: number) =>
+  worker.report(lease, step(at, loss), evaluated(at, loss));
 
-export const finishOf = (worker: ScriptedWorker, { jobId }: Assignment): Command | undefined =>
+export const finishCommandOf = (
+  worker: ScriptedWorker,
+  { jobId }: Assignment,
+): Command | undefined =>
   worker.commands.find((one) => one.jobId === jobId && one.action === Command_Action.ACTION_FINISH);
 
 /** Returns the error of a rejected sweep, after a check that nothing was created. */
-export async function refusedSweep(
+export async function rejectedSweep(
   api: TestApi,
   body: object,
 ): Promise<[string | null, string | null, string]> {

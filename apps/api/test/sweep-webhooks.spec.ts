@@ -49,15 +49,15 @@ async function sweep() {
   workers.push(...open);
   const trials = [];
   for (const worker of open) {
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 1), step(1));
+    await worker.report(lease, started(0, 1), step(1));
     trials.push({ worker, lease });
   }
   return { id, trials: trials as [(typeof trials)[0], (typeof trials)[0]] };
 }
 const fails = ({ worker, lease }: Awaited<ReturnType<typeof sweep>>['trials'][0]) =>
-  worker.tell(lease, {
+  worker.report(lease, {
     kind: 'failed',
     payload: { code: 'user_error', message: 'by the test', retryable: false, param: '' },
   } as never);

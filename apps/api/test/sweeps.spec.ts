@@ -6,7 +6,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ask, makeProject } from './projects.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
-import { begun, finishOf, reaches, refusedSweep, STEPS, trialsOn } from './sweep-trials.js';
+import {
+  startTrial,
+  finishCommandOf,
+  reachStep,
+  rejectedSweep,
+  STEPS,
+  trialsOn,
+} from './sweep-trials.js';
 
 let api: TestApi;
 /** A second process of the same installation. */
@@ -45,7 +52,7 @@ async function workerFor(body: Body, at = api): Promise<ScriptedWorker> {
   return worker;
 }
 
-const refused = (body: object) => refusedSweep(api, body);
+const refused = (body: object) => rejectedSweep(api, body);
 
 describe('a sweep', () => {
   it('creates one ordinary job per grid point, which names the sweep', async () => {
@@ -231,8 +238,8 @@ describe('a sweep', () => {
     const body: Body = { ...JOB(), search: { algorithm: 'grid', parameters: { 'peft.r': [1, 2, 3] } } }; // prettier-ignore
     const { id } = await create(body);
     const worker = await workerFor(body);
-    const [done, running] = [await begun(worker), await begun(worker)];
-    await worker.tell(done, evaluated(STEPS, 2, true));
+    const [done, running] = [await startTrial(worker), await startTrial(worker)];
+    await worker.report(done, evaluated(STEPS, 2, true));
     await worker.finish(done, STEPS);
     const cancelled = await api.post<SweepObject>(`/sweeps/${id}/cancel`);
     expect(cancelled).toMatchObject({
@@ -324,30 +331,30 @@ describe('successive halving', () => {
     const body = asha({ 'peft.r': [1, 2, 3, 4] }, { reduction_factor: 2, rungs: [10, 20] });
     const { id } = await create(body);
     const worker = await workerFor(body);
-    const leases = [await begun(worker), await begun(worker), await begun(worker)];
+    const leases = [await startTrial(worker), await startTrial(worker), await startTrial(worker)];
     const [a, b, c] = leases as [Assignment, Assignment, Assignment];
     // The first trial at a rung is never behind.
-    await reaches(worker, a, 10, 3);
-    expect(finishOf(worker, a)).toBeUndefined();
+    await reachStep(worker, a, 10, 3);
+    expect(finishCommandOf(worker, a)).toBeUndefined();
     // One of two continues.
-    await reaches(worker, b, 10, 4);
-    await until(() => finishOf(worker, b) !== undefined, 1_000);
-    expect(finishOf(worker, b)).toMatchObject({ attempt: 1, step: 10 });
+    await reachStep(worker, b, 10, 4);
+    await until(() => finishCommandOf(worker, b) !== undefined, 1_000);
+    expect(finishCommandOf(worker, b)).toMatchObject({ attempt: 1, step: 10 });
     expect((await jobOf(b.jobId)).graft.phase.code).toBe('ending');
     // The better one of three continues, even though an earlier one did.
-    await reaches(worker, c, 10, 1);
-    expect(finishOf(worker, c)).toBeUndefined();
+    await reachStep(worker, c, 10, 1);
+    expect(finishCommandOf(worker, c)).toBeUndefined();
     const listed = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${b.jobId}/events`))
       .data;
     expect(listed.map(({ message }) => message)).toContain(
       'Rung of the sweep at step 10: place 2 of 2 trials so far; the run ends early',
     );
     // Later events of the ending trial do not change the decision, nor does its full evaluation.
-    await worker.tell(b, step(11, 0.1), evaluated(10, 0.5, true));
+    await worker.report(b, step(11, 0.1), evaluated(10, 0.5, true));
     expect((await jobOf(b.jobId)).graft.phase.code).toBe('ending');
-    await worker.tell(b, evaluated(11, 3.5, true));
+    await worker.report(b, evaluated(11, 3.5, true));
     await worker.finish(b, 11);
-    await worker.tell(c, evaluated(STEPS, 0.5, true));
+    await worker.report(c, evaluated(STEPS, 0.5, true));
     await worker.finish(c, STEPS, { forgetting: { loss: 3.25, base_loss: 3 } });
     const sweep = await sweepOf(id);
     expect(sweep).toMatchObject({
@@ -395,14 +402,18 @@ describe('successive halving', () => {
     const body = asha({ 'peft.r': [1, 2, 3] }, { reduction_factor: 2, rungs: [10, 20] });
     const { id } = await create(body);
     const worker = await workerFor(body);
-    const [a, b, c] = [await begun(worker), await begun(worker), await begun(worker)];
-    await reaches(worker, a, 10, 1);
+    const [a, b, c] = [
+      await startTrial(worker),
+      await startTrial(worker),
+      await startTrial(worker),
+    ];
+    await reachStep(worker, a, 10, 1);
     // in the same batch, and in a later one
-    await worker.tell(b, step(10, 2), evaluated(10, 2), step(20, 0.1), evaluated(20, 0.1));
-    await worker.tell(b, step(21, 0.1), evaluated(20, 0.1));
-    await reaches(worker, c, 10, 3);
-    await reaches(worker, c, 20, 0.1);
-    await worker.tell(c, { kind: 'failed', payload: { code: 'user_error', message: 'wrong', param: '', retryable: false, stderr_tail: '' } }); // prettier-ignore
+    await worker.report(b, step(10, 2), evaluated(10, 2), step(20, 0.1), evaluated(20, 0.1));
+    await worker.report(b, step(21, 0.1), evaluated(20, 0.1));
+    await reachStep(worker, c, 10, 3);
+    await reachStep(worker, c, 20, 0.1);
+    await worker.report(c, { kind: 'failed', payload: { code: 'user_error', message: 'wrong', param: '', retryable: false, stderr_tail: '' } }); // prettier-ignore
     await until(async () => (await jobOf(c.jobId)).status === 'failed');
     const [, second, third] = await trialsOf(id);
     expect(second).toMatchObject({
@@ -422,22 +433,22 @@ describe('successive halving', () => {
     const { id, trials = [] } = await create(body);
     const worker = await workerFor(body);
     const lease = async (steps: number): Promise<Assignment> => {
-      const taken = await worker.assigned();
+      const taken = await worker.nextAssignment();
       worker.keep(taken);
-      await worker.tell(taken, started(0, steps));
+      await worker.report(taken, started(0, steps));
       return taken;
     };
     const leases = [await lease(10), await lease(STEPS)];
     const [short, long] = trials.map(({ job }) => leases.find(({ jobId }) => jobId === job)!);
-    await reaches(worker, long!, 10, 1);
-    await worker.tell(short!, step(10, 4), evaluated(10, 4, true));
+    await reachStep(worker, long!, 10, 1);
+    await worker.report(short!, step(10, 4), evaluated(10, 4, true));
     expect((await jobOf(short!.jobId)).graft.phase.code).not.toBe('ending');
     const events = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${short!.jobId}/events`)).data; // prettier-ignore
     expect(events.map(({ message }) => message)).toContain(
       'Rung of the sweep at step 10: place 2 of 2 trials so far; the run has reached its last step',
     );
     await worker.finish(short!, 10);
-    expect(finishOf(worker, short!)).toBeUndefined();
+    expect(finishCommandOf(worker, short!)).toBeUndefined();
     const [one] = await trialsOf(id);
     expect(one).toMatchObject({ status: 'succeeded', ended_at_step: null, score: 4 });
   });
@@ -446,17 +457,17 @@ describe('successive halving', () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const worker = await workerFor(body);
-    const a = await begun(worker);
-    await reaches(worker, a, 10, 1);
-    const b = await begun(worker);
-    await reaches(worker, b, 10, 2);
+    const a = await startTrial(worker);
+    await reachStep(worker, a, 10, 1);
+    const b = await startTrial(worker);
+    await reachStep(worker, b, 10, 2);
     const lost = { code: 'crash', message: 'lost', param: '', retryable: true, stderr_tail: '' };
-    await worker.tell(b, { kind: 'failed', payload: lost });
+    await worker.report(b, { kind: 'failed', payload: lost });
     await until(async () => (await jobOf(b.jobId)).status === 'queued');
     await api.query('UPDATE job SET not_before = NULL WHERE id = $1', [b.jobId]);
-    const again = await begun(worker);
+    const again = await startTrial(worker);
     expect(again).toMatchObject({ jobId: b.jobId });
-    await reaches(worker, again, 10, 0.5);
+    await reachStep(worker, again, 10, 0.5);
     // The trial still has to end, and its worker receives the command.
     await until(() => worker.commands.some((one) => one.attempt === again.attempt && one.action === Command_Action.ACTION_FINISH)); // prettier-ignore
     const [, second] = await trialsOf(id);
@@ -467,11 +478,11 @@ describe('successive halving', () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const worker = await workerFor(body);
-    const [a, b] = [await begun(worker), await begun(worker)];
-    await reaches(worker, a, 10, NaN);
-    await until(() => finishOf(worker, a) !== undefined, 1_000);
-    await reaches(worker, b, 10, 9);
-    expect(finishOf(worker, b)).toBeUndefined();
+    const [a, b] = [await startTrial(worker), await startTrial(worker)];
+    await reachStep(worker, a, 10, NaN);
+    await until(() => finishCommandOf(worker, a) !== undefined, 1_000);
+    await reachStep(worker, b, 10, 9);
+    expect(finishCommandOf(worker, b)).toBeUndefined();
     const trials = await trialsOf(id);
     expect(trials.map(({ rungs }) => rungs[0])).toEqual([
       { step: 10, score: null, kept: false },
@@ -487,9 +498,9 @@ describe('successive halving', () => {
     const leases: [ScriptedWorker, Assignment][] = [];
     for (const n of ranks.keys()) {
       const worker = both[n % 2] as ScriptedWorker;
-      leases.push([worker, await begun(worker)]);
+      leases.push([worker, await startTrial(worker)]);
     }
-    await Promise.all(leases.map(([worker, lease], n) => reaches(worker, lease, 10, n)));
+    await Promise.all(leases.map(([worker, lease], n) => reachStep(worker, lease, 10, n)));
     const events = await api.query<{ place: number; trials: number; kept: boolean }>(
       `SELECT (event.data->>'place')::int AS place, (event.data->>'trials')::int AS trials, (event.data->>'kept')::boolean AS kept
        FROM event JOIN job ON job.id = job_id WHERE sweep_id = $1 AND message LIKE 'Rung of%' ORDER BY 2`,
@@ -507,9 +518,9 @@ describe('successive halving', () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const first = await workerFor(body);
-    const [a, b] = [await begun(first), await begun(first)];
-    await reaches(first, a, 10, 1);
-    await reaches(first, b, 10, 2);
+    const [a, b] = [await startTrial(first), await startTrial(first)];
+    await reachStep(first, a, 10, 1);
+    await reachStep(first, b, 10, 2);
     const [, before] = await trialsOf(id);
     await api.restart();
     const { pool } = body.graft as { pool: string };
@@ -517,9 +528,9 @@ describe('successive halving', () => {
     const leases = [{ jobId: b.jobId, attempt: b.attempt, step: 11 }];
     const worker = await new ScriptedWorker(api, { pool, slots: 9, leases, ...(key ? { key } : {}) }).connect(); // prettier-ignore
     workers.push(worker);
-    await worker.beat(leases);
-    await until(() => finishOf(worker, b) !== undefined);
-    expect(finishOf(worker, b)).toMatchObject({ step: 10 });
+    await worker.heartbeat(leases);
+    await until(() => finishCommandOf(worker, b) !== undefined);
+    expect(finishCommandOf(worker, b)).toMatchObject({ step: 10 });
     const [, after] = await trialsOf(id);
     expect(after?.rungs).toEqual(before?.rungs);
   });

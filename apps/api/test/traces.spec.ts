@@ -77,13 +77,13 @@ const hasJob = (id: string) => (): boolean => namesOf(collector.of(id)).includes
 /** Runs two attempts: one crashes at step 3 after a checkpoint at step 2, the other completes the job. */
 async function crashed(id: string, pool: string, sent: () => Promise<unknown> | void) {
   const worker = await workerOf(pool);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
   const loading = { code: 'loading', message: 'loading the base', progress: 0 };
-  await worker.tell(lease, { kind: 'phase', payload: loading });
-  await worker.tell(lease, started(0, 6));
+  await worker.report(lease, { kind: 'phase', payload: loading });
+  await worker.report(lease, started(0, 6));
   const state = await worker.put(lease, 'adapter.safetensors', 'state');
-  await worker.tell(
+  await worker.report(
     lease,
     step(1),
     step(2),
@@ -92,11 +92,11 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
     step(3),
   );
   const failure = { code: 'crash', message: 'by the test', param: '', stderr_tail: '' };
-  await worker.tell(lease, { kind: 'failed', payload: { ...failure, retryable: true } });
+  await worker.report(lease, { kind: 'failed', payload: { ...failure, retryable: true } });
   await sent();
-  const again = await worker.assigned();
+  const again = await worker.nextAssignment();
   worker.keep(again);
-  await worker.tell(
+  await worker.report(
     again,
     started(2, 6),
     step(3),
@@ -157,14 +157,14 @@ describe('a job’s trace', () => {
   it('distinguishes pauses from waiting', async () => {
     const { id, pool } = await create();
     const worker = await workerOf(pool);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 6), step(1));
+    await worker.report(lease, started(0, 6), step(1));
     await api.post(`/fine_tuning/jobs/${id}/pause`);
-    await worker.tell(lease, { kind: 'stopped', payload: { reason: 'pause', step: 0 } });
+    await worker.report(lease, { kind: 'stopped', payload: { reason: 'pause', step: 0 } });
     await new Promise((resolve) => setTimeout(resolve, 100));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
-    await worker.assigned();
+    await worker.nextAssignment();
     const cats = spansOf(await traceOf(id)).map(({ cat }) => cat);
     expect(cats.filter((cat) => cat === 'queue' || cat === 'paused' || cat === 'attempt')).toEqual([
       'queue',
@@ -179,10 +179,10 @@ describe('a job’s trace', () => {
   it('is a downloadable file, and groups the steps of a long job', async () => {
     const { id, pool } = await create();
     const worker = await workerOf(pool);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
-    await worker.tell(lease, started(0, 1000));
-    await worker.tell(lease, ...Array.from({ length: 1000 }, (_, n) => step(n + 1, 1)));
+    await worker.report(lease, started(0, 1000));
+    await worker.report(lease, ...Array.from({ length: 1000 }, (_, n) => step(n + 1, 1)));
     await worker.finish(lease, 1000);
     const { headers } = await fetch(`${api.url}/v1/fine_tuning/jobs/${id}/trace`, {
       headers: api.headers,

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tone, writeClips, writeTinyAudioBase, writeTinySpeechBase, writeTinyCtcBase } from '../../../test/tiny-audio.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import type { JobObject, TranscribeAnswer, TranscriptSegment } from '@graft/contracts';
-import { ScriptedWorker, started, step, type Question } from './scripted-worker.js';
+import { ScriptedWorker, started, step, type WorkerRequest } from './scripted-worker.js';
 
 let api: TestApi;
 let dir: string;
@@ -46,7 +46,7 @@ const segment = (start: number, end: number, text: string): TranscriptSegment =>
 const SOUND = { seconds: 3661.25, language: 'en' };
 
 function tell(
-  { id }: Question,
+  { id }: WorkerRequest,
   text: string,
   { segments = [], sound, ...more }: Partial<TranscribeAnswer & ModelResponse> = {},
 ): void {
@@ -55,8 +55,8 @@ function tell(
 }
 
 /** Waits for a request and answers it in two messages. */
-async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: Question }> {
-  const question = await worker.asked();
+async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: WorkerRequest }> {
+  const question = await worker.nextRequest();
   tell(question, 'One day,', { segments: [segment(0, 1.5, ' One day,')] });
   tell(question, ' two.', {
     last: true,
@@ -142,7 +142,7 @@ describe('a request', () => {
       transcriptions.create({ model: 'whisper', file: new File([large], 'large.wav') }),
     );
     for (let i = 0; i < 3; i++) {
-      const question = await worker.asked();
+      const question = await worker.nextRequest();
       expect((await worker.mediaOf(question)).equals(large)).toBe(true);
       tell(question, 'transcript', { last: true });
     }
@@ -153,7 +153,7 @@ describe('a request', () => {
   it('is not sent further after the worker rejects it', async () => {
     const large = new File([new Uint8Array(7 << 20)], 'large.wav');
     const refused = transcriptions.create({ model: 'whisper', file: large });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     tell(question, '', { last: true, errorCode: 'user_error', errorMessage: 'no' });
     await expect(refused).rejects.toMatchObject({
       message: expect.stringContaining('no') as string,
@@ -216,8 +216,8 @@ describe('models', () => {
   it('whose vocabulary was determined during training use the vocabulary of their files', async () => {
     await importBase(api, 'bare', writeTinyAudioBase(join(dir, 'bare'), 'wav2vec2'));
     const { id, create } = await createOfLetters('bare');
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     const letters = [' ', ...'hilow'];
     const tokens = ['|', ...'hilow', '[UNK]', '[PAD]'];
     const vocabulary = JSON.stringify(Object.fromEntries(tokens.map((token, at) => [token, at])));
@@ -234,8 +234,8 @@ describe('models', () => {
 
   it('with a vocabulary file that is too large to read are rejected, with its size', async () => {
     const { id } = await createOfLetters('bare');
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(0, 1), step(1));
     await worker.finish(lease, 1, {}, { 'vocab.json': `{"a":0}${' '.repeat(5e6)}` });
     const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     await expect(
@@ -305,10 +305,10 @@ describe('a response', () => {
       errorCode: 'invalid_value',
       errorMessage: 'file: expected WAV or FLAC, got MP3',
     };
-    tell(await worker.asked(), '', error);
+    tell(await worker.nextRequest(), '', error);
     await refused;
     const asked = transcriptions.create({ model: 'whisper', file: file(), stream: true });
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     tell(question, 'One');
     const stream = await asked;
     tell(question, '', { ...error, errorCode: 'no_memory', errorMessage: 'full' });
@@ -322,7 +322,7 @@ describe('a response', () => {
   it("is an error if the worker's segments are invalid", async () => {
     const asked = transcriptions.create({ model: 'whisper', file: file(), response_format: 'srt' });
     const refused = expect(asked).rejects.toMatchObject({ status: 500 });
-    tell(await worker.asked(), 'a', {
+    tell(await worker.nextRequest(), 'a', {
       last: true,
       segments: [{ start: 0 } as TranscriptSegment],
       sound: SOUND,
@@ -336,7 +336,7 @@ describe('a response', () => {
       { model: 'whisper', file: file(), stream: true },
       { signal: left.signal },
     );
-    const { id } = await worker.asked();
+    const { id } = await worker.nextRequest();
     left.abort();
     await expect(asked).rejects.toThrow();
     await until(() => worker.cancelled.includes(id));
@@ -351,7 +351,7 @@ describe('a response', () => {
       { model: 'whisper', file: file() },
       { signal: left.signal },
     );
-    const question = await worker.asked();
+    const question = await worker.nextRequest();
     tell(question, 'One');
     // This one arrives after the chunk.
     await answered(transcriptions.create({ model: 'whisper', file: file() }));

@@ -27,7 +27,7 @@ async function scene(api: TestApi): Promise<{ worker: ScriptedWorker; lease: Ass
     training_file: await uploadChats(api),
   });
   const worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   expect(lease.jobId).toBe(id);
   worker.keep(lease);
   return { worker, lease };
@@ -150,7 +150,7 @@ describe('an upload', () => {
     const data = randomBytes(12_000_000);
     const blob = refOf(data);
     await put(data, blob);
-    await worker.tell(lease, started(0, 9), step(1), saved(1, [blob]));
+    await worker.report(lease, started(0, 9), step(1), saved(1, [blob]));
     const call = worker.client.fetchBlob(
       { sha256: blob.sha256, offset: 0 },
       bearer(worker.session),
@@ -172,7 +172,7 @@ describe('an upload', () => {
     worker.vanish();
     await api.restart();
     worker = await new ScriptedWorker(api).connect();
-    lease = await worker.assigned(40_000).then((next) => (worker.keep(next), next));
+    lease = await worker.nextAssignment(40_000).then((next) => (worker.keep(next), next));
     // Partial data belong to one attempt.
     expect(await state(blob)).toEqual({ received: 0 });
     await put(data, blob);
@@ -198,11 +198,11 @@ describe('an upload', () => {
       code: status.INVALID_ARGUMENT,
     });
     const { jobId, attempt } = lease;
-    await worker.beat([{ jobId, attempt, step: 0 }]);
+    await worker.heartbeat([{ jobId, attempt, step: 0 }]);
     await refused;
     const next = randomBytes(1_000_000);
     await put(next, refOf(next));
-    await worker.beat([{ jobId, attempt, step: 0 }]);
+    await worker.heartbeat([{ jobId, attempt, step: 0 }]);
   });
 
   it("of another worker's lease reveals no state", async () => {

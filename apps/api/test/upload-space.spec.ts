@@ -44,7 +44,7 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     theirs = await makeProject(api, 'theirs');
     await api.post('/fine_tuning/jobs', { model: 'tiny', training_file: await uploadChats(api) });
     worker = await new ScriptedWorker(api).connect();
-    lease = await worker.assigned();
+    lease = await worker.nextAssignment();
     worker.keep(lease);
   });
   afterEach(async () => {

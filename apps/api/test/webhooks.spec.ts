@@ -76,12 +76,12 @@ async function ended(how: 'succeeded' | 'failed'): Promise<string> {
   const worker = await new ScriptedWorker(api, { pool }).connect();
   workers.push(worker);
   const id = await job(pool);
-  const lease = await worker.assigned();
+  const lease = await worker.nextAssignment();
   worker.keep(lease);
-  await worker.tell(lease, started(0, 1), step(1));
+  await worker.report(lease, started(0, 1), step(1));
   if (how === 'succeeded') await worker.finish(lease, 1);
   else
-    await worker.tell(lease, {
+    await worker.report(lease, {
       kind: 'failed',
       payload: { code: 'user_error', message: 'by the test', retryable: false, param: '' },
     } as never);
@@ -127,12 +127,12 @@ describe('the end of a job or a run', () => {
     const worker = await new ScriptedWorker(api, { pool }).connect();
     workers.push(worker);
     const id = await job(pool);
-    const lease = await worker.assigned();
+    const lease = await worker.nextAssignment();
     worker.keep(lease);
     const line = (code: string) =>
       ({ kind: 'log', payload: { level: 'warn', code, message: 'Look at it.' } }) as never;
-    await worker.tell(lease, started(0, 3), step(1), line('loss_spike'), line(''));
-    await worker.tell(lease, line('loss_spike'), line('slow'));
+    await worker.report(lease, started(0, 3), step(1), line('loss_spike'), line(''));
+    await worker.report(lease, line('loss_spike'), line('slow'));
     await until(async () => (await receiver.of(id)).length === 2);
     const sent = (await receiver.of(id)).map(({ event }) => [event.type, event.data.id]);
     expect(sent).toEqual([

@@ -22,8 +22,8 @@ describe('a restarted worker', () => {
       graft: { pool },
     });
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(), step(1));
+    const lease = await worker.nextAssignment();
+    await worker.report(lease, started(), step(1));
     const key = worker.welcome?.workerKey ?? '';
     return { id, pool, worker, lease, key };
   }
@@ -82,7 +82,7 @@ describe('a restarted worker', () => {
   it('with a copied home replaces the first one, whose stream ends with the reason', async () => {
     const { id, pool, worker, key } = await running();
     const copy = await new ScriptedWorker(api, { pool, key }).connect();
-    await expect(worker.beat([])).rejects.toThrow("copy of this worker's home");
+    await expect(worker.heartbeat([])).rejects.toThrow("copy of this worker's home");
     expect(copy.ended).toBeNull();
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     copy.vanish();
