@@ -39,7 +39,7 @@ const key = ({ jobId, attempt }: Assignment): string => `${jobId} ${attempt}`;
 class SteadyWorker {
   private readonly instance = randomUUID();
   private readonly runs = new Map<string, Assignment>();
-  private readonly told = new Set<string>();
+  private readonly reported = new Set<string>();
   private stopped = false;
   private readonly work: Promise<void>;
 
@@ -74,7 +74,7 @@ class SteadyWorker {
       worker.vanish();
       // Includes assignments that arrived at the end of the stream.
       for (const assignment of worker.assignments)
-        if (!this.told.has(key(assignment))) this.runs.set(key(assignment), assignment);
+        if (!this.reported.has(key(assignment))) this.runs.set(key(assignment), assignment);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
@@ -82,7 +82,7 @@ class SteadyWorker {
   private async serveAt(worker: ScriptedWorker): Promise<void> {
     const accept = (): void => {
       for (const assignment of worker.assignments) {
-        if (this.told.has(key(assignment)) || this.runs.has(key(assignment))) continue;
+        if (this.reported.has(key(assignment)) || this.runs.has(key(assignment))) continue;
         this.runs.set(key(assignment), assignment);
         worker.keep(assignment);
       }
@@ -100,7 +100,7 @@ class SteadyWorker {
           await worker.put(run, 'adapter_model.safetensors', `weights of ${run.jobId}`),
         ];
         await worker.report(run, started(), step(1), finished(1, adapter));
-        this.told.add(key(run));
+        this.reported.add(key(run));
         this.runs.delete(key(run));
       }
     }

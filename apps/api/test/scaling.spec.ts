@@ -180,7 +180,7 @@ it('sends a drain command to a worker until it drains, and assigns it nothing', 
   await until(() => again.drains.length > 0);
   expect(again.assignments).toEqual([]);
   // A draining worker does not get the command again.
-  again.send({ $case: 'draining', value: { reason: 'told' } });
+  again.send({ $case: 'draining', value: { reason: 'requested' } });
   await again.heartbeat([]);
   const drains = again.drains.length;
   await again.heartbeat([]);

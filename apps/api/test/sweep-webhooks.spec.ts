@@ -34,7 +34,7 @@ const SWEEPS: WebhookEventType[] = [
   'graft.sweep.failed',
   'graft.sweep.cancelled',
 ];
-const toldOf = (id: string): string[] =>
+const eventTypesOf = (id: string): string[] =>
   receiver.received.filter(({ event }) => event.data.id === id).map(({ event }) => event.type);
 /** Starts a sweep of two trials in its own pool, with a worker for each trial. */
 async function sweep() {
@@ -73,7 +73,7 @@ it('the end of a sweep is sent once, after the last trial', async () => {
   await one.trials[1].worker.finish(one.trials[1].lease, 1);
   await receiver.of(one.id);
   expect(await statusOf(one.id)).toBe('succeeded');
-  expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded']);
+  expect(eventTypesOf(one.id)).toEqual(['graft.sweep.succeeded']);
 
   // Concurrently: neither may count the other as open.
   const two = await sweep();
@@ -82,7 +82,7 @@ it('the end of a sweep is sent once, after the last trial', async () => {
   const three = await sweep();
   await api.post(`/sweeps/${three.id}/cancel`);
   await receiver.of(three.id);
-  expect([toldOf(two.id), toldOf(three.id)]).toEqual([
+  expect([eventTypesOf(two.id), eventTypesOf(three.id)]).toEqual([
     ['graft.sweep.failed'],
     ['graft.sweep.cancelled'],
   ]);
@@ -117,5 +117,5 @@ it('the end of a sweep waits for pending scores', async () => {
   expect(await written()).toHaveLength(2);
   await receiver.of(one.id, 2);
   expect(await statusOf(one.id)).toBe('succeeded');
-  expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded', 'graft.sweep.succeeded']);
+  expect(eventTypesOf(one.id)).toEqual(['graft.sweep.succeeded', 'graft.sweep.succeeded']);
 });

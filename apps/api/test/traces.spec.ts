@@ -327,13 +327,13 @@ describe('the collector', () => {
       [ids],
     );
     for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
-    const tell = (kind: string | null, data: object | null) =>
+    const setEvent = (kind: string | null, data: object | null) =>
       api.query('UPDATE event SET kind = $2, data = $3 WHERE job_id = $1 AND number = 1', [
         bad.id,
         kind,
         data,
       ]);
-    await tell('checkpoint', { step: 'none' });
+    await setEvent('checkpoint', { step: 'none' });
     await api.query(
       'UPDATE trace_export SET owner_until = NULL, owner = NULL WHERE job_id = ANY($1)',
       [ids],
@@ -352,7 +352,7 @@ describe('the collector', () => {
     const again = 'UPDATE trace_export SET next_at = clock_timestamp() WHERE job_id = $1';
     await api.query(again, [bad.id]);
     await until(async () => (await state())?.['failures'] === 2);
-    await tell(null, null);
+    await setEvent(null, null);
     await api.query(again, [bad.id]);
     await until(hasJob(bad.id));
     await until(async () => (await state())?.['status'] === 'done');

@@ -45,7 +45,7 @@ const segment = (start: number, end: number, text: string): TranscriptSegment =>
 });
 const SOUND = { seconds: 3661.25, language: 'en' };
 
-function tell(
+function sendPart(
   { id }: WorkerRequest,
   text: string,
   { segments = [], sound, ...more }: Partial<TranscribeAnswer & ModelResponse> = {},
@@ -57,8 +57,8 @@ function tell(
 /** Waits for a request and answers it in two messages. */
 async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: WorkerRequest }> {
   const question = await worker.nextRequest();
-  tell(question, 'One day,', { segments: [segment(0, 1.5, ' One day,')] });
-  tell(question, ' two.', {
+  sendPart(question, 'One day,', { segments: [segment(0, 1.5, ' One day,')] });
+  sendPart(question, ' two.', {
     last: true,
     segments: [segment(3600.001, 3661.25, ' two ---> \r.')],
     sound: SOUND,
@@ -144,7 +144,7 @@ describe('a request', () => {
     for (let i = 0; i < 3; i++) {
       const question = await worker.nextRequest();
       expect((await worker.mediaOf(question)).equals(large)).toBe(true);
-      tell(question, 'transcript', { last: true });
+      sendPart(question, 'transcript', { last: true });
     }
     for (const one of all) expect(await one).toMatchObject({ text: 'transcript' });
     expect(worker.ended).toBeNull();
@@ -154,7 +154,7 @@ describe('a request', () => {
     const large = new File([new Uint8Array(7 << 20)], 'large.wav');
     const refused = transcriptions.create({ model: 'whisper', file: large });
     const question = await worker.nextRequest();
-    tell(question, '', { last: true, errorCode: 'user_error', errorMessage: 'no' });
+    sendPart(question, '', { last: true, errorCode: 'user_error', errorMessage: 'no' });
     await expect(refused).rejects.toMatchObject({
       message: expect.stringContaining('no') as string,
     });
@@ -243,7 +243,7 @@ describe('models', () => {
     ).rejects.toMatchObject({
       status: 400,
       code: 'invalid_model',
-      message: expect.stringContaining('its vocab.json is 5000007 bytes') as string,
+      message: expect.stringContaining('vocab.json has 5000007 bytes') as string,
     });
   });
 });
@@ -305,13 +305,13 @@ describe('a response', () => {
       errorCode: 'invalid_value',
       errorMessage: 'file: expected WAV or FLAC, got MP3',
     };
-    tell(await worker.nextRequest(), '', error);
+    sendPart(await worker.nextRequest(), '', error);
     await refused;
     const asked = transcriptions.create({ model: 'whisper', file: file(), stream: true });
     const question = await worker.nextRequest();
-    tell(question, 'One');
+    sendPart(question, 'One');
     const stream = await asked;
-    tell(question, '', { ...error, errorCode: 'no_memory', errorMessage: 'full' });
+    sendPart(question, '', { ...error, errorCode: 'no_memory', errorMessage: 'full' });
     await expect(
       (async () => {
         for await (const event of stream) void event;
@@ -322,7 +322,7 @@ describe('a response', () => {
   it("is an error if the worker's segments are invalid", async () => {
     const asked = transcriptions.create({ model: 'whisper', file: file(), response_format: 'srt' });
     const refused = expect(asked).rejects.toMatchObject({ status: 500 });
-    tell(await worker.nextRequest(), 'a', {
+    sendPart(await worker.nextRequest(), 'a', {
       last: true,
       segments: [{ start: 0 } as TranscriptSegment],
       sound: SOUND,
@@ -352,7 +352,7 @@ describe('a response', () => {
       { signal: left.signal },
     );
     const question = await worker.nextRequest();
-    tell(question, 'One');
+    sendPart(question, 'One');
     // This one arrives after the chunk.
     await answered(transcriptions.create({ model: 'whisper', file: file() }));
     left.abort();
