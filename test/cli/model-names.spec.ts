@@ -33,8 +33,8 @@ async function train(suffix: string, end: 'finish' | 'cancel'): Promise<JobObjec
     validation_file: await uploadChats(api),
   });
   const worker = await new ScriptedWorker(api).connect();
-  const lease = await worker.assigned();
-  await worker.tell(lease, started(0, 20));
+  const lease = await worker.nextAssignment();
+  await worker.report(lease, started(0, 20));
   for (const [at, loss] of [
     [10, 2],
     [20, 4],
@@ -43,7 +43,7 @@ async function train(suffix: string, end: 'finish' | 'cancel'): Promise<JobObjec
       await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
       await worker.put(lease, 'adapter_model.safetensors', `${suffix} at ${at}`),
     ];
-    await worker.tell(lease, step(at), evaluated(at, loss), saved(at, adapter, adapter));
+    await worker.report(lease, step(at), evaluated(at, loss), saved(at, adapter, adapter));
   }
   if (end === 'finish') await worker.finish(lease, 20);
   else await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -139,7 +139,7 @@ it('work for chats, labels, vectors, transcripts, exports, evals and new jobs', 
   const model = done.fine_tuned_model!;
   const worker = await new ScriptedWorker(api, { maxChats: 4 }).connect();
   const chat = run('chat', 'pirate', 'hello');
-  worker.say((await worker.asked()).id, 'Arr');
+  worker.sendText((await worker.nextRequest()).id, 'Arr');
   expect(await chat).toMatchObject({ code: 0, out: 'Arr\n' });
   worker.vanish();
   // These need another base; the error names the model.

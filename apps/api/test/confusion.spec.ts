@@ -7,14 +7,18 @@ import { ScriptedWorker, started, step, evaluatedWithConfusion } from './scripte
 
 let api: TestApi;
 let worker: ScriptedWorker | null = null;
+const jobs: string[] = [];
 
 beforeAll(async () => {
   api = await startTestApi({ leaseMs: 3_000 });
   await importBase(api);
 });
-afterEach(() => {
+afterEach(async () => {
   worker?.vanish();
   worker = null;
+  // Otherwise the next test's worker could be assigned this job again after its lease has expired.
+  for (const id of jobs.splice(0))
+    await api.client.fineTuning.jobs.cancel(id).catch(() => undefined);
 });
 afterAll(() => api?.close());
 
@@ -27,12 +31,14 @@ async function labelled(): Promise<JobObject> {
     file: new File([`${lines.join('\n')}\n`.repeat(4)], 'labels.jsonl'),
     purpose: 'fine-tune',
   });
-  return api.client.fineTuning.jobs.create({
+  const job = (await api.client.fineTuning.jobs.create({
     model: 'tiny',
     training_file: file.id,
     suffix: 'moods',
     graft: { task: 'seq_cls', validation_split: 0.25 },
-  } as never) as unknown as Promise<JobObject>;
+  } as never)) as unknown as JobObject;
+  jobs.push(job.id);
+  return job;
 }
 
 it('returns the matrix of the best or a chosen evaluation, with precision and recall per label', async () => {
