@@ -87,7 +87,7 @@ export class ControlPlane {
   /** Hashes of deleted blobs. */
   deleted = new Set<string>();
   /** Hashes that workers sent in FindDeletedBlobs. */
-  readonly held: string[][] = [];
+  readonly heldBlobs: string[][] = [];
   private readonly partial = new Map<string, Buffer>();
   private readonly cut = new Set<string>();
   private readonly lines = new Set<Line>();
@@ -102,7 +102,7 @@ export class ControlPlane {
       putBlobState: ({ request }, answer) =>
         answer(null, { received: this.partial.get(request.blob?.sha256 ?? '')?.length ?? 0 }),
       findDeletedBlobs: ({ request: { sha256s } }, answer) => {
-        this.held.push(sha256s);
+        this.heldBlobs.push(sha256s);
         answer(null, { sha256s: sha256s.filter((name) => this.deleted.has(name)) });
       },
     } satisfies WorkerServiceServer);
@@ -161,12 +161,12 @@ export class ControlPlane {
   chat(
     id: string,
     content: string,
-    asked: Partial<GenerateRequest> = {},
+    overrides: Partial<GenerateRequest> = {},
     more: Partial<ModelRequest> = {},
   ): void {
     const messages = [{ role: 'user', content }];
     const sampling = { max_tokens: 8, temperature: 0, top_p: 1, seed: 1, stop: [] };
-    this.ask(id, 'generate', { messages, prompt: null, ...sampling, ...asked }, more);
+    this.ask(id, 'generate', { messages, prompt: null, ...sampling, ...overrides }, more);
   }
 
   blob(name: string, content: string | Buffer): BlobRef {
@@ -381,8 +381,8 @@ export async function until<T>(
 /** Returns the payload of an event; undefined for another kind. */
 export function payloadOf<K extends RunEventName>(
   { kind, payload }: Event,
-  wanted: K,
+  name: K,
 ): PayloadOf<K> | undefined {
-  if (kind !== wanted) return undefined;
+  if (kind !== name) return undefined;
   return readRunEvent(kind, Buffer.from(payload).toString())?.payload as PayloadOf<K>;
 }

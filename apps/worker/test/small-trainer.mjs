@@ -17,7 +17,7 @@ const waiting = new Map();
 const answers = new Map();
 const adapters = new Map();
 
-function say(message) {
+function send(message) {
   const body = Buffer.from(JSON.stringify(message));
   const head = Buffer.alloc(4);
   head.writeUInt32LE(body.length);
@@ -26,7 +26,7 @@ function say(message) {
 
 /** Sends an event of a run. */
 function report({ jobId, attempt }, kind, payload) {
-  say({ type: 'event', jobId, attempt, kind, payload: JSON.stringify(payload) });
+  send({ type: 'event', jobId, attempt, kind, payload: JSON.stringify(payload) });
 }
 
 function write(dir, contents) {
@@ -110,7 +110,7 @@ function mislead({ command, plan }) {
     symlinkSync(target, join(command.workDir, name));
   for (const { raw, kind, payload } of plan.claims)
     if (raw === undefined) report(command, kind, payload);
-    else say(JSON.parse(raw));
+    else send(JSON.parse(raw));
 }
 
 function start(command) {
@@ -128,7 +128,7 @@ function start(command) {
   if (plan.needs === undefined || !command.asks) return begin(run);
   waiting.set(run.key, run);
   const bytes = { state: plan.needs, activations: 0, data: 0, total: plan.needs };
-  const ask = () => say({ type: 'needs', jobId: command.jobId, attempt: command.attempt, bytes });
+  const ask = () => send({ type: 'needs', jobId: command.jobId, attempt: command.attempt, bytes });
   if (plan.readMs) setTimeout(ask, plan.readMs);
   else ask();
 }
@@ -170,10 +170,10 @@ function attached({ key, dir }) {
 }
 
 function answer({ kind, payload, ...command }) {
-  const said = payload.messages?.at(-1).content ?? '';
-  if (said.startsWith('{')) {
+  const content = payload.messages?.at(-1).content ?? '';
+  if (content.startsWith('{')) {
     const empty = { piece: null, last: false, errorCode: null, errorMessage: null };
-    return say({ type: 'answer', id: command.id, ...empty, ...JSON.parse(said) });
+    return send({ type: 'answer', id: command.id, ...empty, ...JSON.parse(content) });
   }
   const words =
     kind === 'transcribe'
@@ -187,7 +187,7 @@ function answer({ kind, payload, ...command }) {
     const text = words.shift();
     if (text === 'die') process.kill(process.pid, 'SIGKILL');
     const over = words.length === 0;
-    say({
+    send({
       type: 'answer',
       id: command.id,
       piece: JSON.stringify({
@@ -209,7 +209,7 @@ function answer({ kind, payload, ...command }) {
 function handleCommand(command) {
   if (command.type === 'load') {
     if (!existsSync(join(command.path, 'base.txt'))) {
-      return say({
+      return send({
         type: 'loadFailed',
         code: existsSync(join(command.path, 'code.txt'))
           ? readFileSync(join(command.path, 'code.txt'), 'utf8')
@@ -219,8 +219,8 @@ function handleCommand(command) {
       });
     }
     const message = `reading weights to ${command.device}`;
-    say({ type: 'phase', code: 'loading_base', message, progress: 0.5 });
-    say({
+    send({ type: 'phase', code: 'loading_base', message, progress: 0.5 });
+    send({
       type: 'loaded',
       baseId: command.baseId,
       family: 'small',
@@ -233,7 +233,7 @@ function handleCommand(command) {
   else if (command.type === 'stop') stop(command);
   else if (command.type === 'ask') answer(command);
   else if (command.type === 'cancelAsk') clearTimeout(answers.get(command.id));
-  else if (command.type === 'ping') say({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
+  else if (command.type === 'ping') send({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
 }
 
 let pending = Buffer.alloc(0);
@@ -246,7 +246,7 @@ process.stdin.on('data', (chunk) => {
   }
 });
 process.stdin.on('end', () => process.exit(0));
-say({
+send({
   type: 'ready',
   protocol: 4,
   pid: process.pid,

@@ -328,11 +328,11 @@ describe('several GPUs', () => {
   it('load no base for a run that was canceled during the driver query', async () => {
     vi.stubEnv('CUDA_VISIBLE_DEVICES', '0');
     let answer = () => {};
-    let asked = Promise.resolve();
+    let gpusListed = Promise.resolve();
     const gpus = [{ title: 'Card', freeBytes: 30e9, totalBytes: 80e9 }];
-    await scene.startAgent({}, { listGpus: () => asked.then(() => gpus) });
+    await scene.startAgent({}, { listGpus: () => gpusListed.then(() => gpus) });
     await scene.pulled();
-    asked = new Promise((resolve) => (answer = resolve));
+    gpusListed = new Promise((resolve) => (answer = resolve));
     scene.plane.assign({ jobId: 'a', plan: { steps: 1 } });
     await until('its lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 1);
     const lease = { jobId: 'a', attempt: 1 };
@@ -391,9 +391,9 @@ describe('draining', () => {
 
 describe('files of a previous worker', () => {
   it('do not prevent a start if they cannot be removed, and are removed at the next one', async () => {
-    const left = join(scene.home, 'runs', 'left');
-    mkdirSync(left, { recursive: true });
-    const stop = writeInto(left);
+    const leftover = join(scene.home, 'runs', 'left');
+    mkdirSync(leftover, { recursive: true });
+    const stop = writeInto(leftover);
     const agent = await scene.startAgent();
     stop();
     const [name = ''] = readdirSync(join(scene.home, 'not-removed'));

@@ -70,7 +70,7 @@ export class Agent {
   private readonly heartbeat: Heartbeat;
   private readonly devices: Devices;
   private draining = false;
-  private askedDeletedAt = 0;
+  private deletedCheckedAt = 0;
 
   constructor(private readonly options: AgentOptions) {
     const { settings, log, backoff } = options;
@@ -263,7 +263,7 @@ export class Agent {
   }
 
   private dropDeleted(): void {
-    this.askedDeletedAt = performance.now();
+    this.deletedCheckedAt = performance.now();
     void this.blobs.dropDeleted();
   }
 
@@ -323,7 +323,7 @@ export class Agent {
       return this.connection.restart('no heartbeat reply from the control plane');
     if (isUp && this.feed.waitingMs > ACK_MS)
       return this.connection.restart('events were not acknowledged');
-    if (isUp && performance.now() - this.askedDeletedAt > DELETED_MS) this.dropDeleted();
+    if (isUp && performance.now() - this.deletedCheckedAt > DELETED_MS) this.dropDeleted();
     if (!isUp && silenceMs >= this.settings.offlineLimitMs) this.attempts.stopAll();
   }
 }

@@ -93,8 +93,8 @@ it.each([
   await train('good', LONG);
   const payload = { code: 'oom_host', message: 'no memory', param, retryable: true };
   scene.plane.assign({ jobId: 'bad', plan: { claims: [{ kind: 'failed', payload }] } });
-  const { code, blame: told } = await failed('bad');
-  expect([code, told]).toEqual(['oom_host', blame]);
+  const { code, blame: reported } = await failed('bad');
+  expect([code, reported]).toEqual(['oom_host', blame]);
   expect(scene.plane.fact('failed', 'good')).toBeUndefined();
 });
 

@@ -44,9 +44,9 @@ describe('ownership', () => {
       'the lease to end',
       () => !scene.plane.heartbeats.at(-1)?.leases.some((lease) => lease.jobId === 'zombie'),
     );
-    const heard = scene.plane.facts('zombie').length;
+    const received = scene.plane.facts('zombie').length;
     await until('the other run', () => scene.plane.fact('finished', 'neighbour'));
-    expect(scene.plane.facts('zombie').length).toBeLessThanOrEqual(heard + 30);
+    expect(scene.plane.facts('zombie').length).toBeLessThanOrEqual(received + 30);
     expect(scene.trainerPids()).toHaveLength(1);
   });
 

@@ -106,8 +106,8 @@ describe('a run that is too large for its worker', () => {
     await until('a step of it', () => scene.plane.fact('step', 'good'), 20_000);
     assign('huge', { peft: { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' }, save_steps: 0 }); // prettier-ignore
     for (let n = 0; n < 100; n++) {
-      const asked = { max_tokens: 32_768, temperature: 1, seed: n };
-      scene.plane.chat(`chat-${n}`, `what is ${n} plus 1?`, asked, { base });
+      const sampling = { max_tokens: 32_768, temperature: 1, seed: n };
+      scene.plane.chat(`chat-${n}`, `what is ${n} plus 1?`, sampling, { base });
     }
     expect(
       await until('the huge one to be refused', () => scene.plane.fact('failed', 'huge'), 20_000),

@@ -79,7 +79,7 @@ export class BlobCache {
   }
 
   /** Returns the names of all blobs, complete or partially downloaded. */
-  async held(): Promise<string[]> {
+  async names(): Promise<string[]> {
     const partial = await readdir(join(this.options.folder, 'partial'));
     return [...new Set([...this.entries.keys(), ...partial])];
   }

@@ -101,16 +101,20 @@ const cached = (): string[] => readdirSync(join(folder, 'cache', 'blobs')).sort(
 
 it('removes deleted blobs that are not in use from the cache', async () => {
   await blobs.open();
-  const [kept, gone, used] = [await fetched('kept'), await fetched('gone'), await fetched('used')];
+  const [kept, deleted, used] = [
+    await fetched('kept'),
+    await fetched('gone'),
+    await fetched('used'),
+  ];
   await kept.release();
-  await gone.release();
+  await deleted.release();
   const cut = createHash('sha256').update('half').digest('hex');
   writeFileSync(join(folder, 'cache', 'partial', cut), 'ha');
-  plane.deleted = new Set([gone.sha256, used.sha256, cut, '../../state']);
+  plane.deleted = new Set([deleted.sha256, used.sha256, cut, '../../state']);
   writeFileSync(join(folder, 'state'), 'of somebody else');
   await blobs.dropDeleted();
-  expect(plane.held.flat().sort()).toEqual(
-    [kept, gone, used]
+  expect(plane.heldBlobs.flat().sort()).toEqual(
+    [kept, deleted, used]
       .map((one) => one.sha256)
       .concat(cut)
       .sort(),
@@ -131,7 +135,7 @@ it('asks about many blobs in several requests', async () => {
   await blobs.open();
   plane.deleted = new Set(names);
   await blobs.dropDeleted();
-  expect(plane.held.map((part) => part.length)).toEqual([1000, 1]);
+  expect(plane.heldBlobs.map((part) => part.length)).toEqual([1000, 1]);
   expect(cached()).toEqual([]);
 });
 

@@ -113,12 +113,12 @@ export class Blobs {
   }
 
   private async findAndDrop(): Promise<void> {
-    const names = await this.cache.held();
+    const names = await this.cache.names();
     let dropped = 0;
     for (let from = 0; from < names.length; from += MAX_BLOB_NAMES) {
-      const asked = names.slice(from, from + MAX_BLOB_NAMES);
-      const deleted = new Set(await findDeleted(this.options.line, asked));
-      for (const sha256 of asked)
+      const batch = names.slice(from, from + MAX_BLOB_NAMES);
+      const deleted = new Set(await findDeleted(this.options.line, batch));
+      for (const sha256 of batch)
         if (deleted.has(sha256) && (await this.cache.forget(sha256))) dropped++;
     }
     if (dropped > 0) this.options.log.info({ dropped }, 'removed deleted blobs from the cache');

@@ -12,7 +12,7 @@ const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 export const READ_WRITTEN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const TRIES = 4;
 /** Maximum number of folders to remove, so that a trainer that keeps creating them cannot block the agent. */
-const MOST_FOLDERS = 100_000;
+const MAX_FOLDERS = 100_000;
 const PLAIN_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}$/;
 
 export const isPlainName = (name: string): boolean => PLAIN_NAME.test(name);
@@ -79,15 +79,15 @@ export async function removeWritten(path: string): Promise<void> {
 async function removeNow(path: string): Promise<void> {
   const folder = await open(path, FOLDER).catch((error: NodeJS.ErrnoException) => error);
   if (folder instanceof Error) {
-    if (folder.code !== 'ENOTDIR' && folder.code !== 'ELOOP') return unlessGone(folder);
-    return unlink(path).catch(unlessGone);
+    if (folder.code !== 'ENOTDIR' && folder.code !== 'ELOOP') return unlessMissing(folder);
+    return unlink(path).catch(unlessMissing);
   }
   try {
     await empty(pathOf(folder, path));
   } finally {
     await folder.close();
   }
-  await rmdir(path).catch(unlessGone);
+  await rmdir(path).catch(unlessMissing);
 }
 
 /**
@@ -97,7 +97,7 @@ async function removeNow(path: string): Promise<void> {
 async function empty(root: string): Promise<void> {
   const folders = await unlinkAll(root);
   for (let seen = 0; folders.length > 0; seen++) {
-    if (seen === MOST_FOLDERS) throw new Error(`a trainer left more than ${seen} folders`);
+    if (seen === MAX_FOLDERS) throw new Error(`a trainer left more than ${seen} folders`);
     const path = folders.pop() as Buffer;
     const folder = await open(path, FOLDER);
     try {
@@ -115,16 +115,16 @@ async function empty(root: string): Promise<void> {
 
 /** Unlinks all entries that are not folders. Returns the folders. */
 async function unlinkAll(folder: string | Buffer): Promise<Buffer[]> {
-  const left: Buffer[] = [];
+  const folders: Buffer[] = [];
   for (const name of await readdir(folder, { encoding: 'buffer' })) {
     const path = entryOf(folder, name);
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
       // Linux and macOS report different codes for a folder.
-      if (error.code === 'EISDIR' || error.code === 'EPERM') left.push(path);
-      else unlessGone(error);
+      if (error.code === 'EISDIR' || error.code === 'EPERM') folders.push(path);
+      else unlessMissing(error);
     });
   }
-  return left;
+  return folders;
 }
 
 const entryOf = (folder: string | Buffer, name: Buffer): Buffer =>
@@ -143,6 +143,6 @@ async function inside<T>(path: string, act: (path: string) => Promise<T>): Promi
 const pathOf = <P>({ fd }: FileHandle, path: P): string | P =>
   process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
 
-function unlessGone(error: NodeJS.ErrnoException): void {
+function unlessMissing(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ENOENT') throw error;
 }

@@ -239,12 +239,12 @@ describe('responses', () => {
       base: { id, nameOrPath: id, files: [scene.plane.blob(file, content)] },
       baseDtype: 'bf16',
     });
-    const asked = { messages: null, prompt: 'hello' };
-    scene.plane.chat('g1', '', asked, baseOf('base-z', 'base.txt', 'z'));
+    const request = { messages: null, prompt: 'hello' };
+    scene.plane.chat('g1', '', request, baseOf('base-z', 'base.txt', 'z'));
     await until('the answer', () =>
       scene.plane.chunks.some((chunk) => chunk.finish_reason === 'stop' && chunk.text === 'hello'),
     );
-    scene.plane.chat('g2', '', asked, baseOf('bad', 'nothing.txt', 'q'));
+    scene.plane.chat('g2', '', request, baseOf('bad', 'nothing.txt', 'q'));
     const bad = await until('the problem', () =>
       scene.plane.chunks.find((chunk) => chunk.id === 'g2' && chunk.errorCode !== ''),
     );

@@ -74,9 +74,9 @@ export class Connection {
   /** Stream that will replace `line` after its Welcome. */
   private next: Line | null = null;
   /** Replaced streams that the API process has not ended yet. */
-  private readonly left = new Set<Line>();
+  private readonly replaced = new Set<Line>();
   /** Stream of each model request in progress, by request ID. */
-  private readonly asked = new Map<string, Line>();
+  private readonly requestLines = new Map<string, Line>();
   private welcomed = false;
   private closing = false;
   private hello: () => Hello = () => {
@@ -160,7 +160,7 @@ export class Connection {
   }
 
   private get lines(): Line[] {
-    return [this.line, this.next, ...this.left].filter((line) => line !== null);
+    return [this.line, this.next, ...this.replaced].filter((line) => line !== null);
   }
 
   /** Returns false without a connection; the message is not sent. */
@@ -174,9 +174,9 @@ export class Connection {
   /** Sends a response on the stream of its request. */
   private answer(body: Extract<Upward, { $case: 'modelResponse' }>): boolean {
     const { id, last } = body.value;
-    const line = this.asked.get(id);
+    const line = this.requestLines.get(id);
     if (!line) return false;
-    if (last) this.asked.delete(id);
+    if (last) this.requestLines.delete(id);
     line.stream.write({ body });
     return true;
   }
@@ -194,7 +194,7 @@ export class Connection {
     if (this.retry !== null) clearTimeout(this.retry);
     const { lines } = this;
     this.line = this.next = null;
-    this.left.clear();
+    this.replaced.clear();
     this.welcomed = false;
     for (const { stream, client } of lines) {
       stream.end();
@@ -206,7 +206,8 @@ export class Connection {
   private onResponse(line: Line, { body }: ConnectResponse): void {
     const isNext = line === this.next && body?.$case === 'welcome';
     if (isNext) this.takePlace(line);
-    if (line !== this.line && !(this.left.has(line) && body && OF_ANSWERS.has(body.$case))) return;
+    if (line !== this.line && !(this.replaced.has(line) && body && OF_ANSWERS.has(body.$case)))
+      return;
     if (line === this.line) this.lastMessageAt = performance.now();
     if (body === undefined)
       this.options.log.warn(
@@ -220,8 +221,8 @@ export class Connection {
       this.options.listener.up(body.value);
     } else if (body.$case === 'goAway') this.goAway(line);
     else {
-      if (body.$case === 'modelRequest') this.asked.set(body.value.id, line);
-      if (body.$case === 'cancelModelRequest') this.asked.delete(body.value.id);
+      if (body.$case === 'modelRequest') this.requestLines.set(body.value.id, line);
+      if (body.$case === 'cancelModelRequest') this.requestLines.delete(body.value.id);
       this.options.listener.message(body);
     }
   }
@@ -237,7 +238,7 @@ export class Connection {
   }
 
   private takePlace(line: Line): void {
-    if (this.line) this.left.add(this.line);
+    if (this.line) this.replaced.add(this.line);
     this.line = line;
     this.next = null;
     this.turn = line.turn;
@@ -246,12 +247,12 @@ export class Connection {
   private ended(line: Line, error: ServiceError | null): void {
     if (!this.lines.includes(line)) return;
     // The requesting process has lost the stream, too, and a response cannot be resumed.
-    for (const [id, of] of this.asked) {
+    for (const [id, of] of this.requestLines) {
       if (of !== line) continue;
-      this.asked.delete(id);
+      this.requestLines.delete(id);
       this.options.listener.message({ $case: 'cancelModelRequest', value: { id } });
     }
-    if (this.left.delete(line)) {
+    if (this.replaced.delete(line)) {
       if (!this.clients.includes(line.client)) line.client.close();
       return;
     }

@@ -41,8 +41,8 @@ it('sends batches that fit in a message, each event once and in order', () => {
   const sizes = Array.from({ length: 60 }, (_, i) => (i % 20 === 0 ? 1_000_000 : 100_000));
   sizes.forEach((bytes, i) => feed.add(event(i + 1, bytes)));
   feed.connected(4);
-  for (let taken = 0; taken < batches.length; taken++)
-    feed.acknowledged(batches[taken]?.sequence ?? 0);
+  for (let acknowledged = 0; acknowledged < batches.length; acknowledged++)
+    feed.acknowledged(batches[acknowledged]?.sequence ?? 0);
   feed.stop();
   expect(batches.flatMap(({ events }) => events.map(({ sequence }) => sequence))).toEqual(
     sizes.map((_, i) => i + 1),

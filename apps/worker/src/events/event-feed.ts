@@ -48,8 +48,8 @@ export class EventFeed {
   /** Adds an event. `acknowledged` is called when the control plane has acknowledged it. */
   add(event: Event, acknowledged?: () => void): void {
     const payload = Event.encode(event).finish();
-    const taken = this.spool.append(payload, event.kind === 'log', this.sentRecords);
-    if (taken && acknowledged !== undefined) this.onAcknowledged.set(payload, acknowledged);
+    const isStored = this.spool.append(payload, event.kind === 'log', this.sentRecords);
+    if (isStored && acknowledged !== undefined) this.onAcknowledged.set(payload, acknowledged);
     this.pump(false);
   }
 

@@ -20,9 +20,9 @@ export class RecoveredRuns {
   constructor(spool: Spool, feed: EventFeed) {
     for (const [key, { lease, last, record }] of newest(spool)) {
       this.open.set(key, lease);
-      const taken = () => void this.open.delete(key);
-      if (isEnd(last.kind)) feed.onceAcknowledged(record, taken);
-      else feed.add(cutShort(last), taken);
+      const onAcknowledged = () => void this.open.delete(key);
+      if (isEnd(last.kind)) feed.onceAcknowledged(record, onAcknowledged);
+      else feed.add(cutShort(last), onAcknowledged);
     }
   }
 

@@ -26,7 +26,7 @@ export class FrameDecoder {
   private parts: Buffer[] = [];
   private bytes = 0;
   /** Number of bytes needed to decode the next part. */
-  private wanted = 4;
+  private needed = 4;
 
   /** @param most maximum bytes of a frame */
   constructor(private readonly most = MAX_FRAME_BYTES) {}
@@ -35,20 +35,20 @@ export class FrameDecoder {
   push(chunk: Uint8Array): unknown[] {
     this.parts.push(Buffer.from(chunk));
     this.bytes += chunk.length;
-    if (this.bytes < this.wanted) return [];
+    if (this.bytes < this.needed) return [];
     const pending = Buffer.concat(this.parts);
     const messages: unknown[] = [];
     let at = 0;
-    this.wanted = 4;
+    this.needed = 4;
     while (pending.length - at >= 4) {
       const length = pending.readUInt32LE(at);
       if (length > this.most)
         throw new RangeError(`frame of ${length} bytes exceeds the maximum of ${this.most}`);
-      this.wanted = 4 + length;
-      if (pending.length - at < this.wanted) break;
-      messages.push(JSON.parse(pending.toString('utf8', at + 4, at + this.wanted)));
-      at += this.wanted;
-      this.wanted = 4;
+      this.needed = 4 + length;
+      if (pending.length - at < this.needed) break;
+      messages.push(JSON.parse(pending.toString('utf8', at + 4, at + this.needed)));
+      at += this.needed;
+      this.needed = 4;
     }
     this.parts = [pending.subarray(at)];
     this.bytes = pending.length - at;

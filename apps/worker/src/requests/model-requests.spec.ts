@@ -82,7 +82,7 @@ const hear = (id: string, mediaBytes: number): void =>
 const send = (id: string, data: Uint8Array) =>
   scene.plane.send({ $case: 'askedMedia', value: { id, data } });
 const MIB = 1 << 20;
-const kept = (): number =>
+const storedFiles = (): number =>
   readdirSync(join(scene.home, 'runs')).filter((name) => name.startsWith('asked')).length;
 
 it('assembles interleaved audio files and removes them after the requests', async () => {
@@ -99,7 +99,7 @@ it('assembles interleaved audio files and removes them after the requests', asyn
       .digest('hex');
     expect(await until(`${id} to end`, () => end(id))).toMatchObject({ text: sum });
   }
-  await until('the files to go', () => kept() === 0);
+  await until('the files to go', () => storedFiles() === 0);
 });
 
 it('rejects audio above its limit until a request ends', async () => {
@@ -117,7 +117,7 @@ it('rejects audio above its limit until a request ends', async () => {
   ask('chat', 1);
   expect(await until('the chat to end', () => end('chat'))).toMatchObject({ errorCode: '' });
   cancel('first');
-  await until('its file to go', () => kept() === 0);
+  await until('its file to go', () => storedFiles() === 0);
   hear('third', 200 * MIB);
   hear('fourth', 3);
   send('fourth', Buffer.from('abc'));
@@ -144,7 +144,7 @@ it.skipIf(!canMount)(
         errorCode: 'disk_full',
         errorMessage: "the worker's disk is full; try again later",
       });
-      await until('what was written of it to go', () => kept() === 0);
+      await until('what was written of it to go', () => storedFiles() === 0);
       hear('small', 3);
       send('small', Buffer.from('abc'));
       expect(await until('the small one to end', () => end('small'))).toMatchObject({

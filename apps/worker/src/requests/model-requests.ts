@@ -32,7 +32,7 @@ export interface ModelRequestsOptions {
 
 const WAITING_PER_CHAT = 2;
 /** Maximum size on disk of the images and audio files of requests. */
-const MOST_MEDIA_BYTES = 256 * 1024 * 1024;
+const MAX_MEDIA_BYTES = 256 * 1024 * 1024;
 
 interface Open {
   readonly abort: AbortController;
@@ -93,8 +93,8 @@ export class ModelRequests {
     if (size >= (1 + WAITING_PER_CHAT) * maxChats)
       return `this worker processes ${maxChats} ${maxChats === 1 ? 'request' : 'requests'} at a time and ${size - maxChats} are waiting; try again later`;
     const stored = [...this.open.values()].reduce((sum, { media }) => sum + (media?.bytes ?? 0), 0);
-    if (mediaBytes === 0 || stored + mediaBytes <= MOST_MEDIA_BYTES) return null;
-    return `this worker already stores ${grouped(stored)} bytes of images and audio of requests, of at most ${grouped(MOST_MEDIA_BYTES)}; try again later`;
+    if (mediaBytes === 0 || stored + mediaBytes <= MAX_MEDIA_BYTES) return null;
+    return `this worker already stores ${grouped(stored)} bytes of images and audio of requests, of at most ${grouped(MAX_MEDIA_BYTES)}; try again later`;
   }
 
   /** Adds a chunk of a request's media. Ignored if the request has ended. */

@@ -8,13 +8,13 @@ export class MetricsFile {
     private readonly path: string,
     fromStep: number,
   ) {
-    const kept =
+    const previous =
       fromStep > 0 && existsSync(path)
         ? readFileSync(path, 'utf8')
             .split('\n')
             .filter((line) => keeps(line, fromStep))
         : [];
-    writeFileSync(path, kept.map((line) => `${line}\n`).join(''));
+    writeFileSync(path, previous.map((line) => `${line}\n`).join(''));
   }
 
   step(fact: FactOfRun<'step'>): void {

@@ -34,7 +34,7 @@ export class Progress {
   }
 
   /** Prints a line of text. */
-  say(text: string): void {
+  print(text: string): void {
     if (this.open) this.out.write('\n');
     this.open = false;
     this.out.write(`${text}\n`);

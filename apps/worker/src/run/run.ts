@@ -55,7 +55,7 @@ export async function runLocal(args: readonly string[]): Promise<number> {
     return await new LocalRun(options, progress).train();
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
-    progress.say(`error: ${error.message}${error.param ? ` [${error.param}]` : ''}`);
+    progress.print(`error: ${error.message}${error.param ? ` [${error.param}]` : ''}`);
     return error.code === 'missing_required_parameter' ? 2 : 1;
   }
 }
@@ -189,7 +189,7 @@ class LocalRun {
         checkpointDir: newest,
         workDir: this.checkpoints,
         onPhase: (_, message, share) => this.progress.waitFor(message, share),
-        onLog: (level, message) => this.progress.say(`${level}: ${message}`),
+        onLog: (level, message) => this.progress.print(`${level}: ${message}`),
       }),
     );
   }
@@ -217,7 +217,7 @@ class LocalRun {
   private introduce(base: ReturnType<typeof loadBase>, run: Run): void {
     const { family, parameterCount, dtype } = base.model;
     const { libtorch, threads } = kernelsInfo();
-    this.progress.say(
+    this.progress.print(
       planLine({
         examples: run.data.examples.length,
         epochs: run.spec.n_epochs,
@@ -229,16 +229,16 @@ class LocalRun {
     );
     const heldOut = run.data.validation.length;
     if (run.spec.validation_split !== null)
-      this.progress.say(`${heldOut} example${heldOut === 1 ? '' : 's'} held out for validation`);
-    this.progress.say(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
-    if (run.fromStep > 0) this.progress.say(`resuming from step ${run.fromStep}`);
+      this.progress.print(`${heldOut} example${heldOut === 1 ? '' : 's'} held out for validation`);
+    this.progress.print(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
+    if (run.fromStep > 0) this.progress.print(`resuming from step ${run.fromStep}`);
   }
 
   private onInterrupt(run: Run): () => void {
     const onSignal = (): void => {
       if (run.stopping) process.exit(130);
       run.stopping = 'pause';
-      this.progress.say(
+      this.progress.print(
         'saving a checkpoint after this step (press Ctrl-C again to exit immediately)',
       );
     };
@@ -254,7 +254,9 @@ class LocalRun {
         return this.stepped(fact, run);
       case 'evaluated':
         metrics.evaluated(fact);
-        return this.progress.say(`validation at step ${fact.step}: ${inWords(fact.metrics, run)}`);
+        return this.progress.print(
+          `validation at step ${fact.step}: ${metricsText(fact.metrics, run)}`,
+        );
       case 'sampled':
         return this.sampled(fact, run);
       case 'ledger':
@@ -268,29 +270,29 @@ class LocalRun {
         return this.finished(fact);
       case 'stopped':
         this.outcome = 130;
-        return this.progress.say(`stopped at step ${fact.step}; run the same command to resume`);
+        return this.progress.print(`stopped at step ${fact.step}; run the same command to resume`);
       case 'failed':
-        return this.progress.say(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
+        return this.progress.print(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
       case 'log':
-        return this.progress.say(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
+        return this.progress.print(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
       default:
-        return this.progress.say(lineOf(runEventOf(fact), run.data.totalSteps));
+        return this.progress.print(lineOf(runEventOf(fact), run.data.totalSteps));
     }
   }
 
   private sampled({ step, samples }: FactOfRun<'sampled'>, { spec }: Run): void {
     for (const [i, { text }] of samples.entries()) {
       const prompt = spec.sample_prompts?.[i] ?? '';
-      const asked = typeof prompt === 'string' ? prompt : prompt.at(-1)?.content;
-      this.progress.say(
-        `sample at step ${step}: ${JSON.stringify(asked)} → ${JSON.stringify(text)}`,
+      const lastMessage = typeof prompt === 'string' ? prompt : prompt.at(-1)?.content;
+      this.progress.print(
+        `sample at step ${step}: ${JSON.stringify(lastMessage)} → ${JSON.stringify(text)}`,
       );
     }
   }
 
   private ledger({ examples, mean_loss: meanLoss, rows: [worst] }: FactOfRun<'ledger'>): void {
     if (worst)
-      this.progress.say(
+      this.progress.print(
         `loss ledger: mean loss ${meanLoss.toFixed(4)} of ${examples} examples, worst at line ${worst.line} (${worst.loss.toFixed(4)})`,
       );
   }
@@ -323,7 +325,7 @@ class LocalRun {
     removeFolder(this.checkpoints);
     this.outcome = 0;
     const rate = this.trainedSeconds === 0 ? 0 : this.trainedTokens / this.trainedSeconds;
-    this.progress.say(
+    this.progress.print(
       `done: ${fact.step} steps, ${fact.trained_tokens} tokens in ${duration(this.trainedSeconds)}, ` +
         `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
@@ -331,12 +333,12 @@ class LocalRun {
       fact.published_step < fact.step
         ? ` (of step ${fact.published_step}, the best evaluation)`
         : '';
-    this.progress.say(`adapter: ${this.options.out}${ofBest}`);
+    this.progress.print(`adapter: ${this.options.out}${ofBest}`);
   }
 }
 
 /** Returns the metrics that charts show, as text. */
-function inWords(values: Metrics, { task }: Run): string {
+function metricsText(values: Metrics, { task }: Run): string {
   return task.metrics
     .filter(({ draw }) => draw !== null)
     .map(({ name, unit }) => {

@@ -1,9 +1,9 @@
 // Blame for the exit of a trainer process, per run.
 import type { Blame } from '@graft/contracts';
-import { wasAsked, type TrainerExit } from './exit-class.js';
+import { wasRequested, type TrainerExit } from './exit-class.js';
 
 /** Runs and requests in the process when it exited. */
-export interface Company {
+export interface ProcessUsers {
   /** Keys of the runs. */
   readonly runs: readonly string[];
   /** Whether a model request or a run in preparation also used the process. */
@@ -23,10 +23,14 @@ export const isTogether = (code: string): boolean => TOGETHER.has(code);
  * suspects, and so are all runs if no work was in progress. A requested exit has no culprit (null), except that runs whose
  * work was not in progress get "other".
  */
-export function blameFor(key: string, exit: TrainerExit, { runs, others }: Company): Blame | null {
+export function blameFor(
+  key: string,
+  exit: TrainerExit,
+  { runs, others }: ProcessUsers,
+): Blame | null {
   const { work } = exit;
-  const mine = work.kind === 'runs' && work.keys.includes(key);
-  if (work.kind === 'answers' || (work.kind === 'runs' && !mine)) return 'other';
+  const wasActive = work.kind === 'runs' && work.keys.includes(key);
+  if (work.kind === 'answers' || (work.kind === 'runs' && !wasActive)) return 'other';
   if (exit.class === 'cancelled') return null;
   if (runs.length <= 1 && !others) return 'own';
   if (isTogether(exit.class)) return 'shared';
@@ -40,5 +44,5 @@ export function exitMessageFor(exit: TrainerExit, blame: Blame | null): string {
     return exit.work.kind === 'answers'
       ? 'a chat request crashed the trainer process that it shared with this job'
       : 'another job crashed the trainer process that it shared with this job';
-  return wasAsked(exit) ? 'the trainer process was stopped during this run' : exit.message;
+  return wasRequested(exit) ? 'the trainer process was stopped during this run' : exit.message;
 }

@@ -8,7 +8,7 @@ const died = (evidence: Partial<ExitEvidence>) =>
     code: null,
     signal: null,
     stderrTail: '',
-    wanted: false,
+    exitRequested: false,
     hung: false,
     oomKilled: false,
     work: IDLE,
@@ -17,8 +17,8 @@ const died = (evidence: Partial<ExitEvidence>) =>
 
 it.each<[string, Partial<ExitEvidence>, string, boolean]>([
   ['exit 0', { code: 0 }, 'done', true],
-  ['an end we asked for', { code: 1, wanted: true }, 'done', true],
-  ['a kill we asked for', { signal: 'SIGKILL', wanted: true }, 'cancelled', true],
+  ['an end we asked for', { code: 1, exitRequested: true }, 'done', true],
+  ['a kill we asked for', { signal: 'SIGKILL', exitRequested: true }, 'cancelled', true],
   ['a kill for memory', { signal: 'SIGKILL', oomKilled: true }, 'oom_host', true],
   ['the same as a code', { code: 137, oomKilled: true }, 'oom_host', true],
   ['a kill by someone else', { signal: 'SIGKILL' }, 'crash', true],

@@ -20,7 +20,7 @@ export interface ExitEvidence {
   readonly signal: NodeJS.Signals | null;
   readonly stderrTail: string;
   /** Whether the agent requested the exit: closed stdin, unloaded or killed it. */
-  readonly wanted: boolean;
+  readonly exitRequested: boolean;
   readonly hung: boolean;
   /** Whether the OOM kill counter of the memory control group increased while it ran. */
   readonly oomKilled: boolean;
@@ -38,9 +38,9 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
     work,
   });
   if (evidence.hung) return end('hang', 'the trainer made no progress and was killed');
-  if (evidence.wanted && signal !== null)
+  if (evidence.exitRequested && signal !== null)
     return end('cancelled', `the trainer was terminated by ${signal}`);
-  if (evidence.wanted || code === 0) return end('done', 'the trainer exited');
+  if (evidence.exitRequested || code === 0) return end('done', 'the trainer exited');
   if ((signal === 'SIGKILL' || code === 137) && evidence.oomKilled) {
     return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len');
   }
@@ -61,7 +61,7 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
 }
 
 /** Whether the exit was requested. For a run that the process still held, it is a failure nevertheless. */
-export const wasAsked = (exit: TrainerExit): boolean =>
+export const wasRequested = (exit: TrainerExit): boolean =>
   exit.class === 'done' || exit.class === 'cancelled';
 
 /** Returns the exit class as the failure of a run that the process still held. */

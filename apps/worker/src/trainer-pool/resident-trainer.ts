@@ -31,7 +31,7 @@ export const ANSWERS = 'answers';
 /** Time for a trainer to drop its only run before it is killed. */
 const STOP_MS = 2000;
 
-interface Asked {
+interface OpenRequest {
   readonly kind: RequestKind;
   readonly listener: (fact: ReadAnswer) => void;
 }
@@ -48,7 +48,7 @@ export class ResidentTrainer {
   private readonly runs = new Map<string, RunListener>();
   /** Bytes reserved for runs and requests, without the base. */
   private readonly reserved = new Map<string, number>();
-  private readonly answers = new Map<string, Asked>();
+  private readonly answers = new Map<string, OpenRequest>();
   private readonly phases = new Set<ReportPhase>();
   /** GPU memory in use, as last reported by the trainer. */
   private deviceBytes = 0;
@@ -67,10 +67,10 @@ export class ResidentTrainer {
     process.on('loaded', ({ rssBytes }) => (this.deviceBytes = rssBytes));
     process.on('pong', ({ rssBytes }) => (this.deviceBytes = rssBytes));
     void process.exited.then((exit) => {
-      const held = [...this.runs];
+      const runs = [...this.runs];
       this.runs.clear();
-      const company = { runs: held.map(([key]) => key), others: this.users > held.length };
-      for (const [key, listener] of held) listener.exit(exit, blameFor(key, exit, company));
+      const processUsers = { runs: runs.map(([key]) => key), others: this.users > runs.length };
+      for (const [key, listener] of runs) listener.exit(exit, blameFor(key, exit, processUsers));
     });
   }
 
@@ -219,10 +219,10 @@ export class ResidentTrainer {
 
   /** @throws Error, on which TrainerProcess ends the process, if the chunk does not match the schema of its kind */
   private routeAnswer(fact: ReadAnswer): void {
-    const asked = this.answers.get(fact.id);
-    if (asked === undefined) return;
-    if (fact.piece !== null) readAnswer(asked.kind, JSON.parse(fact.piece));
-    asked.listener(fact);
+    const request = this.answers.get(fact.id);
+    if (request === undefined) return;
+    if (fact.piece !== null) readAnswer(request.kind, JSON.parse(fact.piece));
+    request.listener(fact);
   }
 
   private route(fact: ReadFact): void {

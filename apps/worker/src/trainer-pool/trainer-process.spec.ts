@@ -44,10 +44,10 @@ it('waits longer for the first step of a run than for the next one', async () =>
     threads: 1,
     main: fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url)),
   });
-  const heard = (wanted: 'pong' | 'step') =>
+  const factReceived = (kind: 'pong' | 'step') =>
     new Promise<void>((resolve) => {
       trainer.onFact((fact) => {
-        if (wanted === (fact.type === 'event' ? fact.kind : fact.type)) resolve();
+        if (kind === (fact.type === 'event' ? fact.kind : fact.type)) resolve();
       });
     });
   const run = { jobId: 'j', attempt: 1, spec: { seed: 1 } as Spec, workDir: folder };
@@ -55,14 +55,14 @@ it('waits longer for the first step of a run than for the next one', async () =>
   const files = { validFile: null, initAdapterDir: null, checkpointDir: null };
   const trainFile = join(folder, 'plan.json');
   writeFileSync(trainFile, JSON.stringify({ steps: 100_000, stepMs: 5, firstStepMs: 300 }));
-  const begun = heard('step');
-  const pong = heard('pong');
+  const firstStep = factReceived('step');
+  const pong = factReceived('pong');
   trainer.send({ type: 'start', ...run, ...base, ...files, trainFile });
   trainer.send({ type: 'ping', sequence: 1 });
   await pong;
   // It responds, but its first step has not finished.
   expect(trainer.patienceMs).toBe(15 * 60_000);
-  await begun;
+  await firstStep;
   expect(trainer.patienceMs).toBe(60_000);
   trainer.kill();
   await trainer.exited;
@@ -70,10 +70,10 @@ it('waits longer for the first step of a run than for the next one', async () =>
 
 it('notifies subscribed exit listeners only', async () => {
   const trainer = script('short', `process.exit(3);`);
-  const told: string[] = [];
-  trainer.onExit(() => told.push('waits'));
-  trainer.onExit(() => told.push('left'))();
+  const notified: string[] = [];
+  trainer.onExit(() => notified.push('waits'));
+  trainer.onExit(() => notified.push('left'))();
   await trainer.exited;
   await Promise.resolve();
-  expect(told).toEqual(['waits']);
+  expect(notified).toEqual(['waits']);
 });

@@ -77,7 +77,7 @@ export class TrainerProcess {
   /** Record of the work in progress; null if it cannot be created, e.g. on a full disk. */
   private readonly mark = openMark();
   private stderrTail = '';
-  private wanted = false;
+  private exitRequested = false;
   private hung = false;
   /** Whether it sent invalid data; nothing more is read from it. */
   private isInvalid = false;
@@ -152,7 +152,7 @@ export class TrainerProcess {
 
   /** Closes stdin, so that the process exits after the current step without saving anything. */
   end(): void {
-    this.wanted = true;
+    this.exitRequested = true;
     this.child.stdin.end();
   }
 
@@ -165,7 +165,7 @@ export class TrainerProcess {
 
   /** Sends a signal to the process group. */
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
-    this.wanted = true;
+    this.exitRequested = true;
     this.signal(signal);
   }
 
@@ -248,7 +248,7 @@ export class TrainerProcess {
       code,
       signal,
       stderrTail: error ?? this.stderrTail,
-      wanted: this.wanted,
+      exitRequested: this.exitRequested,
       hung: this.hung,
       oomKilled: oomKills() > this.oomKillsBefore,
     });

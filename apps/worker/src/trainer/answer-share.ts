@@ -1,5 +1,5 @@
 /** Maximum credit of model requests in seconds, i.e. the longest time that training pauses for them. */
-const MOST_SECONDS = 2;
+const MAX_SECONDS = 2;
 
 /**
  * Share of a trainer's time for model requests: together as much as for training, regardless of their number and of the
@@ -11,7 +11,7 @@ export class AnswerShare {
 
   /** @param waits whether any requests are waiting, for which time can be saved up */
   trained(seconds: number, waits: boolean): void {
-    this.seconds = Math.min(waits ? MOST_SECONDS : 0, this.seconds + seconds);
+    this.seconds = Math.min(waits ? MAX_SECONDS : 0, this.seconds + seconds);
   }
 
   answered(seconds: number): void {

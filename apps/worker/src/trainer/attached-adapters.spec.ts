@@ -46,12 +46,15 @@ const ask = (id: string, folder: string | null = null): AskCommand<'generate'> =
 /** @param pieceMs 0 for one module per part */
 function scheduler(pieceMs: number) {
   const facts: FlatAnswer[] = [];
-  const told: number[] = [];
+  const progress: number[] = [];
   const send = collecting(facts);
   // A base of its own, since run IDs are unique per base.
   const base = loadBase(dir, { dtype: 'f32', quantization: null });
   bases.push(base);
-  const adapters = new AttachedAdapters(base, { pieceMs, onProgress: (done) => told.push(done) });
+  const adapters = new AttachedAdapters(base, {
+    pieceMs,
+    onProgress: (done) => progress.push(done),
+  });
   const mark = new WorkMark(null);
   const answers = new GenerationScheduler(base, adapters, send, mark);
   const vectors = new InferenceScheduler(base, adapters, send, mark);
@@ -66,7 +69,7 @@ function scheduler(pieceMs: number) {
     of(id)
       .map((fact) => fact.text)
       .join('');
-  return { base, answers, vectors, told, of, text, all };
+  return { base, answers, vectors, told: progress, of, text, all };
 }
 
 it.each(['osf', 'frod', 'adamss', 'lora'])(
@@ -141,14 +144,14 @@ it('embeddings wait in the same way, and report an adapter that does not fit', (
 });
 
 it('cancels an attachment that is no longer needed and releases its resources', () => {
-  const { answers, told, of, all } = scheduler(0);
+  const { answers, told: progress, of, all } = scheduler(0);
   const before = memory().tensors;
   for (const id of ['one', 'two']) answers.start(ask(id, join(GOLDEN, 'frod')));
   answers.work(0);
   answers.cancel('one');
-  const until = told.length;
+  const until = progress.length;
   answers.work(0);
-  expect(told.length).toBe(until + 1);
+  expect(progress.length).toBe(until + 1);
   answers.cancel('two');
   expect(answers.busy).toBe(false);
   expect(memory().tensors).toBe(before);

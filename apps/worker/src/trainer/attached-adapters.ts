@@ -62,12 +62,12 @@ export class AttachedAdapters {
    */
   attach(source: AdapterSource, head: HeadRequest | null = null): number | null {
     const { key } = source;
-    const known = this.adapters.get(key);
-    if (known) {
+    const attached = this.adapters.get(key);
+    if (attached) {
       // Keep the map in order of use.
       this.adapters.delete(key);
-      this.adapters.set(key, known);
-      return known.run;
+      this.adapters.set(key, attached);
+      return attached.run;
     }
     const making = this.making.get(key) ?? this.begin(source, head);
     if (making.failed) {
@@ -85,9 +85,9 @@ export class AttachedAdapters {
 
   /** Cancels attachments that are no longer needed. */
   drop(): void {
-    const wanted = new Set(this.users.flatMap((user) => [...user.waitsFor()]));
+    const needed = new Set(this.users.flatMap((user) => [...user.waitsFor()]));
     for (const [key, { work }] of this.making) {
-      if (wanted.has(key)) continue;
+      if (needed.has(key)) continue;
       this.making.delete(key);
       work.return(undefined as never);
     }

@@ -161,14 +161,14 @@ it('constrains one response to a format without affecting the others', () => {
   };
   const alone = written(plain);
   const form = { type: 'json_schema' as const, schema: { enum: ['yes', 'no'] } };
-  const beside = written([
+  const together = written([
     plain[0]!,
     ask('form', { response_format: form, temperature: 1 }),
     plain[1]!,
     plain[2]!,
   ]);
-  expect(['"yes"', '"no"']).toContain(beside.get('form'));
-  for (const [id, text] of alone) expect(beside.get(id)).toBe(text);
+  expect(['"yes"', '"no"']).toContain(together.get('form'));
+  for (const [id, text] of alone) expect(together.get(id)).toBe(text);
 });
 
 it('returns the log probabilities of a tool call, whose text is held back until complete', () => {
@@ -191,35 +191,35 @@ it('returns the log probabilities of a tool call, whose text is held back until 
   const [call, ...others] = facts.flatMap(({ tool_calls = [] }) => tool_calls);
   expect([call?.name, others]).toEqual(['find', []]);
   expect(properties.a.enum).toContain((JSON.parse(call?.arguments ?? '') as { a: string }).a);
-  const told = facts.flatMap(({ logprobs = [] }) => logprobs);
-  const text = told.map(({ token }) => token).join('');
+  const logprobs = facts.flatMap(({ logprobs = [] }) => logprobs);
+  const text = logprobs.map(({ token }) => token).join('');
   expect(text).toMatch(/^<tool_call>\n\{"name": "find", [^<]*\}\n<\/tool_call>$/);
-  expect(told.map(({ start }) => start)).toEqual(Array.from(text, (_, n) => n));
+  expect(logprobs.map(({ start }) => start)).toEqual(Array.from(text, (_, n) => n));
   expect(facts.at(-1)).toMatchObject({ finish_reason: 'stop', completion_tokens: text.length });
 });
 
 it('splits a thousand held-back log probabilities into facts that fit in frames', () => {
   const folder = writeTinyBase(join(dir, 'long'));
   change(join(folder, 'config.json'), { max_position_embeddings: 2048 });
-  const said = 'x'.repeat(1200);
+  const longText = 'x'.repeat(1200);
   const facts = answered(
     folder,
     ask('long', {
       max_tokens: 1300,
       top_logprobs: 20,
-      response_format: { type: 'json_schema', schema: { const: said } },
-      stop: [`"${said}y`],
+      response_format: { type: 'json_schema', schema: { const: longText } },
+      stop: [`"${longText}y`],
     }),
   );
   expect(facts.filter((fact) => !encodeFact(fact as unknown as Fact).fits)).toEqual([]);
-  expect(facts.map(({ text }) => text).join('')).toBe(`"${said}"`);
+  expect(facts.map(({ text }) => text).join('')).toBe(`"${longText}"`);
   expect(facts.map(({ finish_reason }) => finish_reason)).toEqual([
     ...facts.slice(1).map(() => null),
     'stop',
   ]);
-  const told = facts.flatMap(({ logprobs = [] }) => logprobs);
-  expect(told.map(({ token }) => token).join('')).toBe(`"${said}"`);
-  expect(told.map(({ start }) => start)).toEqual(Array.from(told, (_, n) => n));
+  const logprobs = facts.flatMap(({ logprobs = [] }) => logprobs);
+  expect(logprobs.map(({ token }) => token).join('')).toBe(`"${longText}"`);
+  expect(logprobs.map(({ start }) => start)).toEqual(Array.from(logprobs, (_, n) => n));
 });
 
 /** Returns the facts of a request on a separate base. */

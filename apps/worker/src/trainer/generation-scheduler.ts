@@ -15,7 +15,7 @@ import type { AnswerFact, AskCommand, Fact } from '../protocol/protocol.js';
 import { answered, failed } from './answer-facts.js';
 
 /** Maximum tokens with log probabilities per fact. With 20 top tokens of 300 bytes each, a fact fits in a frame of 1 MiB. */
-const MOST_LOGPROBS = 16;
+const MAX_LOGPROBS = 16;
 
 export class GenerationScheduler {
   private readonly open = new Map<string, Generation>();
@@ -90,11 +90,14 @@ export class GenerationScheduler {
 
   /** Starts waiting requests in order, if their maximum KV cache fits with those of the open ones. */
   private admit(): void {
-    let held = [...this.open.values()].reduce((sum, answer) => sum + this.bytesOf(answer), 0);
+    let cacheBytesInUse = [...this.open.values()].reduce(
+      (sum, answer) => sum + this.bytesOf(answer),
+      0,
+    );
     for (const [id, answer] of this.waiting) {
-      held += this.bytesOf(answer);
+      cacheBytesInUse += this.bytesOf(answer);
       // The first one fitted when it arrived, but the limit may be lower now.
-      if (held > this.cacheBytes && this.open.size > 0) return;
+      if (cacheBytesInUse > this.cacheBytes && this.open.size > 0) return;
       this.waiting.delete(id);
       this.open.set(id, answer);
     }
@@ -106,8 +109,8 @@ export class GenerationScheduler {
   }
 
   private tooLarge(answer: Generation): DomainError {
-    const left = Math.max(0, this.cacheBytes - this.cache.extraBytes(answer.run));
-    const fits = Math.floor(left / this.cache.bytesPerRow(answer.run));
+    const freeBytes = Math.max(0, this.cacheBytes - this.cache.extraBytes(answer.run));
+    const fits = Math.floor(freeBytes / this.cache.bytesPerRow(answer.run));
     const most = fits - (answer.mostRows - answer.mostTokens);
     const advice =
       most > 0
@@ -183,8 +186,8 @@ function factsOf(id: string, step: GenerateAnswer): AnswerFact[] {
   const before: AnswerFact[] = [];
   const { prompt_tokens, completion_tokens } = step;
   let sent = 0;
-  for (; logprobs.length - sent > MOST_LOGPROBS; sent += MOST_LOGPROBS) {
-    const some = logprobs.slice(sent, sent + MOST_LOGPROBS);
+  for (; logprobs.length - sent > MAX_LOGPROBS; sent += MAX_LOGPROBS) {
+    const some = logprobs.slice(sent, sent + MAX_LOGPROBS);
     before.push(
       fact({ text: '', finish_reason: null, prompt_tokens, completion_tokens, logprobs: some }),
     );

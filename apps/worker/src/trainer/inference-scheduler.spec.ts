@@ -95,7 +95,7 @@ it('gives each input its vector, of length 1, and counts the tokens', () => {
 
 it('returns the same vectors for batched adapters and the base as for each alone', () => {
   const texts = Array.from({ length: 30 }, (_, i) => 'the quick brown fox '.slice(0, 2 + (i % 17)));
-  const asked = (): AskCommand<'infer'>[] => [
+  const commands = (): AskCommand<'infer'>[] => [
     ask('base', texts),
     ask('lora', texts, { adapter: adapter('embed') }),
     ask('prompt', texts, {
@@ -105,9 +105,9 @@ it('returns the same vectors for batched adapters and the base as for each alone
     ask('again', texts.slice(0, 3), { adapter: adapter('embed') }),
   ];
   const together = scheduler();
-  for (const command of asked()) together.it.start(command);
+  for (const command of commands()) together.it.start(command);
   together.all();
-  for (const command of asked()) {
+  for (const command of commands()) {
     const alone = scheduler();
     alone.it.start(command);
     alone.all();

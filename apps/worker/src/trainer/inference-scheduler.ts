@@ -22,7 +22,7 @@ import type { WorkMark } from './work-mark.js';
 /** Maximum rows of a forward pass. A longer input gets a forward pass of its own. */
 const FORWARD_ROWS = 512;
 /** Maximum tokens of an input, as for OpenAI, because other requests wait for each forward pass. */
-const MOST_TOKENS = 8192;
+const MAX_TOKENS = 8192;
 /** Maximum characters of results per fact; more are split into several facts. */
 const FACT_CHARACTERS = 256 * 1024;
 
@@ -116,13 +116,13 @@ export class InferenceScheduler {
     const head = headOf({ task, task_options: options });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;
-    const most = Math.min(MOST_TOKENS, model.maxPositions - virtualTokens(model, run));
+    const most = Math.min(MAX_TOKENS, model.maxPositions - virtualTokens(model, run));
     const { vocabSize } = model;
     const how = { maxSeqLen: most, vocabSize, taskOptions: options };
     const encoded = infer.encode(whole(command), processor, how);
     for (const [i, { longest, example }] of encoded.entries()) {
       // A long input may be split into several windows.
-      const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MOST_TOKENS];
+      const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MAX_TOKENS];
       if (tokens <= limit) continue;
       const message = `input ${i} has ${grouped(tokens)} tokens; the model supports at most ${grouped(limit)}`;
       throw new DomainError('invalid_value', message, `input.${i}`);

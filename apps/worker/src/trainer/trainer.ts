@@ -98,7 +98,7 @@ export class Trainer {
     this.runs = new TrainingRuns(send, mark);
     this.operations = new Operations(send, mark, () => this.nextRun++);
     const decoder = new AudioDecoder();
-    this.decode = (order, left) => decoder.decode(order, left);
+    this.decode = (request, signal) => decoder.decode(request, signal);
     const start = (command: AskCommand<'infer'>): void => this.inferences?.start(command);
     this.audioInputs = new AudioInputs({ decode: this.decode, start, send, wake });
   }

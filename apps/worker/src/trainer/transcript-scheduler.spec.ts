@@ -148,18 +148,18 @@ it('limits decoded audio, and continues when a request completes or is canceled'
 });
 
 it('sends nothing for a request that was canceled during decoding', async () => {
-  const left: AbortSignal[] = [];
+  const signals: AbortSignal[] = [];
   const {
     it: transcripts,
     facts,
     all,
   } = scheduler((_order, signal) => {
-    left.push(signal);
+    signals.push(signal);
     return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))); // prettier-ignore
   });
   transcripts.start(ask('a', tone('low', 0)));
   transcripts.cancel('a');
-  await expect.poll(() => left[0]?.aborted).toBe(true);
+  await expect.poll(() => signals[0]?.aborted).toBe(true);
   all();
   expect(facts).toEqual([]);
 });

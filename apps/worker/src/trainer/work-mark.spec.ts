@@ -10,7 +10,7 @@ const MODULE = pathToFileURL(join(import.meta.dirname, '../../dist/trainer/work-
 const RUN = { jobId: 'ftjob-1', attempt: 3 };
 
 /** Runs code in a process with a work mark and returns the mark after its exit. */
-async function left(code: string): Promise<unknown> {
+async function markAfter(code: string): Promise<unknown> {
   const file = WorkMarkFile.open();
   const child = spawn(
     process.execPath,
@@ -32,7 +32,7 @@ it.each([
   ['an exit', 'process.exit(1)'],
 ])('survives %s', async (_, end) => {
   const run = JSON.stringify(RUN);
-  expect(await left(`mark.runs([${run}]); ${end}`)).toEqual({
+  expect(await markAfter(`mark.runs([${run}]); ${end}`)).toEqual({
     kind: 'runs',
     keys: ['ftjob-1/3'],
   });

@@ -24,7 +24,7 @@ export const MARK_VARIABLE = 'GRAFT_WORK_MARK';
 /** Folder of the file: in memory if available, where a write takes 2 µs and causes no disk I/O. */
 const FOLDER = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** Maximum size of a record. A larger one is replaced by idle, so that all runs count as involved. */
-const MOST_BYTES = 64 << 10;
+const MAX_BYTES = 64 << 10;
 const END = '\n';
 
 const line = (work: Work): Buffer => Buffer.from(`${JSON.stringify(work)}${END}`);
@@ -55,9 +55,9 @@ export class WorkMark {
     const [only] = keys;
     if (only === undefined || keys.length > 1)
       return this.write(line({ kind: 'runs', keys: keys.map(keyOf) }));
-    const known = this.lines.get(only) ?? line({ kind: 'runs', keys: [keyOf(only)] });
-    this.lines.set(only, known);
-    this.write(known);
+    const entry = this.lines.get(only) ?? line({ kind: 'runs', keys: [keyOf(only)] });
+    this.lines.set(only, entry);
+    this.write(entry);
   }
 
   answers(): void {
@@ -70,7 +70,7 @@ export class WorkMark {
 
   private write(bytes: Buffer): void {
     if (this.fd === null || bytes === this.last) return;
-    this.last = bytes.length > MOST_BYTES ? IDLE_LINE : bytes;
+    this.last = bytes.length > MAX_BYTES ? IDLE_LINE : bytes;
     writeSync(this.fd, this.last, 0, this.last.length, 0);
   }
 }
@@ -94,7 +94,7 @@ export class WorkMarkFile {
   take(): Work {
     if (!this.isOpen) return IDLE;
     this.isOpen = false;
-    const bytes = Buffer.alloc(MOST_BYTES);
+    const bytes = Buffer.alloc(MAX_BYTES);
     try {
       const length = readSync(this.fd, bytes, 0, bytes.length, 0);
       const text = bytes.toString('utf8', 0, length);
