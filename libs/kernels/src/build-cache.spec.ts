@@ -86,7 +86,7 @@ describe('compiled addons', () => {
     ['cut short', (entry: string) => truncateSync(join(entry, 'addon.node'), 3)],
     ['changed', (entry: string) => writeFileSync(join(entry, 'addon.node'), 'addoN')],
     ['incomplete', (entry: string) => rmSync(join(entry, 'sha256'))],
-  ])('are compiled again where the kept one is %s', async (_, damage) => {
+  ])('are recompiled if the cached one is %s', async (_, damage) => {
     await buildIn('one', 'k1', 'addon');
     damage(join(folder, 'k1'));
     expect(await buildIn('two', 'k1', 'again')).toMatchObject({ has: 'again', compiled: 1 });

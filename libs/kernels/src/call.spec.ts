@@ -6,7 +6,7 @@ import type { Argument, Tensor } from './index.js';
 describe('arguments follow the schema', () => {
   const x = tensor([1, 2, 3, 4], [2, 2]);
 
-  it('takes tensors, numbers, booleans, strings, lists, null and defaults', () => {
+  it('accepts tensors, numbers, booleans, strings, lists, null and defaults', () => {
     expect(numbers(call('aten::sum.dim_IntList', x, [0], true) as Tensor)).toEqual([4, 6]);
     expect((call('aten::sum', x, 'f64') as Tensor).dtype).toBe('f64');
     expect(numbers(call('aten::clamp', x, null, 2) as Tensor)).toEqual([1, 2, 2, 2]);

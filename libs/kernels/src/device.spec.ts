@@ -16,7 +16,7 @@ afterEach(() => {
 });
 
 describe('the process’s device', () => {
-  it('is the CPU, whose memory is the process’s', () => {
+  it('is the CPU, with the memory of the process', () => {
     expect(device()).toBe('cpu');
     expect(deviceMemory()).toBeNull();
   });

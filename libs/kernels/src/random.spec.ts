@@ -203,13 +203,16 @@ describe('counterDropout', () => {
     });
   });
 
-  it.each([1, 3, 37, 63])('of rows from %i on equals those rows of the whole', (from) => {
-    tidy(() => {
-      const x = counterNormal([100, 37], key);
-      const part = counterDropout(narrow(x, 0, from, 30), 0.5, key, from);
-      expect(part.bytes()).toEqual(narrow(counterDropout(x, 0.5, key), 0, from, 30).bytes());
-    });
-  });
+  it.each([1, 3, 37, 63])(
+    'of the rows from %i on equals those rows of the whole tensor',
+    (from) => {
+      tidy(() => {
+        const x = counterNormal([100, 37], key);
+        const part = counterDropout(narrow(x, 0, from, 30), 0.5, key, from);
+        expect(part.bytes()).toEqual(narrow(counterDropout(x, 0.5, key), 0, from, 30).bytes());
+      });
+    },
+  );
 
   it('does not change when runs are packed in another order', () => {
     tidy(() => {
@@ -224,7 +227,7 @@ describe('counterDropout', () => {
     });
   });
 
-  it('treats all dimensions but the last as rows, and any memory layout alike', () => {
+  it('treats all dimensions but the last as rows, in any memory layout', () => {
     tidy(() => {
       const x = counterNormal([4, 6, 8], key);
       const flat = counterDropout(reshape(x, [24, 8]), 0.5, key);
@@ -270,7 +273,7 @@ describe('counterDropout', () => {
     });
   });
 
-  it('refuses what makes no sense', () => {
+  it('rejects invalid arguments', () => {
     expect(() => counterDropout(ones([2]), 1.5, key)).toThrow('p must be in [0, 1], got 1.5');
     expect(() => counterDropout(ones([2]), NaN, key)).toThrow('got NaN');
     expect(() => counterDropout(zeros([]), 0.5, key)).toThrow('at least one dimension');

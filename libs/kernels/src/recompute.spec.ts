@@ -67,7 +67,7 @@ function gradients(
 
 describe('Recomputation', () => {
   it.each([false, true])(
-    'has the bits of a forward that keeps all (input learns: %s)',
+    'has the bits of a forward pass that stores all activations (input requires grad: %s)',
     (learns) => {
       const usual = gradients((x, layer) => layer(x), learns);
       const recomputation = new Recomputation();

@@ -114,7 +114,7 @@ describe('mapSafetensors', () => {
     rmSync(path);
   });
 
-  it('has what lies at odd addresses in memory once', () => {
+  it('copies unaligned tensors into memory only once', () => {
     const path = sparse(100_000_000, 97);
     const before = memory().rssBytes;
     const { close } = mapSafetensors(path);
@@ -160,7 +160,7 @@ describe('mapSafetensors', () => {
   });
 });
 
-describe('hostile files are refused', () => {
+describe('rejects malformed files', () => {
   const four = f32(1);
   const one = (fields: object): Buffer => container(JSON.stringify({ x: fields }), four);
   const raw = (header: string, data = four): Buffer => container(header, data);
@@ -351,13 +351,13 @@ describe('hostile files are refused', () => {
     expect(memory().tensors).toBe(before);
   });
 
-  it('also when they are no files', () => {
+  it('rejects paths that are not files', () => {
     expect(() => mapSafetensors(join(folder, 'absent'))).toThrow('ENOENT');
     expect(() => mapSafetensors(folder)).toThrow(/EISDIR|not a regular file/);
     expect(() => mapSafetensors('/dev/zero')).toThrow('not a regular file');
   });
 
-  it('but a tensor may be called __proto__ or constructor', () => {
+  it('accepts tensors called __proto__ or constructor', () => {
     const header =
       '{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"__proto__":"x"}}';
     const { tensors, metadata, close } = mapSafetensors(file(raw(header)));

@@ -14,7 +14,7 @@ const made = (fn: () => void): number => {
 };
 
 describe('orFree', () => {
-  it('frees what was kept inside where it fails, and nothing else', () => {
+  it('frees the tensors kept inside if the function throws, and no others', () => {
     const mine = keep(zeros([3]));
     let other: Tensor | undefined;
     const count = made(() => {
@@ -36,7 +36,7 @@ describe('orFree', () => {
 });
 
 describe('tidy', () => {
-  it('frees what was made inside, except the result', () => {
+  it('frees tensors created inside, except the result', () => {
     let inner: Tensor | undefined;
     let result: Tensor | undefined;
     const count = made(() => {
@@ -107,14 +107,14 @@ describe('tidy', () => {
     expect(made(() => tidy(() => zeros([1]).dispose()))).toBe(0);
   });
 
-  it('refuses asynchronous functions', () => {
+  it('rejects asynchronous functions', () => {
     const count = made(() => {
       expect(() => tidy(async () => zeros([1]))).toThrow('must be synchronous');
     });
     expect(count).toBe(0);
   });
 
-  it('frees thousands in one go', () => {
+  it('frees thousands of tensors together', () => {
     const count = made(() =>
       tidy(() => {
         for (let i = 0; i < 50_000; i++) zeros([1]);
@@ -132,18 +132,18 @@ describe('keep', () => {
     expect(made(() => kept?.dispose())).toBe(-1);
   });
 
-  it('refuses disposed tensors', () => {
+  it('rejects disposed tensors', () => {
     const t = zeros([1]);
     t.dispose();
     expect(() => keep(t)).toThrow('disposed');
   });
 });
 
-describe('the collector', () => {
+describe('the garbage collector', () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
 
-  it('is the backstop for handles made outside every scope', async () => {
+  it('frees handles created outside every scope', async () => {
     const before = memory().tensors;
     for (let i = 0; i < 1000; i++) zeros([10]);
     for (let i = 0; i < 20 && memory().tensors > before + 10; i++) {
@@ -153,7 +153,7 @@ describe('the collector', () => {
     expect(memory().tensors).toBeLessThan(before + 10);
   });
 
-  it('never frees what is in use', async () => {
+  it('never frees tensors in use', async () => {
     const t = tensor([1, 2, 3], [3]);
     for (let i = 0; i < 5; i++) {
       collect();

@@ -35,7 +35,7 @@ describe('copying in and out', () => {
     expect(numbers(again)).toEqual(values);
   });
 
-  it('takes the dtype of a typed array', () => {
+  it('uses the dtype of a typed array', () => {
     expect(tensor(new Float64Array([1]), [1]).dtype).toBe('f64');
     expect(tensor(new BigInt64Array([5n]), [1]).toArray()).toEqual(new BigInt64Array([5n]));
     expect(tensor(new Uint8Array([5]), [1]).dtype).toBe('u8');
@@ -76,7 +76,7 @@ describe('copying in and out', () => {
   });
 });
 
-describe('wrong use', () => {
+describe('invalid use', () => {
   const failure = (fn: () => unknown): KernelError => {
     try {
       fn();
@@ -87,7 +87,7 @@ describe('wrong use', () => {
     throw new Error('nothing was thrown');
   };
 
-  it('refuses data that does not fit', () => {
+  it('rejects data that does not fit the shape', () => {
     expect(failure(() => tensor([1, 2, 3], [2, 2])).message).toBe(
       'tensor(3 elements, [2,2]): the shape needs 4 elements',
     );
@@ -129,20 +129,20 @@ describe('wrong use', () => {
     expect(failure(() => (t.requiresGrad = true)).message).toContain('disposed');
   });
 
-  it('gives one item only for one element', () => {
+  it('returns an item only for one element', () => {
     expect(failure(() => zeros([2]).item()).message).toBe(
       'item(f32[2]): expected a tensor with one element',
     );
   });
 
-  it('refuses requires_grad on integers and on results', () => {
+  it('rejects requires_grad on integers and on results', () => {
     expect(failure(() => (zeros([1], 'i64').requiresGrad = true)).message).toContain('i64[1]');
     const leaf = zeros([1]);
     leaf.requiresGrad = true;
     expect(failure(() => (add(leaf, 1).requiresGrad = false)).message).toContain('leaves');
   });
 
-  it('refuses element types it has no name for, and leaks nothing', () => {
+  it('rejects unknown element types without a leak', () => {
     tidy(() => {
       const t = to(tensor([1, 2], [2]), 'f64');
       const before = memory().tensors;
@@ -151,13 +151,13 @@ describe('wrong use', () => {
     });
   });
 
-  it('refuses objects that only look like tensors', () => {
+  it('rejects objects that only look like tensors', () => {
     const fake = { handle: 1, shape: [1], dtype: 'f32' } as unknown as Tensor;
     expect(failure(() => add(fake, 1)).message).toContain('cannot pass [object Object]');
   });
 });
 
-it('a view keeps memory that its source has given up', () => {
+it('a view keeps the memory of its disposed source', () => {
   const source = tensor([1, 2, 3, 4], [2, 2]);
   const view = transpose(source, 0, 1);
   source.dispose();

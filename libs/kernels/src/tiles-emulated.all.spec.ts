@@ -48,7 +48,7 @@ describe.skipIf(process.env['GRAFT_KERNELS'] || !instructionSets().includes('avx
       env = { ...process.env, GRAFT_KERNELS: buildEmulated('tiles') };
     }, 1_800_000);
 
-    it('multiply as the manual says, refuse what a processor would, and are released', () => {
+    it('multiply as in the manual, reject what a processor rejects, and are released', () => {
       const args = ['--input-type=module', '-e', PROGRAM];
       const options = { encoding: 'utf8', env: { ...env, GRAFT_ISA: 'amx' } } as const;
       const found = JSON.parse(execFileSync(process.execPath, args, options)) as object;

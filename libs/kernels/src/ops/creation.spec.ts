@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { numbers } from '../../test/near.js';
 import { arange, empty, full, ones, onesLike, tensor, tidy, zeros, zerosLike } from '../index.js';
 
-it('fills', () => {
+it('fills tensors with a value', () => {
   tidy(() => {
     expect(numbers(zeros([2, 2]))).toEqual([0, 0, 0, 0]);
     expect(numbers(ones([2], 'bf16'))).toEqual([1, 1]);
@@ -17,7 +17,7 @@ it('fills', () => {
   });
 });
 
-it('counts', () => {
+it('counts with arange', () => {
   tidy(() => {
     expect(numbers(arange(2, 5))).toEqual([2, 3, 4]);
     expect(arange(0, 3).dtype).toBe('i64');

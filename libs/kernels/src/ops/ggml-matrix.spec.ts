@@ -50,7 +50,7 @@ onEachSet((dtype) => {
       [5, width],
       [67, 3 * width],
       [130, 4352],
-    ])('multiplies as the matrix that it stands for: [%i, %i]', (rows, columns) => {
+    ])('multiplies like the dequantized matrix: [%i, %i]', (rows, columns) => {
       k.tidy(() => {
         const w = blocks(name, rows, columns);
         const dense = k.dequantizeGgml(w, dtype);

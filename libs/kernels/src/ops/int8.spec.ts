@@ -11,7 +11,7 @@ onEachSet((dtype) => {
     [37, 53],
     [67, 96],
     [130, 4100],
-  ])('multiplies as the matrix that it stands for: [%i, %i]', (rows, columns) => {
+  ])('multiplies like the dequantized matrix: [%i, %i]', (rows, columns) => {
     k.tidy(() => {
       const w = k.quantizeInt8(random([rows, columns], 'f32'));
       comparePacked((x, bias) => k.linearInt8(x, w, bias), k.dequantizeInt8(w, dtype), dtype);

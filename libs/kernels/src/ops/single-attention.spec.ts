@@ -49,7 +49,7 @@ onEachSet((dtype) => {
   it.each<[string, boolean, { window?: number; softcap?: number }]>([
     ['turned', true, {}],
     ['as they are, of a window', false, { window: 20 }],
-  ])('puts rows into caches, %s, and attends to the bit as by steps', (_, turns, options) => {
+  ])('appends rows to caches, %s, with the bits of single steps', (_, turns, options) => {
     restart(600);
     const [heads, kvHeads, size, lengths] = [6, 2, 64, [0, 16, 132]];
     const table = (): Tensor => random([3, 1, size], dtype);
@@ -95,7 +95,7 @@ onEachSet((dtype) => {
   });
 });
 
-describe('refuses', () => {
+describe('singleAttention', () => {
   it('rejects a row for a full cache', () => {
     const [q, row] = [random([1, 8], 'f32'), random([1, 8], 'f32')];
     const cache = { k: random([4, 1, 8], 'f32'), v: random([4, 1, 8], 'f32'), length: 4 };

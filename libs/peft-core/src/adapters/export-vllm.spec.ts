@@ -41,6 +41,6 @@ it.each([
   ['lora-saved-head', /modules_to_save .* cannot be exported for vLLM/],
   ['loha', /LOHA is not supported by vLLM; convert it to LORA first/],
   ['../starts/loftq', /"loftq" was trained on a quantized base .*; convert it to LORA first/],
-])('%s is refused by name', (name, message) => {
+])('rejects %s by name', (name, message) => {
   expect(() => forVllm(readAdapter(join(GOLDEN, name)))).toThrow(message);
 });

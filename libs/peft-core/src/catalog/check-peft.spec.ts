@@ -7,7 +7,7 @@ import { resolveSpec } from './resolve-spec.js';
 
 const body: CreateJob = { model: 'smollm2', training_file: 'file-1' };
 
-describe('a PEFT config is refused by field', () => {
+describe('checkPeft rejects', () => {
   it.each<[PeftConfig, string, string, RegExp]>([
     [{ peft_type: 'LORA', rank: 3 }, 'unknown_parameter', 'peft.rank', /no field "rank"/],
     [
@@ -120,7 +120,7 @@ describe('a PEFT config is refused by field', () => {
     expect(found.message).toMatch(message);
   });
 
-  it('patterns that are too large together, by the field that makes them so', () => {
+  it('patterns whose total size is too large, naming the field', () => {
     const patterns = (letter: string): Record<string, number> =>
       Object.fromEntries(
         Array.from({ length: 10 }, (_, n) => [`${letter}.{${300 + n}}.*${n}`, 8] as const),
@@ -143,7 +143,7 @@ describe('a PEFT config is refused by field', () => {
     ).toMatchObject({ param: 'peft.alpha_pattern' });
   });
 
-  it('no rank and scale for each linear of a large model', () => {
+  it('no config with a rank and scale for each linear layer of a large model', () => {
     const paths = Array.from({ length: 80 }, (_, n) => `model.layers.${n}.mlp`).flatMap((layer) =>
       Array.from({ length: 7 }, (_, n) => `${layer}.linear_${n}`),
     );
@@ -152,7 +152,7 @@ describe('a PEFT config is refused by field', () => {
     expect(checkPeft(peft, 'llama')).toMatchObject({ rank_pattern: each });
   });
 
-  it('a model type that is not known', () => {
+  it('an unknown model type', () => {
     expect(refusal(() => checkPeft({ peft_type: 'LORA' }, 'mamba'))).toMatchObject({
       code: 'invalid_model',
       param: 'model',
@@ -160,7 +160,7 @@ describe('a PEFT config is refused by field', () => {
   });
 });
 
-describe('an option that would do nothing', () => {
+describe('an option that has no effect', () => {
   const XLORA = { peft_type: 'XLORA', adapters: { 0: 'ft:a', 1: 'ft:b' } };
   const create = (peft: object, task = 'causal_lm', begun = false) =>
     resolveSpec(
@@ -178,7 +178,7 @@ describe('an option that would do nothing', () => {
       'task dpo',
     ],
     [{ peft_type: 'SHADOW', auxiliary_loss_weight: 1 }, 'kto', 'auxiliary_loss_weight', 'task kto'],
-  ])('is refused: %j in %s', (peft, task, field, where) => {
+  ])('is rejected: %j in %s', (peft, task, field, where) => {
     const found = refusal(() => create(peft, task));
     expect(found).toMatchObject({ code: 'unsupported', param: `peft.${field}` });
     expect(found.message).toContain(`${field} has no effect in ${where}`);
@@ -193,7 +193,7 @@ describe('an option that would do nothing', () => {
     [{ peft_type: 'SHADOW', auxiliary_loss_weight: 0.3 }, 'causal_lm'],
     [{ peft_type: 'SHADOW', auxiliary_loss_weight: 0 }, 'dpo'],
     [{ peft_type: 'SHADOW' }, 'dpo'],
-  ])('is none where it acts, or has its default: %j in %s', (peft, task) => {
+  ])('is accepted if it has an effect or its default value: %j in %s', (peft, task) => {
     expect(create(peft, task).peft).toMatchObject(peft);
   });
 });

@@ -12,7 +12,7 @@ describe('a Spec', () => {
     resolveSpec({ ...body, ...(peft === undefined ? {} : { peft }) }, { trainingRecords: 100 })
       .peft;
 
-  it('has the same LoRA whether peft is left out or only its fields are', () => {
+  it('has the same LoRA without peft and with a peft without fields', () => {
     expect(peftOf({ peft_type: 'LORA' })).toEqual(peftOf(undefined));
     expect(peftOf({ peft_type: 'LORA' })).toMatchObject({
       r: 16,
@@ -21,7 +21,7 @@ describe('a Spec', () => {
     });
   });
 
-  it("fills in LoRA's alpha from the rank, and takes what is given as it is", () => {
+  it("derives LoRA's alpha from the rank unless it is set", () => {
     expect(peftOf({ peft_type: 'LORA', r: 4 })).toMatchObject({ r: 4, lora_alpha: 8 });
     expect(peftOf({ peft_type: 'LORA', lora_alpha: 5 })).toMatchObject({ r: 16, lora_alpha: 5 });
     expect(peftOf({ peft_type: 'LORA', target_modules: null })).toMatchObject({
@@ -47,7 +47,7 @@ describe('a Spec', () => {
     });
   });
 
-  it('has LoRA on all linears when nothing is asked for', () => {
+  it('defaults to LoRA on all linear layers', () => {
     const spec = resolveSpec(body, { trainingRecords: 100 });
     expect(spec.peft).toMatchObject({
       peft_type: 'LORA',
@@ -65,7 +65,7 @@ describe('a Spec', () => {
     });
   });
 
-  it('takes auto, multipliers and absolute rates', () => {
+  it('accepts auto, multipliers and absolute learning rates', () => {
     const supervised = {
       hyperparameters: { batch_size: 'auto', n_epochs: 2, learning_rate_multiplier: 3 },
     } as const;
@@ -82,7 +82,7 @@ describe('a Spec', () => {
     ).toBe(0.5);
   });
 
-  it("takes the task's options, and refuses others by name", () => {
+  it('accepts the options of the task and rejects others by name', () => {
     expect(
       resolveSpec({ ...body, graft: { task_options: {} } }, { trainingRecords: 3 }),
     ).toMatchObject({ task: 'causal_lm', task_options: {} });
@@ -94,7 +94,7 @@ describe('a Spec', () => {
     });
   });
 
-  it('has batches as large as the task needs', () => {
+  it('uses batches of at least the size that the task needs', () => {
     const kto = { ...body, graft: { task: 'kto' } };
     expect(resolveSpec(kto, { trainingRecords: 12 }).batch_size).toBe(2);
     const alone = { ...kto, hyperparameters: { batch_size: 1 } };
@@ -105,7 +105,7 @@ describe('a Spec', () => {
     });
   });
 
-  it('has the defaults that the catalogue names', () => {
+  it('has the defaults of the catalog', () => {
     const spec = resolveSpec(body, { trainingRecords: 3 });
     const { properties } = catalog().graft_schema as {
       properties: Record<string, { default?: unknown }>;
@@ -118,7 +118,7 @@ describe('a Spec', () => {
       expect(spec[name as keyof typeof spec], name).toEqual(value);
   });
 
-  it('is full fine-tuning with peft null, and not on a quantised base', () => {
+  it('is full fine-tuning if peft is null, except on a quantized base model', () => {
     expect(resolveSpec({ ...body, peft: null }, { trainingRecords: 20_000 })).toMatchObject({
       peft: null,
       n_epochs: 1,
@@ -163,7 +163,7 @@ describe('a job that trains a model without its head', () => {
     ],
     [{ target_modules: 'model\\.a|model\\.b' }, 'peft.target_modules', /or with \.\*/],
     [{ target_modules: 'layers\\.0.*' }, 'peft.target_modules', /begins with model\. or with \.\*/],
-  ])('is refused what PEFT does not find there: %j', (peft, param, message) => {
+  ])('rejects target modules that PEFT does not find: %j', (peft, param, message) => {
     const found = refusal(() => embed(peft));
     expect(found).toMatchObject({ code: 'invalid_value', param });
     expect(found.message).toMatch(message);
@@ -177,12 +177,12 @@ describe('a job that trains a model without its head', () => {
     },
   );
 
-  it('picks layers by their list’s name', () => {
+  it('selects layers by the name of their module list', () => {
     const peft = { target_modules: ['q_proj'], layers_to_transform: [0], layers_pattern: 'layers' };
     expect(embed(peft).peft).toMatchObject(peft);
   });
 
-  it('needs a decoder or an encoder', () => {
+  it('requires a decoder or an encoder', () => {
     const { message } = refusal(() => embed({}, 't5'));
     expect(message).toMatch(
       /requires a decoder-only model or an encoder-only model.*use seq_2_seq_lm/,
@@ -190,7 +190,7 @@ describe('a job that trains a model without its head', () => {
   });
 });
 
-describe('a start that looks at data, or wants weights as they were trained', () => {
+describe('an initialization that needs data or unquantized weights', () => {
   const start = (init: string, more: object = {}): CreateJob['peft'] => ({
     peft_type: 'LORA',
     init_lora_weights: init,
@@ -206,7 +206,7 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     ['pissa', {}],
     ['pissa_niter_4', {}],
     ['mica', {}],
-  ])('%s is refused on a base that is packed, as in PEFT', (init, more) => {
+  ])('%s is rejected on a quantized base model, as in PEFT', (init, more) => {
     const found = refusal(() => resolve(start(init, more), { quantization: 'nf4' }));
     expect(found).toMatchObject({ code: 'unsupported', param: 'peft.init_lora_weights' });
     expect(found.message).toContain('requires unquantized weights');
@@ -237,7 +237,7 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     ['corda_config', {}],
     ['lora_ga_config', { scale: 'unit' }],
     ['loftq_config', { loftq_bits: 4 }],
-  ])('%s without its start is refused', (field, value) => {
+  ])('%s is rejected without its initialization', (field, value) => {
     const found = refusal(() => resolve(start('gaussian', { [field]: value })));
     expect(found.param).toBe(`peft.${field}`);
   });
@@ -249,7 +249,7 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     [{ init_lora_weights: 'corda', corda_config: { cache_file: '/tmp/x' } }, 'peft.corda_config.cache_file'], // prettier-ignore
     [{ init_lora_weights: 'corda', corda_config: { use_float16_for_covariance: true } }, 'peft.corda_config.use_float16_for_covariance'], // prettier-ignore
     [{ init_lora_weights: 'lora_ga', lora_bias: true }, 'peft.lora_bias'],
-  ])('refuses %j by name', (fields, param) => {
+  ])('rejects %j by name', (fields, param) => {
     const peft = { peft_type: 'LORA', ...fields } as CreateJob['peft'];
     expect(refusal(() => resolve(peft)).param).toBe(param);
   });
