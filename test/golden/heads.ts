@@ -108,7 +108,7 @@ export function imageExample(
 ): LabelledExample {
   const rows = outlineOf(config).inputRows(record.size);
   const image = { size: record.size.slice(1), values: () => pixels(record) };
-  const found = { picture: image, augmentation: null, target, rows, tokenCount: rows };
+  const found = { stored: image, augmentation: null, target, rows, tokenCount: rows };
   return found as unknown as LabelledExample;
 }
 
@@ -119,8 +119,8 @@ export function audioExample(
   config: HfConfig,
 ): LabelledExample {
   const rows = outlineOf(config).inputRows(record.size);
-  const sound = { features: () => pixels(record) };
-  const found = { sound, key: null, target, rows, heardRows: rows, tokenCount: rows };
+  const clip = { features: () => pixels(record) };
+  const found = { clip, key: null, target, rows, audioRows: rows, tokenCount: rows };
   return found as unknown as LabelledExample;
 }
 
@@ -199,8 +199,8 @@ type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
 const readOf = (sequences: readonly LabelledExample[]): Read =>
   sequences.map((one) => {
     const { rows } = one;
-    if ('picture' in one) return { feature: (one.picture as { values(): Tensor }).values(), rows };
-    if ('sound' in one) return { feature: (one.sound as { features(): Tensor }).features(), rows };
+    if ('stored' in one) return { feature: (one.stored as { values(): Tensor }).values(), rows };
+    if ('clip' in one) return { feature: (one.clip as { features(): Tensor }).features(), rows };
     return one;
   }) as Read;
 

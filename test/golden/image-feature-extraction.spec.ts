@@ -13,12 +13,12 @@ const PARTS = ['anchor', 'positive', 'negative'] as const;
 type Golden = Pick<ImageRecord, 'picture' | 'size'>;
 type ImageBatch = Partial<Record<(typeof PARTS)[number], Golden>>;
 interface ImageBatchExample extends Example {
-  readonly pictures: readonly object[];
+  readonly images: readonly object[];
 }
 
 function example(images: readonly object[], rows: number): ImageBatchExample {
   const total = rows * images.length;
-  return { pictures: images, rows: total, tokenCount: total };
+  return { images, rows: total, tokenCount: total };
 }
 
 beforeAll(() => setThreads(1));
@@ -38,7 +38,7 @@ for (const family of familiesOf(TASK))
     const config = json<HfConfig>(family, 'base', 'config.json');
     const loaded = useBase(family, config);
     const withImage = (one: Golden): object => ({
-      picture: { size: one.size.slice(1), values: () => pixels(one) },
+      stored: { size: one.size.slice(1), values: () => pixels(one) },
       augmentation: null,
       rows: outlineOf(config).inputRows(one.size),
     });
@@ -52,7 +52,7 @@ for (const family of familiesOf(TASK))
       of: TASK,
       family,
       batches,
-      alone: ({ pictures: images, rows }, part) =>
+      alone: ({ images, rows }, part) =>
         images[part] ? example([images[part]], rows / images.length) : null,
       modes: family === 'siglip' ? ['mean', 'mean', 'mean'] : ['mean', 'cls', 'mean'],
       loaded,

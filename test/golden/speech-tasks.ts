@@ -60,13 +60,13 @@ const ctcOf = (model: Model, { letters }: Options) =>
   letters ? { blank: (letters as string[]).length + 1, zeroInfinity: false } : model.ctc!;
 
 /** Vocabulary of the run, or that of the golden bases, which have no text files. */
-function vocabularyOf(model: Model, options: Options): Processor['letters'] {
+function vocabularyOf(model: Model, options: Options): Processor['ctcTokenizer'] {
   if (options['letters']) return tokenizerOf(options as never, new Processor({}));
   const letters = ['<pad>', '|', ...'abcdefghi'];
   const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
   const preprocessor = { feature_extractor_type: 'Wav2Vec2FeatureExtractor' };
   const files = { tokenizer: null, vocabulary: { vocabulary, tokenizerConfig: {} }, preprocessor };
-  return Processor.load(files, model).letters;
+  return Processor.load(files, model).ctcTokenizer;
 }
 
 export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
@@ -119,7 +119,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
     more: (rows, _, model, options) => ({
       rows,
       ...{ unit: options['ctc_loss_reduction'] === 'sum' ? 0 : 1 },
-      ...{ letters: vocabularyOf(model, options), text: '' },
+      ...{ tokenizer: vocabularyOf(model, options), text: '' },
     }),
   },
 };
@@ -135,11 +135,11 @@ export function taskLoss(
   const task = taskFor(name) as Task<Example, unknown, object>;
   const examples = batch.map((one) => {
     const target = Int32Array.from(one.target);
-    const heardRows = model.inputRows(one.size);
-    const sound = { features: () => pixels(one) };
+    const audioRows = model.inputRows(one.size);
+    const clip = { features: () => pixels(one) };
     const tokenCount = target.length;
-    const more = SPOKEN[name]!.more(heardRows, tokenCount, model, options);
-    return { sound, key: null, target, heardRows, rows: heardRows, tokenCount, ...more };
+    const more = SPOKEN[name]!.more(audioRows, tokenCount, model, options);
+    return { clip, key: null, target, audioRows, rows: audioRows, tokenCount, ...more };
   });
   const units = Math.max(
     1,

@@ -11,7 +11,7 @@ import {
   buildModel,
   headFilesOf,
   readAdapter,
-  storedLetters,
+  storedCharacters,
   taskFor,
   writeAdapter,
   type Adapter,
@@ -150,7 +150,7 @@ function compareFiles(
     const head = headFilesOf({ task: of, task_options: options });
     const files = writeAdapter(dir, adapter, { base, baseName: '', peft, task: taskFor(of).peft, ...head }); // prettier-ignore
     expect(files.includes('vocab.json')).toBe('letters' in options);
-    expect(storedLetters(dir)).toEqual(options['letters'] ?? null);
+    expect(storedCharacters(dir)).toEqual(options['letters'] ?? null);
     const ours = values(join(relative(HERE, dir), 'adapter_model.safetensors'));
     const theirs = values(join(family, name, 'adapter_model.safetensors'));
     expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort());

@@ -11,7 +11,7 @@ import {
   loadBase,
   openRun,
   RunGroup,
-  storedLetters,
+  storedCharacters,
   takeTurn,
   taskFor,
   trainedOptions,
@@ -159,7 +159,7 @@ describe('a run on a base without a vocabulary', () => {
     expect(inspectModelFolder(written)).toMatchObject({ problems: [], files });
     const again = loadBase(written, { dtype: 'f32', quantization: null });
     expect(again.model).toMatchObject({ vocabSize: VOCABULARY.length + 2, ctc: { blank: VOCABULARY.length + 1 } }); // prettier-ignore
-    expect(again.processor.letters.decode([0, 1, 1, VOCABULARY.length + 1, 0])).toBe('d');
+    expect(again.processor.ctcTokenizer.decode([0, 1, 1, VOCABULARY.length + 1, 0])).toBe('d');
     again.dispose();
   });
 });
@@ -267,7 +267,7 @@ it('transcribes with its own vocabulary and with that of its base', () => {
 it('is loaded with the vocabulary in its folder if its data were not inspected before', () => {
   const { dir: written } = finished(trained(begin()));
   const asked = { task: 'ctc', task_options: options({ vocabulary_from_data: true }) };
-  const trainedWith = trainedOptions(asked, () => storedLetters(written));
+  const trainedWith = trainedOptions(asked, () => storedCharacters(written));
   expect(trainedWith).toMatchObject({ letters: VOCABULARY });
   expect(trainedOptions({ task: 'ctc', task_options: options() }, () => ['a'])).toEqual(options());
 });

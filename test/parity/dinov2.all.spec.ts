@@ -124,9 +124,9 @@ function learn(base: Base, from: { crops: string; adapter: string }, theirs: The
 
 /** Passes the argument that `values` of an image requires. */
 const readable = (examples: readonly unknown[]): LabelledExample[] =>
-  (examples as (LabelledExample & { picture: { values(of: null): unknown } })[]).map((one) => ({
+  (examples as (LabelledExample & { stored: { values(of: null): unknown } })[]).map((one) => ({
     ...one,
-    picture: { values: () => one.picture.values(null) },
+    stored: { values: () => one.stored.values(null) },
   }));
 
 /** Returns a folder with the same weights, at the image size of its position embeddings. */

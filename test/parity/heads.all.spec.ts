@@ -98,9 +98,9 @@ const read = ({ tokens, types }: LabelledExample): object => ({
 });
 
 const audioInputs = (record: unknown): object => {
-  const { sound } = record as { readonly sound: { features(): Tensor } };
+  const { clip } = record as { readonly clip: { features(): Tensor } };
   return tidy(() => {
-    const features = sound.features();
+    const features = clip.features();
     return { values: [...floats(features)], size: features.shape };
   });
 };
@@ -114,7 +114,7 @@ describe.skipIf(!ready)('adapters with heads, loaded by real PEFT', () => {
       const found = trained(of, family, name);
       ours.set(`${family}/${name}`, found);
       const records = found.records.map((record) =>
-        'sound' in record ? audioInputs(record) : read(record),
+        'clip' in record ? audioInputs(record) : read(record),
       );
       const adapter = join(folder, family, name);
       return {

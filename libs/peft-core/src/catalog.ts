@@ -49,7 +49,7 @@ export {
   learntOn,
   trainedOptions,
 } from './tasks/heads/head-request.js';
-export { lettersIn } from './data/audio/made-vocabulary.js';
+export { charactersIn } from './data/audio/derived-vocabulary.js';
 export { totalSteps } from './train/cursor.js';
 export { hasOneLabel, holdsOutByDefault, withoutHeldOut } from './train/validation-defaults.js';
 export {

@@ -10,4 +10,4 @@ export { readBaseProcessor } from './io/base/base-processor.js';
 export type { BaseProcessor, NamedFile } from './io/base/base-processor.js';
 export { taskFor } from './tasks/registry.js';
 export { dataUrlProblem, mediaBytes } from './data/data-url.js';
-export { decodePictures, lookAt, PICTURE_FORMATS } from './data/image/picture-files.js';
+export { decodeImages, readSizes, IMAGE_FORMATS } from './data/image/image-files.js';

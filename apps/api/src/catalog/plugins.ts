@@ -23,7 +23,7 @@ export {
   isToldByFile,
   checkWrites,
   learntOn,
-  lettersIn,
+  charactersIn,
   LineRanges,
   meantAsRecord,
   metricsOf,

@@ -12,7 +12,7 @@ import { isAdmin, type Principal } from '../auth/principal.js';
 import {
   adapterConfig,
   isToldByFile,
-  lettersIn,
+  charactersIn,
   loraRank,
   operationsOf,
   trainedOptions,
@@ -238,7 +238,9 @@ export class ModelsService {
       options?.letters === null ? files.find(({ name }) => name === VOCABULARY) : undefined;
     const text = file && (await smallText(this.blobs, file, parameter));
     const stored = (): readonly string[] | null =>
-      text === undefined ? null : lettersIn({ vocabulary: JSON.parse(text), tokenizerConfig: {} });
+      text === undefined
+        ? null
+        : charactersIn({ vocabulary: JSON.parse(text), tokenizerConfig: {} });
     return { name: spec.task, options: trainedOptions(spec, stored) };
   }
 

@@ -1,6 +1,6 @@
 // Inference requests with audio. The audio is decoded in a thread, in parallel with the trainer's turns.
 import { DomainError, type InferRequest } from '@graft/contracts';
-import { MAX_SOUND_VALUES, mediaBytes, tooMuchSound, wavFile } from '@graft/peft-core/media';
+import { MAX_SOUND_VALUES, mediaBytes, audioTooLong, wavFile } from '@graft/peft-core/media';
 import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { failed } from './answer-facts.js';
 import type { Decode } from './audio-decoder.js';
@@ -60,7 +60,7 @@ export class AudioInputs {
       if ('problem' in result)
         throw new DomainError('invalid_value', `input ${i}: ${result.problem}`, `input.${i}`);
       values += result.values;
-      if (values > MAX_SOUND_VALUES) throw tooMuchSound();
+      if (values > MAX_SOUND_VALUES) throw audioTooLong();
       const file = wavFile(result.samples, samplingRate).toString('base64');
       inputsWithAudio.push({ ...inputs[i], audio: `data:audio/wav;base64,${file}` });
     }

@@ -5,7 +5,7 @@ import {
   BARE_BASE,
   headOf,
   isFatal,
-  storedLetters,
+  storedCharacters,
   taskFor,
   trainedOptions,
   Transcript,
@@ -167,7 +167,9 @@ export class TranscriptScheduler {
     if (infer?.kind !== 'transcribe')
       throw new DomainError('unsupported', `models of task ${task} do not transcribe audio`);
     const spec = { task, task_options: options };
-    const taskOptions = adapter ? trainedOptions(spec, () => storedLetters(adapter.dir)) : options;
+    const taskOptions = adapter
+      ? trainedOptions(spec, () => storedCharacters(adapter.dir))
+      : options;
     const head = headOf({ task, task_options: taskOptions });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;

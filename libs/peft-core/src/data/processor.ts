@@ -13,7 +13,7 @@ export interface ProcessorParts {
   readonly image?: ImageProcessor | null;
   readonly audio?: AudioProcessor | null;
   readonly writing?: Writing | null;
-  readonly letters?: CtcTokenizer | null;
+  readonly ctcTokenizer?: CtcTokenizer | null;
 }
 
 /** Properties of a model that determine its inputs. */
@@ -39,7 +39,7 @@ export interface Writing {
 }
 
 /** Advice for a base model without a CTC vocabulary. */
-const WAY_OUT =
+const ADVICE =
   'train it for task ctc, which creates one from your texts, and use the resulting model';
 
 export class Processor {
@@ -59,7 +59,12 @@ export class Processor {
         const ids = idsOf(files, reads);
         const tokenizer = ids && Tokenizer.load(ids);
         const writing = writingOf(files, reads);
-        return new Processor({ audio, tokenizer, writing, letters: lettersOf(files, reads) });
+        return new Processor({
+          audio,
+          tokenizer,
+          writing,
+          ctcTokenizer: ctcTokenizerOf(files, reads),
+        });
       }
       default:
         return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
@@ -91,8 +96,8 @@ export class Processor {
   }
 
   /** CTC tokenizer. @throws DomainError if the base model has no CTC head */
-  get letters(): CtcTokenizer {
-    return this.parts.letters ?? reads(`audio, but has no CTC head (lm_head of a Wav2Vec2ForCTC); ${WAY_OUT}`); // prettier-ignore
+  get ctcTokenizer(): CtcTokenizer {
+    return this.parts.ctcTokenizer ?? reads(`audio, but has no CTC head (lm_head of a Wav2Vec2ForCTC); ${ADVICE}`); // prettier-ignore
   }
 
   dispose(): void {
@@ -109,7 +114,7 @@ export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   if (reads.inputKind === 'image') imageProcessor(files, reads);
   else if (reads.inputKind === 'audio') {
     audioProcessor(files, reads);
-    lettersOf(files, reads);
+    ctcTokenizerOf(files, reads);
     const ids = idsOf(files, reads);
     if (ids) checkTokens(tokenCount(ids.tokenizerJson), reads.vocabSize);
   } else {
@@ -153,7 +158,7 @@ const audioProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): AudioPr
     rowsBy(reads),
   );
 
-const lettersOf = (
+const ctcTokenizerOf = (
   { vocabulary }: ProcessorFiles,
   { ctc, vocabSize }: Reads,
 ): CtcTokenizer | null =>

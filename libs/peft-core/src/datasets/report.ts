@@ -16,7 +16,7 @@ import { LengthBound } from './length-bound.js';
 import { SHOWN } from '../data/line-ranges.js';
 import { readLines } from './lines.js';
 import type { Processor } from '../data/processor.js';
-import { PictureSizes } from '../data/image/picture-sizes.js';
+import { ImageSizes } from '../data/image/image-sizes.js';
 import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from '../data/json-line.js';
 import { surveyed } from './survey.js';
@@ -175,7 +175,7 @@ class Reading {
   private readonly checks: Pick<Task, 'check' | 'inputs'>;
   private unrendered = 0;
   private readonly broken = new Map<number, string>();
-  private readonly sizes = new PictureSizes();
+  private readonly sizes = new ImageSizes();
   private readonly cut: number[] = [];
   private readonly lost: number[] = [];
   private readonly uninvoked: number[] = [];
@@ -308,7 +308,7 @@ class Reading {
       overlap: this.overlap,
       formats: this.formats,
       ignored_fields: this.fields.ignored,
-      ...(this.sizes.seen && { pictures: this.sizes.seen }),
+      ...(this.sizes.reported && { pictures: this.sizes.reported }),
     };
     const { task, taskOptions } = this.options;
     const { isTrained, name } = this.part;

@@ -16,7 +16,7 @@ import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../nn/sites/virtual-tokens.js';
 import { toolFormat } from './answer-tools.js';
 import type { Constraint } from './constrained/constraint.js';
-import { idLogprob, told, type IdLogprob } from './logprobs.js';
+import { idLogprob, openaiLogprob, type IdLogprob } from './logprobs.js';
 import { sample } from '../nn/sample.js';
 import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader } from './tool-calls.js';
@@ -200,7 +200,7 @@ export class Generation {
     const count = unsaid.findIndex(({ start }) => !isAll && start >= stream.given);
     const said = unsaid.splice(0, count < 0 ? unsaid.length : count);
     return said.map(({ logprob, start }) =>
-      told(logprob, start, (id) => base.tokenizer.bytesOf(id)),
+      openaiLogprob(logprob, start, (id) => base.tokenizer.bytesOf(id)),
     );
   }
 

@@ -38,7 +38,7 @@ export function idLogprob(logits: Tensor, id: number, count: number): IdLogprob 
 }
 
 /** Converts log probabilities by id to OpenAI's format. @param bytesOf returns the bytes of a token */
-export function told(
+export function openaiLogprob(
   { id, logprob, top }: IdLogprob,
   start: number,
   bytesOf: (id: number) => Uint8Array,

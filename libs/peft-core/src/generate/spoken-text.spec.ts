@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { Spoken } from './spoken-text.js';
+import { JoinedWindows } from './spoken-text.js';
 
 /** Returns the text of windows, each given as its chunks. */
 function said(...windows: readonly (readonly string[])[]): string {
-  const spoken = new Spoken();
+  const spoken = new JoinedWindows();
   return windows
     .map((pieces) => {
       const text = pieces.map((piece) => spoken.push(piece)).join('');

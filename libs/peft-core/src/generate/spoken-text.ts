@@ -6,19 +6,19 @@ const JOINED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=T
 /**
  * Joins the text of consecutive windows. It delays only spaces, and separates the words of two windows.
  */
-export class Spoken {
+export class JoinedWindows {
   private last = '';
-  private held = '';
+  private pendingSpaces = '';
   private isCut = false;
 
   push(text: string): string {
-    const whole = this.held + text;
+    const whole = this.pendingSpaces + text;
     const trimmed = whole.trimEnd();
     if (trimmed === '') {
-      this.held = this.last === '' ? '' : whole;
+      this.pendingSpaces = this.last === '' ? '' : whole;
       return '';
     }
-    this.held = whole.slice(trimmed.length);
+    this.pendingSpaces = whole.slice(trimmed.length);
     const next = this.last === '' ? trimmed.trimStart() : this.spaced(trimmed);
     this.isCut = false;
     this.last = next.at(-1) ?? '';

@@ -13,7 +13,7 @@ import type { Example, Inference } from '../tasks/task.js';
 import type { Writer } from '../tasks/speech/writer.js';
 import { virtualTokens } from '../nn/sites/virtual-tokens.js';
 import { answersTo } from './inference.js';
-import { Spoken } from './spoken-text.js';
+import { JoinedWindows } from './spoken-text.js';
 
 const SECONDS = 30;
 /**
@@ -60,7 +60,7 @@ export class Transcript {
   private readonly rate: number;
   private readonly most: number;
   private readonly timed: boolean;
-  private readonly spoken = new Spoken();
+  private readonly spoken = new JoinedWindows();
   private from = 0;
   private written = 0;
   private window: OpenWindow | null = null;

@@ -3,7 +3,7 @@
  * models. With base models that mask rows in training (SpecAugment), each epoch draws other masks.
  */
 import { z } from 'zod';
-import { MAX_VALUES } from '../data/audio/sound.js';
+import { MAX_VALUES } from '../data/audio/audio-clip.js';
 import { mediaBytes } from '../data/data-url.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
@@ -29,10 +29,10 @@ import {
   problemType,
 } from './records/media-records.js';
 import { refuseProblems } from './records/record-checks.js';
-import { heardOf, sequenceOf, type SoundExample } from './speech/sounds.js';
+import { clipsOf, sequenceOf, type AudioExample } from './speech/audio-clips.js';
 import { defineTask, type Encoded, type EncodeOptions, type Share } from './task.js';
 
-interface LabelledSound extends SoundExample, Labelled {}
+interface LabelledClip extends AudioExample, Labelled {}
 
 interface Prepared {
   readonly bytes: Uint8Array;
@@ -49,7 +49,7 @@ type Options = z.infer<typeof Options>;
 
 const FORMATS = '{"audio","label"} or {"audio","labels"}';
 
-export const audioCls = defineTask<LabelledSound, Prepared, Options>({
+export const audioCls = defineTask<LabelledClip, Prepared, Options>({
   name: 'audio_cls',
   title: 'Audio classification',
   summary:
@@ -129,25 +129,25 @@ const encoded = (
   processor: Processor,
   options: EncodeOptions,
   most?: number,
-): Encoded<LabelledSound>[] =>
-  heardOf(files, processor, options, most).map((heard, i) => {
-    const isHeard = typeof heard !== 'string';
-    const rows = isHeard ? heard.rows : 1;
+): Encoded<LabelledClip>[] =>
+  clipsOf(files, processor, options, most).map((facts, i) => {
+    const isRead = typeof facts !== 'string';
+    const rows = isRead ? facts.rows : 1;
     const target = targets[i] as Float64Array;
-    const sound = isHeard ? heard.sound : null;
-    const media = isHeard ? heard.seconds : 0;
+    const clip = isRead ? facts.clip : null;
+    const media = isRead ? facts.seconds : 0;
     return {
-      example: { sound, key: null, target, rows, heardRows: rows, tokenCount: rows, media },
+      example: { clip, key: null, target, rows, audioRows: rows, tokenCount: rows, media },
       longest: rows,
       supervised: 1,
       lost: false,
-      problem: isHeard ? null : heard,
+      problem: isRead ? null : facts,
     };
   });
 
 const readOf = (
   model: Model,
-  shares: readonly Share<LabelledSound, Options>[],
+  shares: readonly Share<LabelledClip, Options>[],
   ctx: BatchContext,
 ): HeadShare[] =>
   shares.map(({ run, examples }) => ({

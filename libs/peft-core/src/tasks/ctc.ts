@@ -5,7 +5,7 @@
  *                            removing blanks
  * for an example. The loss of a step is their mean, each divided by its number of tokens, or their sum, as
  * in Transformers. Vocabulary and head (`lm_head`) are the base model's, or the run's own, built from the
- * characters of its texts (own-letters.ts).
+ * characters of its texts (own-vocabulary.ts).
  */
 import {
   add,
@@ -24,8 +24,8 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { CtcTokenizer } from '../data/audio/ctc-tokenizer.js';
 import { basicText } from './text-metrics/text-normalizer.js';
-import { MAX_VALUES } from '../data/audio/sound.js';
-import type { Heard } from '../data/audio/sounds.js';
+import { MAX_VALUES } from '../data/audio/audio-clip.js';
+import type { ClipFacts } from '../data/audio/audio-clips.js';
 import { mediaBytes } from '../data/data-url.js';
 import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
@@ -34,24 +34,24 @@ import type { BatchContext } from '../nn/context.js';
 import type { CtcOptions } from '../nn/outline/stack-options.js';
 import { mediaInput } from './records/media-records.js';
 import {
-  letterHead,
-  LetterNotes,
-  letterOptions,
-  LetterSurvey,
+  ctcHead,
+  VocabularyNotes,
+  vocabularyOptions,
+  VocabularySurvey,
   ownBlank,
-  ownLetters,
+  ownVocabulary,
   tokenizerOf,
-} from './speech/own-letters.js';
+} from './speech/own-vocabulary.js';
 import { refuseProblems } from './records/record-checks.js';
-import { heardOf, sequenceOf, windowOf, type SoundExample } from './speech/sounds.js';
+import { clipsOf, sequenceOf, windowOf, type AudioExample } from './speech/audio-clips.js';
 import { addTotals, defineTask, mean } from './task.js';
-import type { Encoded, EncodeOptions, OwnLetters, Share, Sums } from './task.js';
+import type { Encoded, EncodeOptions, OwnVocabulary, Share, Sums } from './task.js';
 import { TRANSCRIPT_METRICS, transcriptErrors } from './text-metrics/transcript-errors.js';
 import { transcripts } from './records/transcript-records.js';
 
-interface SpeltSound extends SoundExample {
+interface CtcExample extends AudioExample {
   readonly target: Int32Array;
-  readonly letters: CtcTokenizer;
+  readonly tokenizer: CtcTokenizer;
   readonly text: string;
   /** Weight in the mean of a step: 1, or 0 for reduction "sum", which has no mean. */
   readonly unit: 0 | 1;
@@ -60,7 +60,7 @@ interface SpeltSound extends SoundExample {
 interface Prepared {
   readonly bytes: Uint8Array;
   readonly text: string;
-  readonly letters: CtcTokenizer;
+  readonly tokenizer: CtcTokenizer;
   /** Whether a text without any character of the vocabulary is accepted. */
   readonly isFound: boolean;
   readonly unit: 0 | 1;
@@ -73,11 +73,11 @@ const Options = z.strictObject({
     .describe(
       'Loss of a step: "mean" averages the examples, each divided by its number of tokens; "sum" adds them, so long texts weigh more',
     ),
-  ...letterOptions,
+  ...vocabularyOptions,
 });
 type Options = z.infer<typeof Options>;
 
-export const ctc = defineTask<SpeltSound, Prepared, Options>({
+export const ctc = defineTask<CtcExample, Prepared, Options>({
   name: 'ctc',
   title: 'Speech recognition (CTC)',
   summary:
@@ -86,16 +86,16 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
   inputs: 'audio',
   stacks: ['encoder'],
   method: 'supervised',
-  head: letterHead,
-  letters: ownLetters as OwnLetters<Options>,
+  head: ctcHead,
+  vocabulary: ownVocabulary as OwnVocabulary<Options>,
   options: Options,
   ...transcripts,
-  survey: (options) => new LetterSurvey(options),
-  notes: (options, processor) => new LetterNotes(options, processor),
+  survey: (options) => new VocabularySurvey(options),
+  notes: (options, processor) => new VocabularyNotes(options, processor),
   prepare: ({ audio, text }, processor, options) => ({
     bytes: mediaBytes('audio', audio, 'audio'),
     text: text as string,
-    letters: tokenizerOf(options, processor),
+    tokenizer: tokenizerOf(options, processor),
     isFound: options.vocabulary_from_data,
     unit: options.ctc_loss_reduction === 'mean' ? 1 : 0,
   }),
@@ -103,7 +103,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
   varied: (example, key) => ({ ...example, key }),
   units: ({ unit }) => unit,
   loss(model, shares, ctx, scales) {
-    const rows = lettersOf(model, shares, ctx);
+    const rows = logitsOf(model, shares, ctx);
     const sums = new Map<number, Sums>();
     const weighed = shares.map(({ run, examples, options }, i) => {
       const losses = examples.map((example, j) => lossOf((rows[i] as Tensor[])[j] as Tensor, example, ctcOf(model, options), options)); // prettier-ignore
@@ -123,24 +123,24 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
     record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen, taskOptions }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
-      const letters = tokenizerOf(taskOptions, processor);
-      const heard = heardOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
-      const found = heard.map((one) => asked(one, letters));
+      const tokenizer = tokenizerOf(taskOptions, processor);
+      const clip = clipsOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
+      const found = clip.map((one) => withoutTarget(one, tokenizer));
       refuseProblems(found);
       return found;
     },
     window(samples, processor, { maxSeqLen, taskOptions }) {
-      const letters = tokenizerOf(taskOptions, processor);
-      const found = asked(windowOf(samples, processor, maxSeqLen), letters);
+      const tokenizer = tokenizerOf(taskOptions, processor);
+      const found = withoutTarget(windowOf(samples, processor, maxSeqLen), tokenizer);
       refuseProblems([found]);
       return found;
     },
     answer: (model, shares, ctx) =>
       tidy(() => {
-        const rows = lettersOf(model, shares, ctx);
+        const rows = logitsOf(model, shares, ctx);
         return shares.flatMap(({ examples }, i) =>
-          examples.map(({ letters }, j) => ({
-            text: letters.decode(likeliest((rows[i] as Tensor[])[j] as Tensor)),
+          examples.map(({ tokenizer }, j) => ({
+            text: tokenizer.decode(likeliest((rows[i] as Tensor[])[j] as Tensor)),
           })),
         );
       }),
@@ -162,52 +162,53 @@ function encoded(
   prepared: readonly Prepared[],
   processor: Processor,
   options: EncodeOptions,
-): Encoded<SpeltSound>[] {
-  const heard = heardOf(
+): Encoded<CtcExample>[] {
+  const clip = clipsOf(
     prepared.map(({ bytes }) => bytes),
     processor,
     options,
   );
-  return prepared.map(({ text, letters, isFound, unit }, i) => {
-    const one = heard[i] as Heard | string;
-    const target = spelt(text, letters, isFound);
+  return prepared.map(({ text, tokenizer, isFound, unit }, i) => {
+    const one = clip[i] as ClipFacts | string;
+    const target = targetOf(text, tokenizer, isFound);
     if (typeof target === 'string')
-      return exampleOf(target, { letters, target: NOTHING, text, unit });
-    const found = exampleOf(one, { letters, target, text, unit });
-    return { ...found, problem: found.problem ?? tooLong(target, one as Heard) };
+      return exampleOf(target, { tokenizer, target: NOTHING, text, unit });
+    const found = exampleOf(one, { tokenizer, target, text, unit });
+    return { ...found, problem: found.problem ?? tooLong(target, one as ClipFacts) };
   });
 }
 
 const NOTHING = new Int32Array();
 
 /** Creates an example for inference, without a transcript. */
-const asked = (heard: Heard | string, letters: CtcTokenizer): Encoded<SpeltSound> =>
-  exampleOf(heard, { letters, target: NOTHING, text: '', unit: 1 });
+const withoutTarget = (facts: ClipFacts | string, tokenizer: CtcTokenizer): Encoded<CtcExample> =>
+  exampleOf(facts, { tokenizer, target: NOTHING, text: '', unit: 1 });
 
 function exampleOf(
-  heard: Heard | string,
-  spelt: Pick<SpeltSound, 'letters' | 'target' | 'text' | 'unit'>,
-): Encoded<SpeltSound> {
-  const isHeard = typeof heard !== 'string';
-  const rows = isHeard ? heard.rows : 1;
-  const sound = isHeard ? heard.sound : null;
-  const { length } = spelt.target;
-  const media = isHeard ? heard.seconds : 0;
+  facts: ClipFacts | string,
+  labels: Pick<CtcExample, 'tokenizer' | 'target' | 'text' | 'unit'>,
+): Encoded<CtcExample> {
+  const isRead = typeof facts !== 'string';
+  const rows = isRead ? facts.rows : 1;
+  const clip = isRead ? facts.clip : null;
+  const { length } = labels.target;
+  const media = isRead ? facts.seconds : 0;
   return {
-    example: { ...spelt, sound, key: null, rows, heardRows: rows, tokenCount: length, media },
+    example: { ...labels, clip, key: null, rows, audioRows: rows, tokenCount: length, media },
     longest: rows,
     supervised: length,
     lost: false,
-    problem: isHeard ? null : heard,
+    problem: isRead ? null : facts,
   };
 }
 
 /** Returns the token ids of a text, or why it cannot be used for training. */
-function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Array | string {
+function targetOf(text: string, tokenizer: CtcTokenizer, isFound: boolean): Int32Array | string {
   try {
-    const ids = letters.encode(text);
-    const isKnown = isFound || ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
-    return isKnown ? Int32Array.from(ids) : `the text has no character of the job's vocabulary, ${letters.sample}; write it in those characters or, unless the job starts from an adapter, set graft.task_options.vocabulary_from_data`; // prettier-ignore
+    const ids = tokenizer.encode(text);
+    const isKnown =
+      isFound || ids.some((id) => id !== tokenizer.unknown && id !== tokenizer.delimiter);
+    return isKnown ? Int32Array.from(ids) : `the text has no character of the job's vocabulary, ${tokenizer.sample}; write it in those characters or, unless the job starts from an adapter, set graft.task_options.vocabulary_from_data`; // prettier-ignore
   } catch (error) {
     if (error instanceof DomainError) return error.message;
     throw error;
@@ -218,7 +219,7 @@ function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Arra
  * Returns an error if the text needs more rows than the audio has. Repeated tokens need a row between
  * them.
  */
-function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
+function tooLong(target: Int32Array, { seconds, rows }: ClipFacts): string | null {
   const twice = target.filter((letter, i) => letter === target[i - 1]).length;
   const needed = target.length + twice;
   return needed <= rows
@@ -227,9 +228,9 @@ function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
 }
 
 /** Returns the logits of each example by share: [rows, vocabulary]. */
-function lettersOf(
+function logitsOf(
   model: Model,
-  shares: readonly Share<SpeltSound, Options>[],
+  shares: readonly Share<CtcExample, Options>[],
   ctx: BatchContext,
 ): Tensor[][] {
   const packed = packFeatures(
@@ -264,7 +265,7 @@ function ctcOf({ ctc, config }: Model, options: Options): CtcOptions {
 /** Computes the loss of an example from log-probabilities in f32, as Transformers does. */
 function lossOf(
   logits: Tensor,
-  { target }: SpeltSound,
+  { target }: CtcExample,
   ctc: CtcOptions,
   { ctc_loss_reduction: reduction }: Options,
 ): Tensor {
@@ -273,8 +274,8 @@ function lossOf(
   return reduction === 'sum' ? loss : div(loss, target.length);
 }
 
-const errorsOf = ({ letters, text }: SpeltSound, logits: Tensor): Sums['totals'] =>
-  transcriptErrors(letters.decode(likeliest(logits)), text, basicText);
+const errorsOf = ({ tokenizer, text }: CtcExample, logits: Tensor): Sums['totals'] =>
+  transcriptErrors(tokenizer.decode(likeliest(logits)), text, basicText);
 
 const likeliest = (logits: Tensor): number[] =>
   Array.from(argmax(logits, -1).toArray() as BigInt64Array, Number);

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
-import type { Picture } from '../data/image/pictures.js';
+import type { StoredImage } from '../data/image/images.js';
 import type { Processor } from '../data/processor.js';
 import { confusionOf } from './labels/confusion.js';
 import type { HeadShare } from './heads/head-outputs.js';
@@ -21,21 +21,21 @@ import {
 } from './labels/label-task.js';
 import { labelConfig, labelFact, labelNames } from './labels/labels.js';
 import { AT_LEAST_TWO, mediaInput, problemType } from './records/media-records.js';
-import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './records/picture-records.js';
+import { checkImageRecord, imageRecord, IMAGE_RECORDS } from './records/image-records.js';
 import {
-  askedPictures,
+  imagesOfRequest,
   featureOf,
-  pictureOf,
+  storedImageOf,
   pixelsOf,
   problemOf,
-  seenOf,
-} from './records/pictures.js';
+  readImagesOf,
+} from './records/images.js';
 import { refuseProblems } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
-interface LabelledPicture extends Example, Labelled {
+interface LabelledImage extends Example, Labelled {
   /** Decoded image. Null if it was only checked. */
-  readonly picture: Picture | null;
+  readonly stored: StoredImage | null;
   readonly augmentation: Augmentation | null;
 }
 
@@ -53,7 +53,7 @@ const Options = z
   .refine(...AT_LEAST_TWO);
 type Options = z.infer<typeof Options>;
 
-export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
+export const imageCls = defineTask<LabelledImage, Prepared, Options>({
   name: 'image_cls',
   title: 'Image classification',
   summary: 'Learns to label images: single label or multi-label. Trains a new classification head.',
@@ -67,23 +67,23 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     config: ({ problem_type, labels }) => ({ problem_type, ...labelConfig(labels ?? []) }),
   },
   options: Options,
-  records: PICTURE_RECORDS,
+  records: IMAGE_RECORDS,
   labelled: true,
-  check: checkPictureRecord,
+  check: checkImageRecord,
   facts(record) {
-    const { format, image, label, ignored } = pictureRecord(record);
+    const { format, image, label, ignored } = imageRecord(record);
     const identity = [image, JSON.stringify(label)];
     return { format, ignored, identity, chats: [], ...labelFact(label) };
   },
   survey(options) {
     const labels = new LabelSurvey(options, { measures: false });
     return {
-      see: (record) => labels.see({ label: pictureRecord(record).label }),
+      see: (record) => labels.see({ label: imageRecord(record).label }),
       options: () => labels.options(),
     };
   },
   prepare(record, _, options) {
-    const { image, label } = pictureRecord(record);
+    const { image, label } = imageRecord(record);
     return { bytes: mediaBytes('image', image, 'image'), target: targetOf(label, options) };
   },
   encode: (prepared, processor, options) =>
@@ -94,8 +94,8 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
       options,
     ),
   varied(example, key, options) {
-    const { picture } = example;
-    return picture ? { ...example, augmentation: drawn(options, key, picture.size) } : example;
+    const { stored } = example;
+    return stored ? { ...example, augmentation: drawn(options, key, stored.size) } : example;
   },
   units: () => 1,
   loss: (model, shares, ctx, scales) => labelLoss(model, shares, readOf(shares), ctx, scales),
@@ -103,7 +103,7 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     kind: 'classify',
     record: (input) => mediaInput(input, 'image'),
     encode(records, processor, { maxSeqLen }) {
-      const files = askedPictures(records);
+      const files = imagesOfRequest(records);
       const targets = records.map(() => new Float64Array());
       const found = encoded(files, targets, processor, { maxSeqLen, store: null });
       refuseProblems(found);
@@ -121,13 +121,13 @@ const encoded = (
   targets: readonly Float64Array[],
   processor: Processor,
   options: EncodeOptions,
-): Encoded<LabelledPicture>[] =>
-  seenOf(files, processor, options).map((seen, i) => {
+): Encoded<LabelledImage>[] =>
+  readImagesOf(files, processor, options).map((seen, i) => {
     const { rows } = processor.image;
     const target = targets[i] as Float64Array;
-    const picture = pictureOf(seen);
+    const stored = storedImageOf(seen);
     return {
-      example: { picture, augmentation: null, target, rows, tokenCount: rows, media: 1 },
+      example: { stored, augmentation: null, target, rows, tokenCount: rows, media: 1 },
       longest: rows,
       supervised: 1,
       lost: false,
@@ -136,11 +136,11 @@ const encoded = (
     };
   });
 
-const readOf = (shares: readonly Share<LabelledPicture, Options>[]): HeadShare[] =>
+const readOf = (shares: readonly Share<LabelledImage, Options>[]): HeadShare[] =>
   shares.map(({ run, examples }) => ({
     run,
-    sequences: examples.map(({ picture, augmentation, rows }) => ({
-      feature: featureOf(picture, augmentation),
+    sequences: examples.map(({ stored, augmentation, rows }) => ({
+      feature: featureOf(stored, augmentation),
       rows,
     })),
   }));

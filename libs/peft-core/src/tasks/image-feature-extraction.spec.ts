@@ -36,16 +36,16 @@ it('rejects a record that mixes images and texts', () => {
 });
 
 it('augments each image of a record separately, and reproducibly in each epoch', () => {
-  const picture = { size: [16, 16] };
-  const one = { picture, augmentation: null, rows: 5 };
-  const example = { pictures: [one, one, one], rows: 15, tokenCount: 15 };
+  const stored = { size: [16, 16] };
+  const one = { stored, augmentation: null, rows: 5 };
+  const example = { images: [one, one, one], rows: 15, tokenCount: 15 };
   const options = task.options.parse({ random_crop: 0.3 });
   const crops = (epoch: number): string[] =>
     (
       task.varied!(example as never, { seed: 1, epoch, place: 4 }, options) as unknown as {
-        pictures: { augmentation: { crop: unknown } }[];
+        images: { augmentation: { crop: unknown } }[];
       }
-    ).pictures.map(({ augmentation: { crop } }) => JSON.stringify(crop));
+    ).images.map(({ augmentation: { crop } }) => JSON.stringify(crop));
   expect(new Set(crops(0)).size).toBe(3);
   expect(crops(0)).toEqual(crops(0));
   expect(crops(0)).not.toEqual(crops(1));

@@ -9,7 +9,7 @@ import { z } from 'zod';
 import type { Sequence } from '../nn/batch.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
-import type { Picture } from '../data/image/pictures.js';
+import type { StoredImage } from '../data/image/images.js';
 import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Origin } from '../data/media-store.js';
@@ -18,13 +18,13 @@ import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { mediaInput } from './records/media-records.js';
 import {
-  askedPictures,
+  imagesOfRequest,
   featureOf,
-  pictureOf,
+  storedImageOf,
   pixelsOf,
   problemOf,
-  seenOf,
-} from './records/pictures.js';
+  readImagesOf,
+} from './records/images.js';
 import { pooledRows } from './heads/pooling.js';
 import {
   RANKED_KEYS,
@@ -39,16 +39,16 @@ import {
 import { missingFormat, refuseProblems, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
-interface Pictured {
+interface ImageInput {
   /** Decoded image. Null if it was only checked. */
-  readonly picture: Picture | null;
+  readonly stored: StoredImage | null;
   readonly augmentation: Augmentation | null;
   readonly rows: number;
 }
 
 /** Images of a record: anchor, positive and, if the record has one, negative. */
-interface PicturesExample extends Example {
-  readonly pictures: readonly Pictured[];
+interface ImagesExample extends Example {
+  readonly images: readonly ImageInput[];
 }
 
 const Options = z.strictObject({
@@ -66,7 +66,7 @@ type Options = z.infer<typeof Options>;
 const FORMATS = '{"anchor","positive"} or {"anchor","positive","negative"}';
 const URL_SHOWN = '"data:image/jpeg;base64,…"';
 
-export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8Array[], Options>({
+export const imageFeatureExtraction = defineTask<ImagesExample, readonly Uint8Array[], Options>({
   name: 'image_feature_extraction',
   title: 'Image embeddings',
   summary:
@@ -124,9 +124,9 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
   varied: (example, key, options) => ({
     ...example,
     // Each image of a record has its own random augmentation.
-    pictures: example.pictures.map((one, i) => {
+    images: example.images.map((one, i) => {
       const own = { ...key, place: RANKED_KEYS.length * key.place + i };
-      return one.picture ? { ...one, augmentation: drawn(options, own, one.picture.size) } : one;
+      return one.stored ? { ...one, augmentation: drawn(options, own, one.stored.size) } : one;
     }),
   }),
   units: () => 1,
@@ -136,7 +136,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
     kind: 'embed',
     record: (input) => mediaInput(input, 'image'),
     encode(records, processor, { maxSeqLen }) {
-      const files = askedPictures(records).map((file) => [file]);
+      const files = imagesOfRequest(records).map((file) => [file]);
       const found = encoded(files, processor, { maxSeqLen, store: null });
       refuseProblems(found);
       return found;
@@ -154,9 +154,12 @@ function encoded(
   prepared: readonly (readonly Uint8Array[])[],
   processor: Processor,
   { origins, ...options }: EncodeOptions,
-): Encoded<PicturesExample>[] {
+): Encoded<ImagesExample>[] {
   const each = origins && prepared.flatMap((files, i) => files.map(() => origins[i] as Origin));
-  const seen = seenOf(prepared.flat(), processor, { ...options, ...(each && { origins: each }) });
+  const seen = readImagesOf(prepared.flat(), processor, {
+    ...options,
+    ...(each && { origins: each }),
+  });
   const { rows } = processor.image;
   let at = 0;
   return prepared.map(({ length }) => {
@@ -164,7 +167,7 @@ function encoded(
     const total = rows * length;
     return {
       example: {
-        pictures: own.map((one) => ({ picture: pictureOf(one), augmentation: null, rows })),
+        images: own.map((one) => ({ stored: storedImageOf(one), augmentation: null, rows })),
         rows: total,
         tokenCount: total,
         media: length,
@@ -180,11 +183,11 @@ function encoded(
 
 function embedder(
   model: Model,
-  shares: readonly Share<PicturesExample, Options>[],
-): Embedder<PicturesExample, Pictured> {
+  shares: readonly Share<ImagesExample, Options>[],
+): Embedder<ImagesExample, ImageInput> {
   const pooling = new Map(shares.map(({ run, options }) => [run, options.pooling_mode]));
   return {
-    inputs: ({ pictures }) => pictures,
+    inputs: ({ images }) => images,
     rows: ({ rows }) => rows,
     vectors: (parts, ctx) => pooled(model, parts, pooling, ctx),
   };
@@ -193,19 +196,19 @@ function embedder(
 /** Returns embeddings [images, D] in f32. */
 function pooled(
   model: Model,
-  pictures: readonly Part<Pictured>[],
+  images: readonly Part<ImageInput>[],
   pooling: ReadonlyMap<number, Options['pooling_mode']>,
   ctx: BatchContext,
 ): Tensor {
   const packed = packFeatures(
-    pictures.map(({ run, input: { picture, augmentation, rows } }) => ({
+    images.map(({ run, input: { stored, augmentation, rows } }) => ({
       run,
-      feature: featureOf(picture, augmentation),
+      feature: featureOf(stored, augmentation),
       rows,
     })),
   );
   const { hidden } = model.forward({ encoder: packed, decoder: null }, ctx).encoder;
-  const modes = pictures.map(({ run }) => pooling.get(run) ?? 'cls');
+  const modes = images.map(({ run }) => pooling.get(run) ?? 'cls');
   const { sequences } = packed;
   if (!modes.includes('cls') || model.hasClassToken) return pooledRows(hidden, sequences, modes);
   // Only the images that use the pooling head: the others would give it gradients of 0 instead of none.

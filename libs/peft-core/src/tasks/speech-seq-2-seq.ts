@@ -6,8 +6,8 @@
  * its end token.
  */
 import { z } from 'zod';
-import { MAX_VALUES } from '../data/audio/sound.js';
-import type { Heard } from '../data/audio/sounds.js';
+import { MAX_VALUES } from '../data/audio/audio-clip.js';
+import type { ClipFacts } from '../data/audio/audio-clips.js';
 import { basicText, englishText } from './text-metrics/text-normalizer.js';
 import { mediaBytes } from '../data/data-url.js';
 import { packFeatures } from './batches/pack.js';
@@ -17,7 +17,7 @@ import { TOKEN_METRICS, tokenChance, targetSums } from './losses/next-token.js';
 import { mediaInput } from './records/media-records.js';
 import { refuseProblems } from './records/record-checks.js';
 import type { FeatureSequence } from './heads/head-outputs.js';
-import { heardOf, sequenceOf, windowOf, type SoundExample } from './speech/sounds.js';
+import { clipsOf, sequenceOf, windowOf, type AudioExample } from './speech/audio-clips.js';
 import { prefixOf } from './speech/speech-tokens.js';
 import { SpeechWriter } from './speech/speech-writer.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
@@ -30,7 +30,7 @@ import {
 } from './text-metrics/transcript-errors.js';
 import { transcripts } from './records/transcript-records.js';
 
-interface SpokenText extends SoundExample {
+interface SpokenText extends AudioExample {
   readonly target: Int32Array;
   /** Decoder input before the generated text, without the start token. */
   readonly prefix: Int32Array;
@@ -75,7 +75,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   }),
   encode(prepared, processor, { maxSeqLen, ...options }) {
     const files = prepared.map(({ bytes }) => bytes);
-    return encoded(prepared, heardWhole(files, processor, options), processor, maxSeqLen);
+    return encoded(prepared, clipsOfAnyLength(files, processor, options), processor, maxSeqLen);
   },
   varied: (example, key) => ({ ...example, key }),
   units: ({ target }) => target.length,
@@ -90,12 +90,12 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   *measuring(model, run, example) {
     const { prefix, tokenizer, text, normalize } = example;
     const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
-    const heard = sequenceOf(example, model, ctx);
+    const clip = sequenceOf(example, model, ctx);
     try {
-      const ids = yield* transcribing(model, { run, heard, prefix, ends: tokenizer.eosIds });
+      const ids = yield* transcribing(model, { run, clip, prefix, ends: tokenizer.eosIds });
       return transcriptErrors(tokenizer.decode(ids), text, normalize);
     } finally {
-      heard.feature.dispose();
+      clip.feature.dispose();
     }
   },
   infer: {
@@ -103,24 +103,24 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen, taskOptions: { language } }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
-      const sounds = heardWhole(files, processor, { store: null }, MAX_VALUES);
+      const clips = clipsOfAnyLength(files, processor, { store: null }, MAX_VALUES);
       const texts = files.map(() => ({ text: '', language }));
-      const found = encoded(texts, sounds, processor, maxSeqLen);
+      const found = encoded(texts, clips, processor, maxSeqLen);
       refuseProblems(found);
       return found;
     },
     window(samples, processor, { maxSeqLen, taskOptions: { language } }) {
-      const sounds = [windowOf(samples, processor, Infinity)];
-      const found = encoded([{ text: '', language }], sounds, processor, maxSeqLen);
+      const clips = [windowOf(samples, processor, Infinity)];
+      const found = encoded([{ text: '', language }], clips, processor, maxSeqLen);
       refuseProblems(found);
       return found[0] as Encoded<SpokenText>;
     },
     answer: (model, shares, ctx) =>
       shares.flatMap(({ run, examples }) =>
         examples.map((example) => {
-          const heard = sequenceOf(example, model, ctx);
+          const clip = sequenceOf(example, model, ctx);
           const { prefix, tokenizer } = example;
-          const ids = transcribe(model, { run, heard, prefix, ends: tokenizer.eosIds });
+          const ids = transcribe(model, { run, clip, prefix, ends: tokenizer.eosIds });
           return { text: tokenizer.decode(ids).trim() };
         }),
       ),
@@ -129,8 +129,12 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
       open(model, { run, example, options: { language } }, asked) {
         const ctx = { training: false, runs: new Map() };
         const { tokenizer, prefix, writing } = example;
-        const hear = (): FeatureSequence => sequenceOf(example, model, ctx);
-        return new SpeechWriter(model, { run, tokenizer, writing, prefix, language, hear }, asked);
+        const features = (): FeatureSequence => sequenceOf(example, model, ctx);
+        return new SpeechWriter(
+          model,
+          { run, tokenizer, writing, prefix, language, features },
+          asked,
+        );
       },
     },
   },
@@ -139,16 +143,16 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
 });
 
 /** Decodes audio without a limit on rows: `max_seq_len` limits the text only. */
-const heardWhole = (
+const clipsOfAnyLength = (
   files: readonly Uint8Array[],
   processor: Processor,
   options: Omit<EncodeOptions, 'maxSeqLen'>,
   most?: number,
-): (Heard | string)[] => heardOf(files, processor, { ...options, maxSeqLen: Infinity }, most);
+): (ClipFacts | string)[] => clipsOf(files, processor, { ...options, maxSeqLen: Infinity }, most);
 
 function encoded(
   prepared: readonly Omit<Prepared, 'bytes'>[],
-  sounds: readonly (Heard | string)[],
+  clips: readonly (ClipFacts | string)[],
   processor: Processor,
   maxSeqLen: number,
 ): Encoded<SpokenText>[] {
@@ -157,17 +161,17 @@ function encoded(
   const prefix = first ? prefixOf(processor, first.language) : new Int32Array();
   const normalize = first && isEnglish(tokenizer, first.language) ? englishText : basicText;
   const texts = tokenizer.encodeBatch(prepared.map(({ text }) => text));
-  return sounds.map((heard, i) => {
-    const isHeard = typeof heard !== 'string';
+  return clips.map((facts, i) => {
+    const isRead = typeof facts !== 'string';
     const end = tokenizer.eosId === null ? [] : [tokenizer.eosId];
     const whole = Int32Array.from([...prefix, ...(texts[i]?.ids ?? []), ...end]);
     const target = whole.slice(0, maxSeqLen);
-    const rows = (isHeard ? heard.rows : 1) + target.length;
-    const sound = isHeard ? heard.sound : null;
+    const rows = (isRead ? facts.rows : 1) + target.length;
+    const clip = isRead ? facts.clip : null;
     const longest = audio.maxSeconds ?? Infinity;
     return {
       example: {
-        sound,
+        clip,
         key: null,
         target,
         prefix,
@@ -177,16 +181,16 @@ function encoded(
         normalize,
         rows,
         tokenCount: target.length,
-        media: isHeard ? heard.seconds : 0,
-        heardRows: isHeard ? heard.rows : 1,
+        media: isRead ? facts.seconds : 0,
+        audioRows: isRead ? facts.rows : 1,
       },
       longest: whole.length,
       supervised: target.length,
       lost: false,
-      problem: !isHeard
-        ? heard
-        : heard.seconds > longest
-          ? `the audio has ${heard.seconds.toFixed(1)} s, but the base reads at most ${longest} s; shorten it and its text`
+      problem: !isRead
+        ? facts
+        : facts.seconds > longest
+          ? `the audio has ${facts.seconds.toFixed(1)} s, but the base reads at most ${longest} s; shorten it and its text`
           : whole.length > writing.positions
             ? `the text has ${whole.length} tokens, but the base writes at most ${writing.positions}; shorten it and its audio`
             : null,

@@ -181,7 +181,7 @@ export interface OwnHead<O = unknown> {
 }
 
 /** CTC vocabulary of a task's own head, for tasks that may derive it from the data. */
-export interface OwnLetters<O> {
+export interface OwnVocabulary<O> {
   /** Returns the options for a base model that has a CTC vocabulary or not. */
   on(options: O, base: { readonly ctc: object | null }): O;
   /**
@@ -300,7 +300,7 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   /** Returns the properties of a record that passed `check`. */
   facts(record: JsonObject): RecordFacts;
   /** Omitted if only the base model has a vocabulary. */
-  readonly letters?: OwnLetters<O>;
+  readonly vocabulary?: OwnVocabulary<O>;
   /** Returns a scan of the training file that completes the options. Omitted if they are always complete. */
   survey?(options: O): Survey<O>;
   notes?(options: O, processor: Processor): Notes;

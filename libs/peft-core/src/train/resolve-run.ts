@@ -2,11 +2,11 @@
 // the footprint of its adapter. Reads the files of the run, but does not encode them.
 import { isDeepStrictEqual } from 'node:util';
 import type { Spec } from '@graft/contracts';
-import { lettersIn } from '../data/audio/made-vocabulary.js';
+import { charactersIn } from '../data/audio/derived-vocabulary.js';
 import { heldOut, splitOf } from '../datasets/held-out.js';
 import { surveyed } from '../datasets/survey.js';
 import type { Base } from '../io/base/base-folder.js';
-import { isWholeModel, storedLetters } from '../io/adapter/peft-adapter.js';
+import { isWholeModel, storedCharacters } from '../io/adapter/peft-adapter.js';
 import { promptTasks } from '../methods/frame/config.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {
@@ -86,9 +86,9 @@ function withStoredLetters(
   dir: string | null | undefined,
   { vocabularyFiles }: Base,
 ): Spec {
-  if (!dir || !taskFor(spec.task).letters) return spec;
-  const letters = storedLetters(dir);
-  const ofBase = vocabularyFiles && lettersIn(vocabularyFiles);
-  const isBases = !headOf(spec) && isWholeModel(dir) && isDeepStrictEqual(letters, ofBase);
-  return { ...spec, task_options: continuedOptions(spec, isBases ? null : letters) };
+  if (!dir || !taskFor(spec.task).vocabulary) return spec;
+  const characters = storedCharacters(dir);
+  const ofBase = vocabularyFiles && charactersIn(vocabularyFiles);
+  const isBases = !headOf(spec) && isWholeModel(dir) && isDeepStrictEqual(characters, ofBase);
+  return { ...spec, task_options: continuedOptions(spec, isBases ? null : characters) };
 }

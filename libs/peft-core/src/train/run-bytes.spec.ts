@@ -186,5 +186,7 @@ it('estimates sizes from reports as if every example were the largest, up to a m
     training: report([400, 10]),
     validation: report([500]),
   });
-  expect(sounds.spelt).toBe(sizesOf(spelling, [400, 10].map(example), [example(500)]).spelt);
+  expect(sounds.transcriptTokens).toBe(
+    sizesOf(spelling, [400, 10].map(example), [example(500)]).transcriptTokens,
+  );
 });

@@ -55,7 +55,7 @@ export interface RunSizes {
   /** Rows of the longest example. */
   readonly longest?: number;
   /** CTC tokens of the longest text. */
-  readonly spelt?: number;
+  readonly transcriptTokens?: number;
   /** Sizes of the answers to sample prompts, if the run has any. */
   readonly answers?: AnswerSizes;
   readonly dataBytes: number;
@@ -106,9 +106,9 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
     Math.max(2 * learnt, evaluated) * ofOneLayer;
   const vocabulary = outline.tokenEmbedding?.rows ?? 0;
   const most = Math.max(learnt, evaluated);
-  const letters = taskFor(spec.task).letters ? (head?.outputs ?? outline.vocabSize) : 0;
-  const perRow = letters * (2 * width + 16) + (2 * (sizes.spelt ?? 0) + 1) * 8;
-  const logits = letters > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
+  const ctcTokens = taskFor(spec.task).vocabulary ? (head?.outputs ?? outline.vocabSize) : 0;
+  const perRow = ctcTokens * (2 * width + 16) + (2 * (sizes.transcriptTokens ?? 0) + 1) * 8;
+  const logits = ctcTokens > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
   // the input rows exist before the first layer
   const least = inputBytesOf(config, sizes.longest ?? 0);
   const heldFor = (numbers: number): number =>
@@ -213,7 +213,7 @@ export function sizesOf(
   const rows = examples.map((example) => example.rows).sort((a, b) => b - a);
   const step = sum(rows.slice(0, examplesPerStep(spec)));
   const evaluated = others.map((example) => example.rows).sort((a, b) => b - a);
-  const spelt = taskFor(spec.task).letters
+  const transcriptTokens = taskFor(spec.task).vocabulary
     ? [...examples, ...others].reduce((longest, one) => Math.max(longest, one.tokenCount), 0)
     : 0;
   const dataBytes = [...examples, ...others].reduce((sum, one) => sum + heldBytes(one), 0);
@@ -221,7 +221,7 @@ export function sizesOf(
     rows: largest(rows, step),
     evaluatedRows: largest(evaluated, sum(evaluated)),
     longest: Math.max(rows[0] ?? 0, evaluated[0] ?? 0),
-    spelt,
+    transcriptTokens,
     dataBytes,
   };
 }
@@ -268,7 +268,7 @@ export function sizesOfReports(
     evaluatedRows: validation ? rowsOf(validation, Infinity) : 0,
     longest,
     // each token of a text needs a row of its audio
-    spelt: taskFor(spec.task).letters ? longest : 0,
+    transcriptTokens: taskFor(spec.task).vocabulary ? longest : 0,
     dataBytes: sum(reports.map((report) => report.memory_bytes)),
   };
 }

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { MAX_MEDIA_BYTES } from '@graft/contracts';
-import { decodeAudio, decodePictures } from '@graft/peft-core/media';
+import { decodeAudio, decodeImages } from '@graft/peft-core/media';
 import { namedFiles } from './archive-names.js';
 import { ArchiveProblems } from './archive-problems.js';
 import { mediaFolder, type MediaExample, type MediaFile } from './media-folder.js';
@@ -163,7 +163,7 @@ function decodingProblems(batch: readonly (Media | string)[]): ReadonlyMap<numbe
         found.set(place, (error as Error).message);
       }
   }
-  decodePictures(
+  decodeImages(
     pictures.map(([, content]) => content),
     (i, picture) => {
       if (typeof picture === 'string') found.set((pictures[i] as [number, Buffer])[0], picture);

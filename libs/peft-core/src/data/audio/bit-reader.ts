@@ -1,5 +1,5 @@
 // Reads the bits of a FLAC file, most significant bit first. Bits beyond the end are 0; `read` throws there.
-import { undecodable } from './sound.js';
+import { undecodable } from './audio-clip.js';
 
 const POLYNOMIAL = 0x8005;
 const CHECKSUMS = Uint16Array.from({ length: 256 }, (_, byte) => {

@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CtcTokenizer } from './ctc-tokenizer.js';
-import { blankOf, lettersIn, lettersOf, vocabularyOf, vocabularySize } from './made-vocabulary.js';
+import {
+  blankOf,
+  charactersIn,
+  charactersOf,
+  vocabularyOf,
+  vocabularySize,
+} from './derived-vocabulary.js';
 
 interface Golden {
   readonly name: string;
@@ -48,22 +54,29 @@ describe.each(goldens.map((golden) => [golden.name, golden] as const))('%s', (_,
 describe('a vocabulary created from texts', () => {
   const golden = goldens.find(({ name }) => name === 'from_data')!;
   const texts = golden.encoded.map(({ text }) => text).join('');
-  const letters = lettersOf(texts);
+  const letters = charactersOf(texts);
 
   it("equals that of transformers' script, and can be read from its files", () => {
     const made = vocabularyOf(letters);
     expect(made.vocabulary).toEqual(golden.files['vocab.json']);
     expect(golden.files['tokenizer_config.json']).toMatchObject(made.tokenizerConfig);
     expect([vocabularySize(letters), blankOf(letters)]).toEqual([padOf(golden) + 1, padOf(golden)]);
-    expect(lettersIn(made)).toEqual(letters);
-    expect(lettersIn({ vocabulary: goldens[0]!.files['vocab.json']!, tokenizerConfig: {} })).toBe(null); // prettier-ignore
+    expect(charactersIn(made)).toEqual(letters);
+    expect(charactersIn({ vocabulary: goldens[0]!.files['vocab.json']!, tokenizerConfig: {} })).toBe(null); // prettier-ignore
   });
 
   it('is in the order of code points, whatever the order of the texts, and always has a space', () => {
-    expect(lettersOf('漢\u{1F600}b\uFFFDa|')).toEqual([' ', 'a', 'b', '漢', '\uFFFD', '\u{1F600}']);
+    expect(charactersOf('漢\u{1F600}b\uFFFDa|')).toEqual([
+      ' ',
+      'a',
+      'b',
+      '漢',
+      '\uFFFD',
+      '\u{1F600}',
+    ]);
     const spelt = vocabularyOf(['b', 'a']);
     expect(spelt.vocabulary).toEqual({ b: 0, a: 1, '|': 2, '[UNK]': 3, '[PAD]': 4 });
-    expect(lettersIn(spelt)).toEqual(['b', 'a', ' ']);
+    expect(charactersIn(spelt)).toEqual(['b', 'a', ' ']);
   });
 
   it('knows its characters, and encodes missing tokens as their characters', () => {

@@ -49,7 +49,7 @@ export class CtcTokenizer {
   readonly sample: string;
   readonly #config: z.output<typeof Config>;
   readonly #ids: ReadonlyMap<string, number>;
-  readonly #letters: ReadonlyMap<number, string>;
+  readonly #tokens: ReadonlyMap<number, string>;
   /** Tokens of several characters: those of the vocabulary with the spaces around them, and added tokens. */
   readonly #longer: RegExp;
   readonly #vocabSize: number;
@@ -68,7 +68,7 @@ export class CtcTokenizer {
       .map((name, i) => [name, entries.length + i] as const);
     this.#config = config;
     this.#ids = new Map([...added, ...entries]);
-    this.#letters = new Map([...added, ...entries].map(([token, id]) => [id, token]));
+    this.#tokens = new Map([...added, ...entries].map(([token, id]) => [id, token]));
     // match spaces from the first one only: starting at each of many would take quadratic time
     this.#longer = new RegExp(`(?:(?<!\\s)\\s+)?(${anyOf(entries)})\\s*|(${anyOf(added)})`, 'u');
     this.#vocabSize = vocabSize;
@@ -104,7 +104,7 @@ export class CtcTokenizer {
     const { unk_token: unk, pad_token: pad, word_delimiter_token: delimiter } = this.#config;
     const { replace_word_delimiter_char: space, clean_up_tokenization_spaces: cleans } =
       this.#config;
-    const written = Array.from(rows, (row) => this.#letters.get(row) ?? unk)
+    const written = Array.from(rows, (row) => this.#tokens.get(row) ?? unk)
       .filter((token, i, all) => token !== all[i - 1] && token !== pad)
       .map((token) => (token === delimiter ? space : token))
       .join('')

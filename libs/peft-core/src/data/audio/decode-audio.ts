@@ -1,20 +1,20 @@
 // Decodes audio as soundfile does for transformers: WAV and FLAC, integers divided by 2^(bits − 1), channels
 // averaged. The format is detected by the bytes, not by a name.
 import { decodeFlac, flacFormat } from './flac.js';
-import { undecodable } from './sound.js';
-import type { Sound, SoundFormat } from './sound.js';
+import { undecodable } from './audio-clip.js';
+import type { AudioClip, AudioFormat } from './audio-clip.js';
 import { decodeWav, wavFormat } from './wav.js';
 
 /**
  * @throws DomainError `invalid_training_file` that states what is wrong with the bytes; the caller adds their
  * origin
  */
-export function decodeAudio(bytes: Uint8Array): Sound {
+export function decodeAudio(bytes: Uint8Array): AudioClip {
   return isWav(bytes) ? decodeWav(bytes) : decodeFlac(bytes);
 }
 
 /** Reads the header only; decoding may find further errors. @throws DomainError as `decodeAudio` */
-export const audioFormat = (bytes: Uint8Array): SoundFormat =>
+export const audioFormat = (bytes: Uint8Array): AudioFormat =>
   isWav(bytes) ? wavFormat(bytes) : flacFormat(bytes);
 
 /** @throws DomainError if they are neither WAV nor FLAC */

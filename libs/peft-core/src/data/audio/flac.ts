@@ -8,10 +8,10 @@
  * @wasm-audio-decoders/flac divides by 2^(bits − 1) − 1 and finds no frame in some valid files.
  */
 import { BitReader } from './bit-reader.js';
-import { checkFormat, mixDown, undecodable } from './sound.js';
-import type { Sound, SoundFormat } from './sound.js';
+import { checkFormat, mixDown, undecodable } from './audio-clip.js';
+import type { AudioClip, AudioFormat } from './audio-clip.js';
 
-interface StreamInfo extends SoundFormat {
+interface StreamInfo extends AudioFormat {
   readonly bits: number;
 }
 
@@ -23,7 +23,7 @@ const FIXED: readonly (readonly number[])[] = [[], [1], [2, -1], [3, -3, 1], [4,
 const [LEFT_SIDE, SIDE_RIGHT, MID_SIDE] = [8, 9, 10];
 
 /** @throws DomainError `invalid_training_file` */
-export const flacFormat = (bytes: Uint8Array): SoundFormat => checked(new BitReader(bytes));
+export const flacFormat = (bytes: Uint8Array): AudioFormat => checked(new BitReader(bytes));
 
 function checked(reader: BitReader): StreamInfo {
   const info = metadata(reader);
@@ -32,7 +32,7 @@ function checked(reader: BitReader): StreamInfo {
 }
 
 /** @throws DomainError `invalid_training_file` */
-export function decodeFlac(bytes: Uint8Array): Sound {
+export function decodeFlac(bytes: Uint8Array): AudioClip {
   const reader = new BitReader(bytes);
   const info = checked(reader);
   const blocks: Float32Array[][] = [];

@@ -1,8 +1,8 @@
 // Decodes WAV with wavefile, which supports RIFF, RIFX and RF64, with A-law and µ-law in addition to plain
 // samples. Its scaling of integers differs from libsndfile's, so integers are scaled here.
 import wavefile from 'wavefile';
-import { checkFormat, mixDown, undecodable } from './sound.js';
-import type { Sound, SoundFormat } from './sound.js';
+import { checkFormat, mixDown, undecodable } from './audio-clip.js';
+import type { AudioClip, AudioFormat } from './audio-clip.js';
 
 /** Divisors of libsndfile by wavefile's bit depth; floats are not scaled. */
 const SCALES: ReadonlyMap<string, number> = new Map([
@@ -29,9 +29,9 @@ interface Format {
 }
 
 /** @throws DomainError `invalid_training_file` */
-export const wavFormat = (bytes: Uint8Array): SoundFormat => formatOf(read(bytes));
+export const wavFormat = (bytes: Uint8Array): AudioFormat => formatOf(read(bytes));
 
-function formatOf(wav: wavefile.WaveFile): SoundFormat {
+function formatOf(wav: wavefile.WaveFile): AudioFormat {
   const { numChannels: channels, sampleRate: samplingRate } = wav.fmt as Format;
   const { samples: data } = wav.data as { readonly samples: Uint8Array };
   // same as in decoding: a file may state another size of its frames
@@ -45,7 +45,7 @@ function formatOf(wav: wavefile.WaveFile): SoundFormat {
 }
 
 /** @throws DomainError `invalid_training_file` */
-export function decodeWav(bytes: Uint8Array): Sound {
+export function decodeWav(bytes: Uint8Array): AudioClip {
   const wav = read(bytes);
   const { samplingRate } = formatOf(wav);
   if (wav.bitDepth === '8a') wav.fromALaw();
@@ -66,13 +66,13 @@ export function decodeWav(bytes: Uint8Array): Sound {
 function read(bytes: Uint8Array): wavefile.WaveFile {
   return attempt(() => {
     const wav = new wavefile.WaveFile();
-    wav.fromBuffer(soundOf(bytes));
+    wav.fromBuffer(clipOf(bytes));
     return wav;
   });
 }
 
 /** Returns the file with only the chunks in SOUND. */
-function soundOf(bytes: Uint8Array): Uint8Array {
+function clipOf(bytes: Uint8Array): Uint8Array {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const isBig = file.toString('latin1', 0, 4) === 'RIFX';
   const parts = [file.subarray(0, 12)];

@@ -2,8 +2,8 @@
 import { AskedThread } from '../asked-thread.js';
 
 export type Request =
-  | { readonly op: 'sizes'; readonly pictures: readonly Uint8Array[] }
-  | { readonly op: 'pixels'; readonly pictures: readonly Uint8Array[] };
+  | { readonly op: 'sizes'; readonly images: readonly Uint8Array[] }
+  | { readonly op: 'pixels'; readonly images: readonly Uint8Array[] };
 
 /** Header of an image. Width and height are those of the upright image. */
 export interface Header {
@@ -32,11 +32,11 @@ const thread = new AskedThread<Request>({
   source: answering.toString(),
 });
 
-export const readHeaders = (pictures: readonly Uint8Array[]): readonly (Header | Undecoded)[] =>
-  thread.ask({ op: 'sizes', pictures }) as readonly (Header | Undecoded)[];
+export const readHeaders = (images: readonly Uint8Array[]): readonly (Header | Undecoded)[] =>
+  thread.ask({ op: 'sizes', images }) as readonly (Header | Undecoded)[];
 
-export const readPixels = (pictures: readonly Uint8Array[]): readonly (Pixels | Undecoded)[] =>
-  thread.ask({ op: 'pixels', pictures }) as readonly (Pixels | Undecoded)[];
+export const readPixels = (images: readonly Uint8Array[]): readonly (Pixels | Undecoded)[] =>
+  thread.ask({ op: 'pixels', images }) as readonly (Pixels | Undecoded)[];
 
 /** Runs in the worker. It must not refer to anything outside itself. */
 function answering(load: NodeJS.Require, path: string): (request: Request) => Promise<unknown> {
@@ -69,6 +69,6 @@ function answering(load: NodeJS.Require, path: string): (request: Request) => Pr
   return (request) => {
     const of: (bytes: Uint8Array) => Promise<Header | Pixels> =
       request.op === 'sizes' ? header : pixels;
-    return Promise.all(request.pictures.map((bytes) => attempted(of(bytes))));
+    return Promise.all(request.images.map((bytes) => attempted(of(bytes))));
   };
 }

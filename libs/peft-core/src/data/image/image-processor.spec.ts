@@ -5,7 +5,7 @@ import { tidy } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import { ImageProcessor } from './image-processor.js';
 import { imageClass, imageOptions } from './image-options.js';
-import { decodePictures, lookAt, type Pixels } from './picture-files.js';
+import { decodeImages, readSizes, type Pixels } from './image-files.js';
 
 const folder = new URL('../../../../../test/golden/image-processors/', import.meta.url);
 const golden = JSON.parse(
@@ -24,7 +24,7 @@ const bytesOf = (name: string): Buffer => readFileSync(new URL(name, folder));
 
 function decoded(bytes: Uint8Array): Pixels {
   let found: Pixels | string = 'nothing';
-  decodePictures([bytes], (_, picture) => (found = picture));
+  decodeImages([bytes], (_, picture) => (found = picture));
   if (typeof found === 'string') throw new Error(found);
   return found;
 }
@@ -33,7 +33,7 @@ describe.each(Object.entries(golden.pictures))('%s', (name, { size, sha256, ...c
   it('is decoded to the same pixels as by transformers’ load_image', () => {
     const { width, height, data } = decoded(bytesOf(name));
     expect([width, height]).toEqual(size);
-    expect(lookAt([bytesOf(name)])).toEqual([{ width, height }]);
+    expect(readSizes([bytesOf(name)])).toEqual([{ width, height }]);
     expect(createHash('sha256').update(data).digest('hex')).toBe(sha256);
   });
 
@@ -65,7 +65,7 @@ it.each(refusals)('rejects %s with a message', (_, bytes, reason) => {
 it('decodes the other images if one cannot be decoded', () => {
   const found: string[] = [];
   const pictures = [Buffer.from('no'), bytesOf('grey.png'), bytesOf('small.webp')];
-  decodePictures(pictures, (place, one) => {
+  decodeImages(pictures, (place, one) => {
     found[place] = typeof one === 'string' ? 'refused' : `${one.width}x${one.height}`;
   });
   expect(found).toEqual(['refused', '29x45', '7x9']);

@@ -25,7 +25,7 @@ import {
 } from '@graft/kernels';
 import type { Json } from '../text/tokenizer-files.js';
 import { imageOptions, type ImageOptions } from './image-options.js';
-import type { Pixels } from './picture-files.js';
+import type { Pixels } from './image-files.js';
 
 type Lengths = readonly [height: number, width: number];
 

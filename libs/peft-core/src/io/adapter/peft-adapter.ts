@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import { lettersIn } from '../../data/audio/made-vocabulary.js';
+import { charactersIn } from '../../data/audio/derived-vocabulary.js';
 import { processorFiles, type VocabularyFiles } from '../../data/processor-files.js';
 import { parseJson, type Json } from '../../data/text/tokenizer-files.js';
 import type { Adapter } from '../../methods/method.js';
@@ -167,9 +167,9 @@ const isUnread = (name: string, unread: readonly string[]): boolean =>
 export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
 
 /** Returns the vocabulary in an adapter's folder; null if it has none. @throws DomainError for invalid files */
-export function storedLetters(dir: string): readonly string[] | null {
+export function storedCharacters(dir: string): readonly string[] | null {
   const { vocabulary } = processorFiles(dir);
-  return vocabulary && lettersIn(vocabulary);
+  return vocabulary && charactersIn(vocabulary);
 }
 
 /** Returns config.json of a base model with a task head: 'BertForMaskedLM' → 'BertForSequenceClassification'. */

@@ -89,9 +89,9 @@ function packedRows(shares: readonly HeadShare[]): PackedRows {
   const all = shares.flatMap(({ run, sequences }) =>
     sequences.map((sequence) => ({ run, ...sequence })),
   );
-  const pictures = all.filter((one) => 'feature' in one);
-  return pictures.length > 0
-    ? packFeatures(pictures)
+  const features = all.filter((one) => 'feature' in one);
+  return features.length > 0
+    ? packFeatures(features)
     : typedRows(all.filter((one) => 'tokens' in one));
 }
 

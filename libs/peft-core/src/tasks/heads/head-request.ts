@@ -39,19 +39,19 @@ export interface HeadFiles {
 }
 
 export function headFilesOf(spec: TaskOf): HeadFiles {
-  const { head, letters } = taskFor(spec.task);
+  const { head, vocabulary } = taskFor(spec.task);
   const { task_options: options } = spec;
   return {
     headConfig: headOf(spec) && (head?.config(options) ?? null),
-    vocabulary: letters?.files(options) ?? null,
+    vocabulary: vocabulary?.files(options) ?? null,
   };
 }
 
 /** Returns the Spec with task options completed for its base model. */
 export function learntOn(spec: Spec, config: HfConfig): Spec {
-  const { letters } = taskFor(spec.task);
-  if (!letters) return spec;
-  return { ...spec, task_options: letters.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore
+  const { vocabulary } = taskFor(spec.task);
+  if (!vocabulary) return spec;
+  return { ...spec, task_options: vocabulary.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore
 }
 
 /**
@@ -78,8 +78,8 @@ export function trainedOptions(
   { task, task_options: options }: TaskOf,
   stored: () => readonly string[] | null,
 ): Spec['task_options'] {
-  const { letters } = taskFor(task);
-  return (letters?.trained(options, stored) ?? options) as Spec['task_options'];
+  const { vocabulary } = taskFor(task);
+  return (vocabulary?.trained(options, stored) ?? options) as Spec['task_options'];
 }
 
 /**
@@ -91,6 +91,6 @@ export function continuedOptions(
   { task, task_options: options }: TaskOf,
   initial: readonly string[] | null,
 ): Spec['task_options'] {
-  const { letters } = taskFor(task);
-  return (letters?.continued(options, initial) ?? options) as Spec['task_options'];
+  const { vocabulary } = taskFor(task);
+  return (vocabulary?.continued(options, initial) ?? options) as Spec['task_options'];
 }

@@ -10,9 +10,9 @@ import { TextStream } from '../../data/text/text-stream.js';
 import type { Model } from '../../models/model.js';
 import type { FeatureSequence } from '../heads/head-outputs.js';
 import { languagesOf, tokenId } from './speech-tokens.js';
-import { holdToTimes, logSumExp, partsOf, timesOf, type Times } from './timestamps.js';
-import { Dictation, writtenPositions } from './transcribe.js';
-import type { SaidTimes, WindowOptions, Writer } from './writer.js';
+import { suppressInvalidTimes, logSumExp, partsOf, timesOf, type Times } from './timestamps.js';
+import { SpeechDecoder, writtenPositions } from './transcribe.js';
+import type { WindowTimes, WindowOptions, Writer } from './writer.js';
 
 export interface SpeechWindow {
   readonly run: number;
@@ -22,7 +22,7 @@ export interface SpeechWindow {
   readonly prefix: Int32Array;
   /** Language used in training. */
   readonly language: string | null;
-  hear(): FeatureSequence;
+  features(): FeatureSequence;
 }
 
 /** OpenAI's names of the silence token, newest first. */
@@ -32,7 +32,7 @@ export class SpeechWriter implements Writer {
   language: string | null;
   /** Generated text and timestamp tokens, without the end token. */
   private readonly ids: number[] = [];
-  private readonly dictation: Dictation;
+  private readonly decoder: SpeechDecoder;
   private readonly stream: TextStream;
   private readonly clock: Times | null;
   private readonly start: number;
@@ -68,7 +68,7 @@ export class SpeechWriter implements Writer {
     this.candidates = isOpen ? languages : null;
     this.pending = isOpen ? [this.start] : this.begin(languages);
     this.stream = new TextStream(tokenizer, []);
-    this.dictation = new Dictation(model, run, () => window.hear());
+    this.decoder = new SpeechDecoder(model, run, () => window.features());
   }
 
   get tokens(): number {
@@ -77,7 +77,7 @@ export class SpeechWriter implements Writer {
 
   step(): { readonly text: string; readonly isLast: boolean } {
     if (this.candidates) return this.detectLanguage(this.candidates);
-    const id = this.dictation.next(this.pending, (logits) => this.choose(logits));
+    const id = this.decoder.next(this.pending, (logits) => this.choose(logits));
     this.count += 1;
     const isEnd = this.window.tokenizer.eosIds.includes(id);
     if (!isEnd) this.ids.push(id);
@@ -87,7 +87,7 @@ export class SpeechWriter implements Writer {
     return { text: this.clock ? this.timedText(isLast) : this.text(id, isEnd, isLast), isLast };
   }
 
-  times(): SaidTimes {
+  times(): WindowTimes {
     const { parts, until } = this.parts();
     const segments = parts.map(({ start, end, ids }) => ({
       start,
@@ -101,7 +101,7 @@ export class SpeechWriter implements Writer {
   }
 
   close(): void {
-    this.dictation.close();
+    this.decoder.close();
   }
 
   private parts(): ReturnType<typeof partsOf> {
@@ -141,11 +141,11 @@ export class SpeechWriter implements Writer {
     text: string;
     isLast: boolean;
   } {
-    const id = this.dictation.next(this.pending, (logits) => {
+    const id = this.decoder.next(this.pending, (logits) => {
       const scores = scoresOf(logits(0));
       return [...languages.keys()].reduce((a, b) => ((scores[b] ?? 0) > (scores[a] ?? 0) ? b : a));
     });
-    this.dictation.again();
+    this.decoder.restart();
     this.language = languages.get(id) ?? null;
     this.candidates = null;
     this.pending = this.begin(languages);
@@ -159,7 +159,7 @@ export class SpeechWriter implements Writer {
       this.noSpeech = Math.exp(scoresOf(logits(pending.indexOf(this.start)))[silence] as number);
     const scores = scoresOf(logits(pending.length - 1));
     this.suppress(scores);
-    if (clock) holdToTimes(scores, ids, clock);
+    if (clock) suppressInvalidTimes(scores, ids, clock);
     const { temperature, seed } = asked;
     const id =
       temperature > 0
@@ -247,4 +247,4 @@ const ownToken = (tokenizer: Tokenizer, ids: readonly number[], text: string): s
   ids
     .filter((id) => tokenizer.decode([id]) === '')
     .map((id) => tokenizer.decode([id], { skipSpecial: false }))
-    .find((spelt) => spelt !== '' && text.includes(spelt));
+    .find((name) => name !== '' && text.includes(name));

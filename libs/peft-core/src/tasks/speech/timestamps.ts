@@ -30,7 +30,11 @@ export function timesOf(tokenizer: Tokenizer): Times | null {
 }
 
 /** Masks the scores of tokens that must not follow `ids`. */
-export function holdToTimes(scores: Float32Array, ids: readonly number[], times: Times): void {
+export function suppressInvalidTimes(
+  scores: Float32Array,
+  ids: readonly number[],
+  times: Times,
+): void {
   const { first, none, ends } = times;
   scores[none] = -Infinity;
   const isTime = (at: number): boolean => (ids.at(at) ?? -1) >= first;

@@ -8,9 +8,9 @@ import type { KvCache } from '../../nn/kv-cache.js';
 import { virtualTokens } from '../../nn/sites/virtual-tokens.js';
 import type { FeatureSequence } from '../heads/head-outputs.js';
 
-export interface Heard {
+export interface EncodedAudio {
   readonly run: number;
-  readonly heard: FeatureSequence;
+  readonly clip: FeatureSequence;
   /** Tokens after the start token. */
   readonly prefix: Int32Array;
   /** End tokens. */
@@ -22,10 +22,10 @@ export const writtenPositions = (model: Model, run: number): number =>
   (model.targetPositions ?? 0) - virtualTokens(model, run);
 
 /** Decoder with a KV cache for one clip. */
-export class Dictation {
+export class SpeechDecoder {
   readonly #cache: KvCache;
   readonly #handle: number;
-  #isHeard = false;
+  #isEncoded = false;
   #position = 0;
 
   /** @param clip returns the clip; called in the first forward pass */
@@ -44,7 +44,7 @@ export class Dictation {
     const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
     const found = noGrad(() =>
       tidy(() => {
-        const encoder = this.#isHeard ? null : this.#source();
+        const encoder = this.#isEncoded ? null : this.#source();
         const { hidden } = model.forward(
           { encoder, decoder: this.#rows(tokens) },
           ctx,
@@ -54,13 +54,13 @@ export class Dictation {
         return read((place) => model.head('lm', narrow(hidden, 0, place, 1), { ...ctx, rows }));
       }),
     );
-    this.#isHeard = true;
+    this.#isEncoded = true;
     this.#position += tokens.length;
     return found;
   }
 
   /** Discards the decoder's tokens. The encoder output stays cached. */
-  again(): void {
+  restart(): void {
     this.#cache.rewind(this.#handle, 0);
     this.#position = 0;
   }
@@ -88,29 +88,29 @@ export class Dictation {
 }
 
 /** Returns the greedy transcript as token ids, without prefix and end token. */
-export const transcribe = (model: Model, heard: Heard): number[] =>
-  atOnce(transcribing(model, heard));
+export const transcribe = (model: Model, clip: EncodedAudio): number[] =>
+  atOnce(transcribing(model, clip));
 
 /** Transcribes like `transcribe`, with one forward pass between two yields. */
 export function* transcribing(
   model: Model,
-  { run, heard, prefix, ends }: Heard,
+  { run, clip, prefix, ends }: EncodedAudio,
 ): Generator<void, number[], undefined> {
-  const dictation = new Dictation(model, run, () => heard);
+  const decoder = new SpeechDecoder(model, run, () => clip);
   const ids: number[] = [];
   let pending = [model.startToken ?? 0, ...prefix];
   const most = writtenPositions(model, run) - pending.length;
   try {
     while (ids.length < most) {
       const last = pending.length - 1;
-      const id = dictation.next(pending, (logits) => argmax(logits(last)).item());
+      const id = decoder.next(pending, (logits) => argmax(logits(last)).item());
       if (ends.includes(id)) break;
       ids.push(id);
       pending = [id];
       yield;
     }
   } finally {
-    dictation.close();
+    decoder.close();
   }
   return ids;
 }

@@ -12,10 +12,10 @@ export interface WindowOptions extends TranscriptOptions {
 }
 
 /** Segment of a window, with times in seconds from the start of the window. */
-export type SaidSegment = Omit<TranscriptSegment, 'seek'>;
+export type WindowSegment = Omit<TranscriptSegment, 'seek'>;
 
-export interface SaidTimes {
-  readonly segments: readonly SaidSegment[];
+export interface WindowTimes {
+  readonly segments: readonly WindowSegment[];
   /** Second of the window at which the next window starts. */
   readonly until: number;
 }
@@ -29,7 +29,7 @@ export interface Writer {
   /** Language given or detected. Null if unknown. */
   readonly language: string | null;
   /** Returns the segments. Call it after the last step of a window with timestamps. */
-  times(): SaidTimes;
+  times(): WindowTimes;
   close(): void;
 }
 

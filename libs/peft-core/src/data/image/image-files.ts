@@ -22,7 +22,7 @@ const FORMATS: readonly (readonly [name: string, begins: RegExp])[] = [
   ['TIFF', /^(II\*\0|MM\0\*)/],
 ];
 const NAMES = FORMATS.map(([name]) => name);
-export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
+export const IMAGE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
 
 /**
  * 32 megapixels, 96 MB, of which a trainer has several copies. Larger images are decompression bombs, or
@@ -30,63 +30,63 @@ export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-
  */
 export const MOST_PIXELS = 32_000_000;
 /** Maximum number of pixels of all images of a request. */
-const MOST_PIXELS_ASKED = 2 * MOST_PIXELS;
+const MOST_PIXELS_PER_REQUEST = 2 * MOST_PIXELS;
 const MOST_SIDE = 32_768;
 /** Maximum number of pixels that are decoded together: 96 MB. */
 const PIXELS_AT_ONCE = 32_000_000;
 
 /** Size of an image, or why it cannot be used. */
-export type Looked = { readonly width: number; readonly height: number } | string;
+export type SizeOrProblem = { readonly width: number; readonly height: number } | string;
 
 /** Reads the headers only. */
-export function lookAt(pictures: readonly Uint8Array[]): Looked[] {
-  return among(pictures, (bytes) => formatProblem(bytes), readHeaders, sizeOf);
+export function readSizes(images: readonly Uint8Array[]): SizeOrProblem[] {
+  return among(images, (bytes) => formatProblem(bytes), readHeaders, sizeOf);
 }
 
 /** Returns why the images of a request are too large to be decoded while others wait, or null. */
-export function tooManyPixels(pictures: readonly Uint8Array[]): string | null {
-  const pixels = lookAt(pictures).reduce(
+export function tooManyPixels(images: readonly Uint8Array[]): string | null {
+  const pixels = readSizes(images).reduce(
     (sum, one) => sum + (typeof one === 'string' ? 0 : one.width * one.height),
     0,
   );
-  return pixels <= MOST_PIXELS_ASKED
+  return pixels <= MOST_PIXELS_PER_REQUEST
     ? null
-    : `the images have ${Math.ceil(pixels / 1e6)} million pixels in total; at most ${MOST_PIXELS_ASKED / 1e6} million are allowed per request`;
+    : `the images have ${Math.ceil(pixels / 1e6)} million pixels in total; at most ${MOST_PIXELS_PER_REQUEST / 1e6} million are allowed per request`;
 }
 
 /**
  * Decodes images completely, in batches that bound memory. Calls `take` with each result or why it cannot be
  * used.
  */
-export function decodePictures(
-  pictures: readonly Uint8Array[],
-  take: (place: number, picture: Pixels | string) => void,
+export function decodeImages(
+  images: readonly Uint8Array[],
+  take: (place: number, image: Pixels | string) => void,
 ): void {
-  const looked = lookAt(pictures);
-  for (const places of pieces(looked)) {
-    const found = readPixels(places.map((place) => pictures[place] as Uint8Array));
+  const sizes = readSizes(images);
+  for (const places of pieces(sizes)) {
+    const found = readPixels(places.map((place) => images[place] as Uint8Array));
     for (const [i, place] of places.entries()) {
       const one = found[i] as Pixels | Undecoded;
       take(place, 'problem' in one ? undecodable(one) : one);
     }
   }
-  for (const [place, one] of looked.entries()) if (typeof one === 'string') take(place, one);
+  for (const [place, one] of sizes.entries()) if (typeof one === 'string') take(place, one);
 }
 
 /** Decodes images completely, but returns only their sizes. */
-export function lookAtAll(pictures: readonly Uint8Array[]): Looked[] {
-  const found: Looked[] = [];
-  decodePictures(pictures, (place, one) => {
+export function checkImages(images: readonly Uint8Array[]): SizeOrProblem[] {
+  const found: SizeOrProblem[] = [];
+  decodeImages(images, (place, one) => {
     found[place] = typeof one === 'string' ? one : { width: one.width, height: one.height };
   });
   return found;
 }
 
 /** Indices of images that can be decoded, grouped into batches that fit in memory. */
-function pieces(looked: readonly Looked[]): number[][] {
+function pieces(sizes: readonly SizeOrProblem[]): number[][] {
   const all: number[][] = [];
   let pixels = Infinity;
-  for (const [place, one] of looked.entries()) {
+  for (const [place, one] of sizes.entries()) {
     if (typeof one === 'string') continue;
     const more = one.width * one.height;
     if (pixels + more > PIXELS_AT_ONCE) {
@@ -101,13 +101,13 @@ function pieces(looked: readonly Looked[]): number[][] {
 
 /** Requests only those that pass a check. */
 function among<T>(
-  pictures: readonly Uint8Array[],
+  images: readonly Uint8Array[],
   check: (bytes: Uint8Array) => string | null,
-  read: (pictures: readonly Uint8Array[]) => readonly (T | Undecoded)[],
-  of: (found: T | Undecoded) => Looked,
-): Looked[] {
-  const wrong = pictures.map(check);
-  const found = read(pictures.filter((_, i) => wrong[i] === null))[Symbol.iterator]();
+  read: (images: readonly Uint8Array[]) => readonly (T | Undecoded)[],
+  of: (found: T | Undecoded) => SizeOrProblem,
+): SizeOrProblem[] {
+  const wrong = images.map(check);
+  const found = read(images.filter((_, i) => wrong[i] === null))[Symbol.iterator]();
   return wrong.map((one) => one ?? of(found.next().value as T | Undecoded));
 }
 
@@ -115,10 +115,10 @@ function formatProblem(bytes: Uint8Array): string | null {
   const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
   return FORMATS.some(([, begins]) => begins.test(head))
     ? null
-    : `the image is not ${PICTURE_FORMATS}`;
+    : `the image is not ${IMAGE_FORMATS}`;
 }
 
-function sizeOf(header: Header | Undecoded): Looked {
+function sizeOf(header: Header | Undecoded): SizeOrProblem {
   if ('problem' in header) return undecodable(header);
   const { width, height, space } = header;
   if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)

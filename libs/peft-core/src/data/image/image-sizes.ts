@@ -6,7 +6,7 @@ interface Size {
   readonly height: number;
 }
 
-export class PictureSizes {
+export class ImageSizes {
   private count = 0;
   private smallest: Size | null = null;
   private largest: Size | null = null;
@@ -18,7 +18,7 @@ export class PictureSizes {
   }
 
   /** Sizes; null if there was no image. */
-  get seen(): DataReport['pictures'] | null {
+  get reported(): DataReport['pictures'] | null {
     const { count, smallest, largest } = this;
     return smallest && largest ? { looked_at: count, smallest, largest } : null;
   }

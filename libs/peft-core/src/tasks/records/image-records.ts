@@ -6,7 +6,7 @@ import { checkLabelled, labelOf } from './media-records.js';
 import { isObject, unknownKey } from './record-checks.js';
 import type { RecordFormat } from '../task.js';
 
-export interface PictureRecord {
+export interface ImageRecord {
   /** Name of its format. */
   readonly format: string;
   readonly image: string;
@@ -14,7 +14,7 @@ export interface PictureRecord {
   readonly ignored: readonly string[];
 }
 
-export const PICTURE_RECORDS: readonly RecordFormat[] = [
+export const IMAGE_RECORDS: readonly RecordFormat[] = [
   {
     name: 'picture',
     keys: ['image', 'label'],
@@ -36,16 +36,16 @@ export const PICTURE_RECORDS: readonly RecordFormat[] = [
 
 const FORMATS = '{"image","label"}, {"image","labels"} or {"messages"} with an image_url';
 const KINDS: readonly unknown[] = ['image_url', 'text'];
-const TEXT_BESIDE = 'messages[].content[].text';
+const EXTRA_TEXT = 'messages[].content[].text';
 
 /** Returns why a record cannot be used for training, or null. */
-export function checkPictureRecord(record: JsonObject): string | null {
+export function checkImageRecord(record: JsonObject): string | null {
   if (Object.hasOwn(record, 'messages')) return checkChat(record);
   return checkLabelled(record, 'image', FORMATS);
 }
 
 /** Returns image and label of a valid record. */
-export function pictureRecord(record: JsonObject): PictureRecord {
+export function imageRecord(record: JsonObject): ImageRecord {
   const { image, messages } = record;
   if (messages === undefined)
     return { format: 'picture', image: image as string, label: labelOf(record), ignored: [] };
@@ -56,7 +56,7 @@ export function pictureRecord(record: JsonObject): PictureRecord {
     format: 'picture chat',
     image: urlOf(parts.find(({ type }) => type === 'image_url') as JsonObject) as string,
     label: turns.at(-1)?.['content'],
-    ignored: [...(isText ? [TEXT_BESIDE] : []), ...(turns.length > 2 ? ['messages[0]'] : [])],
+    ignored: [...(isText ? [EXTRA_TEXT] : []), ...(turns.length > 2 ? ['messages[0]'] : [])],
   };
 }
 
@@ -81,10 +81,10 @@ function checkChat(record: JsonObject): string | null {
   const parts: readonly unknown[] = Array.isArray(user['content']) ? user['content'] : [];
   if (!parts.every((part) => isObject(part) && KINDS.includes(part['type'])))
     return `parts of the user's "content" must be objects of type ${KINDS.join(' or ')}`;
-  const pictures = (parts as readonly JsonObject[]).filter(({ type }) => type === 'image_url');
-  const [picture] = pictures;
-  if (picture === undefined || pictures.length > 1)
-    return `expected one image (image_url) in the user's message, got ${pictures.length}`;
+  const images = (parts as readonly JsonObject[]).filter(({ type }) => type === 'image_url');
+  const [image] = images;
+  if (image === undefined || images.length > 1)
+    return `expected one image (image_url) in the user's message, got ${images.length}`;
   if (typeof assistant['content'] !== 'string') return '"content" of the assistant must be a label';
-  return dataUrlProblem('image_url', urlOf(picture), 'image') ?? checkLabel(assistant['content']);
+  return dataUrlProblem('image_url', urlOf(image), 'image') ?? checkLabel(assistant['content']);
 }

@@ -7,10 +7,10 @@ import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
 import type { AudioProcessor } from './audio-processor.js';
 import { audioFormat, decodeAudio } from './decode-audio.js';
 import { resample } from './resample.js';
-import { tooMuchSound, type Sound, type SoundFormat } from './sound.js';
+import { audioTooLong, type AudioClip, type AudioFormat } from './audio-clip.js';
 
 /** An audio clip as the base reads it. */
-export class HeardSound {
+export class StoredClip {
   readonly #audio: AudioProcessor;
   readonly #samples: StoredBytes;
 
@@ -28,14 +28,14 @@ export class HeardSound {
 }
 
 /** Facts of a usable audio clip. */
-export interface Heard {
+export interface ClipFacts {
   readonly seconds: number;
   /** Number of rows in the base. */
   readonly rows: number;
   /** Number of decoded values in all channels. */
   readonly values: number;
   /** The stored clip; null if it was only checked. */
-  readonly sound: HeardSound | null;
+  readonly clip: StoredClip | null;
 }
 
 /** Work per value, in bytes of images: a batch has half a million values, about 0.25 s of work. */
@@ -53,50 +53,50 @@ interface Keeping {
  * @param most maximum number of decoded values of all clips, because other requests may wait
  * @throws DomainError if they have more
  */
-export function readSounds(
+export function readClips(
   files: readonly Uint8Array[],
   audio: AudioProcessor,
   keeping: Keeping | null | undefined,
   most = Infinity,
-): (Heard | string)[] {
+): (ClipFacts | string)[] {
   let values = 0;
-  const found = new Map<string, Heard | string>();
+  const found = new Map<string, ClipFacts | string>();
   return files.map((bytes, i) => {
     const key = createHash('sha256').update(bytes).digest('base64');
     const known = found.get(key);
     if (known !== undefined) return known;
-    const heard = keeping
-      ? keepSound(bytes, key, audio, keeping.store, keeping.origins[i] as Origin)
-      : readSound(bytes, audio, keeping === null);
-    found.set(key, heard);
-    if (typeof heard !== 'string') values += heard.values;
-    if (values > most) throw tooMuchSound();
-    return heard;
+    const facts = keeping
+      ? storeClip(bytes, key, audio, keeping.store, keeping.origins[i] as Origin)
+      : readClip(bytes, audio, keeping === null);
+    found.set(key, facts);
+    if (typeof facts !== 'string') values += facts.values;
+    if (values > most) throw audioTooLong();
+    return facts;
   });
 }
 
 /** Reads the header of a clip; the store decodes it before training, or now if the header has no length. */
-function keepSound(
+function storeClip(
   bytes: Uint8Array,
   key: string,
   audio: AudioProcessor,
   store: MediaStore,
   origin: Origin,
-): Heard | string {
+): ClipFacts | string {
   const format = attempted(() => audioFormat(bytes));
   if (typeof format === 'string') return format;
   const { length, samplingRate, channels } = format;
   if (length === 0) {
     const decoded = attempted(() => decodeAudio(bytes));
     if (typeof decoded === 'string') return decoded;
-    const add = (): StoredBytes => store.add(key, heardBytes(decoded, audio), origin);
-    return heardOf(decoded.samples.length, decoded, audio, () => store.find(key) ?? add());
+    const add = (): StoredBytes => store.add(key, resampledBytes(decoded, audio), origin);
+    return factsOf(decoded.samples.length, decoded, audio, () => store.find(key) ?? add());
   }
   const make = (media: readonly Uint8Array[]): Iterable<Uint8Array | string> =>
     decodedEach(media, audio);
   const found = { samplingRate, values: length * channels };
   const becomes = Float32Array.BYTES_PER_ELEMENT * Math.ceil((length * audio.samplingRate) / samplingRate); // prettier-ignore
-  return heardOf(
+  return factsOf(
     length,
     found,
     audio,
@@ -109,23 +109,23 @@ function keepSound(
 /**
  * Reads samples of one channel at the base's rate, or returns why they cannot be used. They are not copied.
  */
-export function hearSamples(samples: Float32Array, audio: AudioProcessor): Heard | string {
+export function readSamples(samples: Float32Array, audio: AudioProcessor): ClipFacts | string {
   const { buffer, byteOffset, byteLength } = samples;
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
   const { samplingRate } = audio;
   const { length } = samples;
-  return heardOf(length, { samplingRate, values: length }, audio, () => new StoredBytes(() => bytes)); // prettier-ignore
+  return factsOf(length, { samplingRate, values: length }, audio, () => new StoredBytes(() => bytes)); // prettier-ignore
 }
 
 /** Decodes a clip now. @param isKept whether to store it or only check it */
-function readSound(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): Heard | string {
+function readClip(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): ClipFacts | string {
   const decoded = attempted(() => decodeAudio(bytes));
   if (typeof decoded === 'string') return decoded;
   const stored = (): StoredBytes => {
-    const heard = heardBytes(decoded, audio);
-    return new StoredBytes(() => heard);
+    const facts = resampledBytes(decoded, audio);
+    return new StoredBytes(() => facts);
   };
-  return heardOf(decoded.samples.length, decoded, audio, isKept ? stored : null);
+  return factsOf(decoded.samples.length, decoded, audio, isKept ? stored : null);
 }
 
 /** Decodes clips one at a time: a long one is as large as all else that preparing a run needs. */
@@ -133,24 +133,27 @@ function* decodedEach(
   media: readonly Uint8Array[],
   audio: AudioProcessor,
 ): Generator<Uint8Array | string> {
-  for (const bytes of media) yield attempted(() => heardBytes(decodeAudio(bytes), audio));
+  for (const bytes of media) yield attempted(() => resampledBytes(decodeAudio(bytes), audio));
 }
 
-const heardBytes = ({ samples, samplingRate }: Sound, audio: AudioProcessor): Uint8Array => {
+const resampledBytes = (
+  { samples, samplingRate }: AudioClip,
+  audio: AudioProcessor,
+): Uint8Array => {
   const { buffer, byteOffset, byteLength } = resample(samples, samplingRate, audio.samplingRate);
   return new Uint8Array(buffer, byteOffset, byteLength);
 };
 
-function heardOf(
+function factsOf(
   length: number,
-  { samplingRate, values }: Pick<SoundFormat, 'samplingRate'> & Pick<Heard, 'values'>,
+  { samplingRate, values }: Pick<AudioFormat, 'samplingRate'> & Pick<ClipFacts, 'values'>,
   audio: AudioProcessor,
   stored: (() => StoredBytes) | null,
-): Heard | string {
+): ClipFacts | string {
   const seconds = length / samplingRate;
   const rows = audio.rows(Math.ceil((length * audio.samplingRate) / samplingRate));
   if (rows === 0) return `the audio has ${seconds.toFixed(3)} s, which is too short for this base`;
-  return { seconds, rows, values, sound: stored && new HeardSound(audio, stored()) };
+  return { seconds, rows, values, clip: stored && new StoredClip(audio, stored()) };
 }
 
 function attempted<T>(reading: () => T): T | string {

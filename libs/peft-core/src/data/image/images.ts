@@ -4,10 +4,10 @@ import { tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
 import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
 import { augmented, type Augmentation } from './augment.js';
 import type { ImageProcessor } from './image-processor.js';
-import { decodePictures } from './picture-files.js';
+import { decodeImages } from './image-files.js';
 
 /** An image as the base reads it. */
-export class Picture {
+export class StoredImage {
   readonly #image: ImageProcessor;
   readonly #pixels: StoredBytes;
 
@@ -35,36 +35,36 @@ export class Picture {
 }
 
 /** Reads images in order; returns each, or why it cannot be used. */
-export function readPictures(
+export function readImages(
   files: readonly Uint8Array[],
   image: ImageProcessor,
-): (Picture | string)[] {
+): (StoredImage | string)[] {
   return pixelsOf(files, image).map((one) =>
-    typeof one === 'string' ? one : new Picture(image, new StoredBytes(() => one)),
+    typeof one === 'string' ? one : new StoredImage(image, new StoredBytes(() => one)),
   );
 }
 
 /** Registers images for the store to decode before training; equal images are stored once. */
-export function keepPictures(
+export function storeImages(
   files: readonly Uint8Array[],
   image: ImageProcessor,
   store: MediaStore,
   origins: readonly Origin[],
-): Picture[] {
+): StoredImage[] {
   return files.map((bytes, i) => {
     const key = createHash('sha256').update(bytes).digest('base64');
     const make = (media: readonly Uint8Array[]): (Uint8Array | string)[] => pixelsOf(media, image);
     const [channels, height, width] = image.shape;
     const becomes = channels * height * width;
     const stored = store.find(key) ?? store.addLater(key, bytes, origins[i] as Origin, make, { becomes }); // prettier-ignore
-    return new Picture(image, stored);
+    return new StoredImage(image, stored);
   });
 }
 
 /** Pixels in u8, at the model's input size. */
 function pixelsOf(files: readonly Uint8Array[], image: ImageProcessor): (Uint8Array | string)[] {
   const found: (Uint8Array | string)[] = [];
-  decodePictures(files, (place, one) => {
+  decodeImages(files, (place, one) => {
     found[place] = typeof one === 'string' ? one : image.resized(one);
   });
   return found;

@@ -24,35 +24,40 @@ const TOKENIZER_CONFIG = {
 };
 
 /** Returns the distinct characters and the space, in order. */
-export function lettersOf(characters: Iterable<string>): string[] {
+export function charactersOf(characters: Iterable<string>): string[] {
   const found = new Set([...characters, SPACE]);
   found.delete(DELIMITER);
-  const place = (letter: string): number => letter.codePointAt(0) as number;
+  const place = (character: string): number => character.codePointAt(0) as number;
   return [...found].sort((a, b) => place(a) - place(b));
 }
 
 /** Returns all tokens in the order of their ids. */
-function tokensOf(letters: readonly string[]): string[] {
-  const spelt = letters.includes(SPACE) ? letters : [...letters, SPACE];
-  return [...spelt.map((letter) => (letter === SPACE ? DELIMITER : letter)), UNKNOWN, BLANK];
+function tokensOf(characters: readonly string[]): string[] {
+  const withSpace = characters.includes(SPACE) ? characters : [...characters, SPACE];
+  return [
+    ...withSpace.map((character) => (character === SPACE ? DELIMITER : character)),
+    UNKNOWN,
+    BLANK,
+  ];
 }
 
-export const vocabularySize = (letters: readonly string[]): number => tokensOf(letters).length;
+export const vocabularySize = (characters: readonly string[]): number =>
+  tokensOf(characters).length;
 
 /** Id of the CTC blank token: the last. */
-export const blankOf = (letters: readonly string[]): number => vocabularySize(letters) - 1;
+export const blankOf = (characters: readonly string[]): number => vocabularySize(characters) - 1;
 
-export function vocabularyOf(letters: readonly string[]): VocabularyFiles {
-  const vocabulary = Object.fromEntries(tokensOf(letters).map((token, id) => [token, id]));
+export function vocabularyOf(characters: readonly string[]): VocabularyFiles {
+  const vocabulary = Object.fromEntries(tokensOf(characters).map((token, id) => [token, id]));
   return { vocabulary, tokenizerConfig: TOKENIZER_CONFIG };
 }
 
 /** Returns the characters of a vocabulary that was created this way; null for any other vocabulary. */
-export function lettersIn({ vocabulary }: VocabularyFiles): string[] | null {
+export function charactersIn({ vocabulary }: VocabularyFiles): string[] | null {
   const ids = new Map(Object.entries(vocabulary).map(([token, id]) => [id, token]));
   const tokens = Array.from({ length: ids.size }, (_, id) => ids.get(id));
-  const letters = tokens.slice(0, -2).map((token) => (token === DELIMITER ? SPACE : token));
-  const isLetter = (one: string | undefined): one is string => one !== undefined && Array.from(one).length === 1; // prettier-ignore
+  const characters = tokens.slice(0, -2).map((token) => (token === DELIMITER ? SPACE : token));
+  const isCharacter = (one: string | undefined): one is string => one !== undefined && Array.from(one).length === 1; // prettier-ignore
   const isMade = tokens.at(-2) === UNKNOWN && tokens.at(-1) === BLANK;
-  return isMade && letters.every(isLetter) ? letters : null;
+  return isMade && characters.every(isCharacter) ? characters : null;
 }

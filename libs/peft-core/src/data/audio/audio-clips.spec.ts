@@ -5,7 +5,7 @@ import { afterAll, expect, it } from 'vitest';
 import wavefile from 'wavefile';
 import { MediaStore } from '../media-store.js';
 import { AudioProcessor } from './audio-processor.js';
-import { readSounds, type Heard } from './sounds.js';
+import { readClips, type ClipFacts } from './audio-clips.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-sounds-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -26,14 +26,14 @@ function sound(samples: number, level: number): Uint8Array {
 
 it('stops decoding when the audio of a request exceeds the limit', () => {
   const files = [sound(300, 1), sound(300, 2), sound(300, 1)];
-  expect(readSounds(files, audio, null, 1200)).toMatchObject([
+  expect(readClips(files, audio, null, 1200)).toMatchObject([
     { values: 600 },
     { values: 600 },
     { values: 600 },
   ]);
   const more = [...files, sound(300, 3), Buffer.from('not looked at any more')];
-  expect(() => readSounds(more, audio, null, 1200)).toThrow('too long for one request');
-  expect(readSounds(more, audio, null)).toHaveLength(5);
+  expect(() => readClips(more, audio, null, 1200)).toThrow('too long for one request');
+  expect(readClips(more, audio, null)).toHaveLength(5);
 });
 
 it('stores audio undecoded until the store decodes it to the same features', () => {
@@ -41,14 +41,15 @@ it('stores audio undecoded until the store decodes it to the same features', () 
   const files = names.map((name) => readFileSync(join(GOLDEN, name)));
   const store = new MediaStore(dir);
   const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));
-  const kept = readSounds(files, audio, { store, origins }) as Heard[];
-  const now = readSounds(files, audio, null) as Heard[];
-  const known = (found: readonly Heard[]): object[] => found.map(({ sound: _, ...rest }) => rest);
+  const kept = readClips(files, audio, { store, origins }) as ClipFacts[];
+  const now = readClips(files, audio, null) as ClipFacts[];
+  const known = (found: readonly ClipFacts[]): object[] =>
+    found.map(({ clip: _, ...rest }) => rest);
   expect(known(kept)).toEqual(known(now));
-  expect(() => kept[0]!.sound!.features()).toThrow();
+  expect(() => kept[0]!.clip!.features()).toThrow();
   expect([...store.making(() => {})]).toHaveLength(1);
-  for (const [i, { sound }] of kept.entries())
-    expect(sound!.features().toArray()).toEqual(now[i]!.sound!.features().toArray());
+  for (const [i, { clip }] of kept.entries())
+    expect(clip!.features().toArray()).toEqual(now[i]!.clip!.features().toArray());
   store.close();
 });
 
@@ -58,7 +59,7 @@ it('rejects header errors immediately and decoding errors by their line', () => 
   broken[broken.length - 1]! ^= 1; // in the last frame's checksum
   const store = new MediaStore(dir);
   const origins = [3, 4, 5].map((line) => ({ param: 'validation_file', line }));
-  const found = readSounds([flac, broken, Buffer.from('ID3')], audio, { store, origins });
+  const found = readClips([flac, broken, Buffer.from('ID3')], audio, { store, origins });
   expect(found.map((one) => typeof one)).toEqual(['object', 'object', 'string']);
   expect(found[2]).toContain('expected WAV or FLAC, got MP3');
   expect(() => [...store.making(() => {})]).toThrow(
@@ -74,7 +75,7 @@ it('decodes batches of half a million values, however small the files are', () =
   const store = new MediaStore(dir);
   const files = Array.from({ length: 8 }, (_, i) => sound(131_072, i));
   const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));
-  readSounds(files, audio, { store, origins });
+  readClips(files, audio, { store, origins });
   expect([...store.making(() => {})]).toHaveLength(4); // two clips of two channels each
   store.close();
 });

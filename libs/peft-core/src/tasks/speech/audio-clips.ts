@@ -1,6 +1,11 @@
 // Functions for tasks whose examples are audio clips: decoding and masking.
 import { DomainError } from '@graft/contracts';
-import { hearSamples, readSounds, type Heard, type HeardSound } from '../../data/audio/sounds.js';
+import {
+  readSamples,
+  readClips,
+  type ClipFacts,
+  type StoredClip,
+} from '../../data/audio/audio-clips.js';
 import { draws, type DrawKey } from '../../data/permutation.js';
 import type { Processor } from '../../data/processor.js';
 import type { Model } from '../../models/model.js';
@@ -9,11 +14,11 @@ import { hiddenRows } from '../../nn/front-ends/masking.js';
 import type { FeatureSequence } from '../heads/head-outputs.js';
 import type { EncodeOptions, Example } from '../task.js';
 
-export interface SoundExample extends Example {
+export interface AudioExample extends Example {
   /** Decoded clip. Null if it was only checked. */
-  readonly sound: HeardSound | null;
+  readonly clip: StoredClip | null;
   /** Number of rows that the base model makes of it. */
-  readonly heardRows: number;
+  readonly audioRows: number;
   /** Key of the random mask. Null if nothing is masked. */
   readonly key: DrawKey | null;
 }
@@ -24,14 +29,14 @@ export interface SoundExample extends Example {
  * decoded
  * @throws DomainError if there are more
  */
-export function heardOf(
+export function clipsOf(
   files: readonly Uint8Array[],
   { audio }: Processor,
   { maxSeqLen, store, origins = [] }: EncodeOptions,
   most = Infinity,
-): (Heard | string)[] {
-  return readSounds(files, audio, store && { store, origins }, most).map((heard) =>
-    within(heard, maxSeqLen),
+): (ClipFacts | string)[] {
+  return readClips(files, audio, store && { store, origins }, most).map((facts) =>
+    within(facts, maxSeqLen),
   );
 }
 
@@ -40,21 +45,21 @@ export const windowOf = (
   samples: Float32Array,
   { audio }: Processor,
   maxSeqLen: number,
-): Heard | string => within(hearSamples(samples, audio), maxSeqLen);
+): ClipFacts | string => within(readSamples(samples, audio), maxSeqLen);
 
-const within = (heard: Heard | string, maxSeqLen: number): Heard | string =>
-  typeof heard === 'string' || heard.rows <= maxSeqLen
-    ? heard
-    : `the audio has ${heard.seconds.toFixed(1)} s, which take ${heard.rows} positions in this base, more than max_seq_len ${maxSeqLen}, and audio is not truncated; shorten it or remove max_seq_len`;
+const within = (facts: ClipFacts | string, maxSeqLen: number): ClipFacts | string =>
+  typeof facts === 'string' || facts.rows <= maxSeqLen
+    ? facts
+    : `the audio has ${facts.seconds.toFixed(1)} s, which take ${facts.rows} positions in this base, more than max_seq_len ${maxSeqLen}, and audio is not truncated; shorten it or remove max_seq_len`;
 
 /** Returns a clip as input of the front end, with random masked rows in training. */
 export function sequenceOf(
-  { sound, key, heardRows: rows }: SoundExample,
+  { clip, key, audioRows: rows }: AudioExample,
   { masking }: Model,
   { training }: BatchContext,
 ): FeatureSequence {
-  if (!sound) throw new DomainError('internal_error', 'an audio clip was measured but not decoded');
-  const feature = sound.features();
+  if (!clip) throw new DomainError('internal_error', 'an audio clip was measured but not decoded');
+  const feature = clip.features();
   if (!training || !masking || !key) return { feature, rows };
   const hidden = hiddenRows(masking, rows, draws(key));
   return { feature, rows, hidden };
