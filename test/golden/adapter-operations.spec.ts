@@ -78,7 +78,7 @@ function products(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Arra
   return found;
 }
 
-/** B·A of each module in a file of PEFT's. */
+/** Returns B·A of each module in a file that PEFT wrote. */
 function golden(file: string, inside: (name: string) => string): Map<string, Float32Array> {
   const { tensors, close } = mapSafetensors(join(HERE, FOLDER, `${file}.safetensors`));
   const ours = new Map([...tensors].map(([name, tensor]) => [inside(name), tensor]));

@@ -47,7 +47,7 @@ export interface ApiConfig {
   readonly dashboardDir?: string;
   /** Base URL of the Hugging Face hub for `hub:` imports. */
   readonly hubUrl?: string;
-  /** Networks (CIDR) outside the public internet that requests to users' addresses may reach. */
+  /** Private networks (CIDR) that requests to user-supplied URLs may reach. */
   readonly outboundNetworks?: readonly string[];
   /** Interpreter of Python graders. Without one they are not available. */
   readonly python?: string;

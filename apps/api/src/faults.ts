@@ -37,7 +37,7 @@ export class Outage extends DomainError {
   }
 }
 
-/** Our own codes that do not blame the request. `asked` means the part that was asked. Every other code is `own`. */
+/** Graft's codes that do not blame the request. `contacted`: the part that was contacted. Other codes are `own`. */
 const CODES: Partial<Record<ErrorCode, Fault | 'contacted'>> = {
   unavailable: 'contacted',
   io_error: 'contacted',
@@ -103,7 +103,7 @@ export function faultOf(error: unknown, contacted: Dependency | 'own'): Fault {
   return fault === 'database' && typeof foreign.path === 'string' ? 'storage' : fault;
 }
 
-/** Turns an outage of the system, the database or S3 into an error of ours. Returns null for any other error. */
+/** Converts an outage of the system, the database or S3 to a DomainError. Returns null for any other error. */
 export function toOutageError(error: unknown): DomainError | null {
   if (error instanceof DomainError) return null;
   switch (faultOf(error, 'own')) {

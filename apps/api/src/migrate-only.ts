@@ -6,8 +6,8 @@ import { migrateQueue } from './queue/dispatch-queue.js';
 /**
  * Migrates the database without starting the API, as a separate step of an upgrade. API processes of the previous
  * build may continue meanwhile.
- * @param where `databaseUrl`: undefined for the embedded server in `home`, which is started if it is not running;
- * `queueUrl`: undefined if the queue's tables are in the database, too
+ * `databaseUrl`: undefined for the embedded server in `home`, which is started if it is not running. `queueUrl`:
+ * undefined if the queue's tables are in the same database.
  */
 export async function migrateOnly(
   {

@@ -28,7 +28,7 @@ function makeRouter() {
   });
 }
 
-/** Renders its children at their own address. Links have targets, but navigation does nothing. */
+/** Renders its children inside a router. Links have targets, but navigation does nothing. */
 export function InApp({ children }: { children: ReactNode }) {
   const [router] = useState(makeRouter);
   return (

@@ -12,7 +12,7 @@ declare module '@tanstack/react-router' {
   }
 }
 
-/** Keeps known string parameters of the query, as well as unknown ones. */
+/** Types the named query parameters as optional strings. Does not check values or remove other parameters. */
 const stringParameters =
   <Name extends string = never>() =>
   (given: Search): Readonly<Partial<Record<Name, string>>> =>

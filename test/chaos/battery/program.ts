@@ -61,7 +61,7 @@ export class Program {
     this.child?.kill(signal);
   }
 
-  /** Kills it and starts it again after `downMs`. */
+  /** Sends the signal to the program and starts it again `downMs` milliseconds after its exit. */
   async restart(signal: 'SIGKILL' | 'SIGTERM', downMs: number): Promise<void> {
     this.killing = true;
     await this.end(signal);

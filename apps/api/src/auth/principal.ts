@@ -33,7 +33,7 @@ export const SCOPE = 'graft:scope';
 
 /** Marks a route that needs no key. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
-/** Declares the scopes of which a route requires at least one; `admin` includes all of them. */
+/** Requires at least one of the scopes for a route. The scope `admin` includes all others. */
 export const RequireScope = (...anyOf: Scope[]): CustomDecorator => SetMetadata(SCOPE, anyOf);
 
 export const Caller = createParamDecorator(

@@ -13,7 +13,7 @@ export interface StoredBlob {
 export interface BlobBackend {
   /** Human-readable location. */
   readonly place: string;
-  /** Local folder to which incoming data is written first. */
+  /** Local folder for incoming data, before it is stored. */
   readonly incoming: string;
   /** Creates what the backend needs, such as its folders. */
   open(): Promise<void>;

@@ -49,8 +49,8 @@ export const isOutdated = (error: unknown): boolean =>
   /cached plan must not change result type/.test(String((error as Error | null)?.message));
 
 /**
- * Connection that prepares frequent statements, so that PostgreSQL parses and plans them only once. For most of
- * Graft's statements, that takes longer than their execution.
+ * Connection that prepares frequent statements, so that PostgreSQL parses and plans them only once. Most of Graft's
+ * statements take longer to parse and plan than to execute.
  */
 export class PreparingClient extends Client {
   // The driver's other signatures, with callbacks or query objects, are passed on.

@@ -54,7 +54,7 @@ export async function checkSchemaInThread(question: SchemaRequest): Promise<Item
 
 /**
  * Reads the items of a file and checks them against the schema.
- * @throws DomainError that names the line, or as {@link checkSchemaInThread}
+ * @throws DomainError that names the line of an invalid item, or any error of {@link checkSchemaInThread}
  */
 export async function readFileInThread(question: FileRequest): Promise<ItemBatch[]> {
   const answer = await askThread(question, question.schemaParam, FILE_HEAP_MB);

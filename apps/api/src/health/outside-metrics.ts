@@ -26,7 +26,7 @@ export class OutsideMetrics {
     await Promise.all([this.disk(), this.webhooks(), this.integrations(), this.traces()]);
   }
 
-  /** Disk of the blobs; with S3, of the uploads that are not in S3 yet. */
+  /** Measures the disk that stores blobs; with S3, the disk for uploads that are not in S3 yet. */
   private async disk(): Promise<void> {
     const { blocks, bavail, bsize } = await statfs(this.settings.blobsDir);
     this.counters.diskSize.set(blocks * bsize);

@@ -34,7 +34,7 @@ interface PointRow {
 
 /**
  * SQL: an evaluation on a sample that is immediately followed by one on the whole data at the same step.
- * Both would be read as the latter.
+ * Without this condition, both would have the values of the evaluation on the whole data.
  */
 const IS_REPLACED = `(event.kind = 'evaluation' AND NOT (event.data ? '${EVAL_SCORE}') AND COALESCE((
   SELECT kind = 'evaluation' AND data->'step' = event.data->'step' FROM event AS next

@@ -32,7 +32,7 @@ export class JobsRepository {
     private readonly forecasts: QueueForecasts,
   ) {}
 
-  /** @param options.deleted whether the job may be deleted */
+  /** Returns a job. `deleted`: whether to find deleted jobs, too. @throws DomainError if it does not exist */
   async row(
     projectId: string,
     id: string,

@@ -159,8 +159,8 @@ export class JobMetrics {
   }
 
   /**
-   * Names of all metrics of a job's steps. Most steps have the same names, so each query finds a step with
-   * another name, or none.
+   * Returns the names of all metrics of a job's steps. Most steps have the same names, so each query searches
+   * for a step with a name that is not known yet.
    */
   private async names(jobId: string, manager: EntityManager): Promise<string[]> {
     const names = new Set<string>();

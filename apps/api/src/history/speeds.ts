@@ -4,7 +4,7 @@ import { Database } from '../database/database.js';
 
 export interface Speed {
   readonly tokensPerSecond: number;
-  /** Description of the source. */
+  /** Text such as "1,234 tokens/s, the speed of LORA on ID in pool default". */
   readonly from: string;
 }
 

@@ -45,7 +45,7 @@ export interface Written {
   readonly trial?: Trial;
 }
 
-/** Writes validated jobs. */
+/** Stores new jobs after their validation. */
 @Injectable()
 export class JobDrafts {
   constructor(

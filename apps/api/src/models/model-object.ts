@@ -66,7 +66,7 @@ export const usesOf = (family: string | null, task: string | null): readonly Mod
 /** Replaces the reason why an import failed if the reason would name a folder. */
 export const HIDDEN = 'only administrators can see the reason';
 
-/** Creates the model object of a checkpoint. @param base null if it was deleted */
+/** Returns the model object of a checkpoint. @param base null if the base model was deleted */
 export function checkpointModel(
   { job, checkpoint }: NamedCheckpoint,
   base: Model | null,

@@ -21,7 +21,7 @@ export class ReaderFailure extends Error {}
 @Injectable()
 export class DataReader implements OnModuleDestroy {
   private child: ChildProcess | null = null;
-  /** Files that the process may read, and the project that it has read for. */
+  /** Files that the process may read. `owner` is the project that they belong to. */
   private readable = new Set<string>();
   private owner: string | null = null;
   private idle: NodeJS.Timeout | undefined;

@@ -201,7 +201,7 @@ export class JobPlans {
   }
 }
 
-/** Number of steps of a run, and of tokens in all epochs, or in as many examples as max_steps allows. */
+/** Returns the steps of a run and the tokens of all epochs, or of as many examples as max_steps allows. */
 export function plannedTokens(
   spec: Spec,
   { examples, tokens }: { readonly examples: number; readonly tokens: number },

@@ -33,9 +33,8 @@ export const memoryOf = (pool: string): string =>
 
 /**
  * Checks that some worker of the pool has enough memory for the job.
- * @param looked from the data, once they are read: rows of the largest example, and answers to sample
- * prompts.
- *   The worker determines the rest of a step.
+ * The last parameter comes from the data, after they were read: rows of the largest example, and answers to sample
+ * prompts. The worker determines the rest of a step.
  * @throws DomainError invalid_value that names the field, if the pool has workers and none has enough memory
  */
 export function requireMemory(

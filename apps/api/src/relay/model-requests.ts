@@ -14,7 +14,7 @@ const RETRY_AFTER_SECONDS = 5;
 /** Error for a request that the worker has not started and will not start. Another worker may. */
 export class NotBegun extends Error {}
 
-/** Request with its image or audio file, in pieces. */
+/** Request with its image or audio file in chunks. */
 export interface Asked {
   readonly request: ModelRequest;
   readonly media: readonly Uint8Array[];

@@ -67,7 +67,7 @@ export function message(kind: StreamKind, data: unknown, id?: number): Buffer {
   return Buffer.from(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
 }
 
-/** Returns `Last-Event-ID` as a number, or null if it is absent or not an id of ours. */
+/** Returns `Last-Event-ID` as a number, or null if it is absent or not an event number. */
 export function lastEventId(request: Request): number | null {
   const raw = request.headers['last-event-id'] ?? request.query['last_event_id'];
   return typeof raw === 'string' && /^\d{1,15}$/.test(raw) ? Number(raw) : null;

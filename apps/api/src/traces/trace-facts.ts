@@ -31,7 +31,7 @@ export type TracedAttempt = Pick<
   readonly last_step: number | null;
 };
 
-/** Consecutive steps that one attempt was the first to make, without an evaluation in between. */
+/** Consecutive steps of an attempt that no earlier attempt reached, without an evaluation in between. */
 export interface StepGroup {
   /** Number of the last step's event. */
   readonly number: number;

@@ -11,7 +11,7 @@ export interface Program {
 }
 
 export interface Keeping {
-  /** Restarts the program. */
+  /** Starts the program again after it has exited. */
   start(): Program;
   report(text: string): void;
   /** Aborted when the program may exit. */

@@ -24,7 +24,7 @@ const PORTS = {
 
 /**
  * Chooses the port to serve on: the requested one, otherwise the previous one, otherwise the default. If the previous or
- * default port is in use, returns 0 for a free port and reports that with `say`.
+ * default port is in use, returns 0 for a free port and reports that with `report`.
  * @throws CliError if the requested port is invalid or in use
  */
 export async function choosePort(

@@ -7,7 +7,7 @@ import { Media } from '../media/media.js';
 
 const MAX_LABELS = 5;
 
-/** Sends an image or audio file to a model. `tell` is called once, or repeatedly for streamed answers. */
+/** Sends an image or audio file to a model. Calls `onAnswer` once, or repeatedly for streamed answers. */
 export type Ask<T> = (
   model: string,
   file: File,

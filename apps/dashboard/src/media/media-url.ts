@@ -13,7 +13,7 @@ export function mediaUrl(value: unknown): MediaUrl | null {
 }
 
 /**
- * Detects a file's MIME type by its first bytes, because browsers go by its name and do not know
+ * Detects a file's MIME type by its first bytes, because browsers use the file name and do not recognize
  * all types. Null if the type is not supported.
  */
 export function mediaType(first: Uint8Array): string | null {

@@ -28,7 +28,7 @@ export type Decode = (
 export class AudioDecoder {
   private last: Promise<unknown> = Promise.resolve();
 
-  /** Decodes audio. @throws the reason of `left` if it was aborted */
+  /** Decodes audio. @throws the reason of `signal` if it was aborted */
   decode(request: DecodeRequest, signal: AbortSignal): Promise<readonly DecodedAudio[]> {
     const next = this.last.then(() => inThread(request, signal));
     // Do not retain the result.

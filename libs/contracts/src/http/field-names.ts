@@ -59,8 +59,8 @@ export function nearestNames(unknown: string, known: readonly string[]): string[
 }
 
 /**
- * Returns a distance: 0 for the same name, then its initials (`lr`), words of it (`epochs`; the more, the lower) and a
- * misspelling; Infinity for any other name.
+ * Returns the distance of a typed name from a field: 0 for the same name, 1 for its initials (`lr`), 2 to 3 for some of
+ * its words (`epochs`; lower for longer text), more for a misspelling, Infinity for any other name.
  */
 function likeness(typed: string, called: string): number {
   if (typed === called) return 0;

@@ -72,7 +72,7 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   checkTask(methodFor(peft), task, tasks);
   const { method, options } = parsePeft(peft);
   checkTaskOptions(method, options, task);
-  // An initial adapter may be a file of PEFT's, which accepts idle options.
+  // An initial adapter may come from PEFT, which accepts options that have no effect.
   if (!facts.begun) checkIdle(method, options, task);
   if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
   if (task.head) checkAlone(peft, task, facts.modelType);

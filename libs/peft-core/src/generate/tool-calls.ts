@@ -12,7 +12,7 @@ const NOTHING: ReadText = { text: '', calls: [] };
 /** Separates tool calls from text while an answer is generated. Malformed calls stay text. */
 export class ToolCallReader {
   private held = '';
-  /** Whether a call came last: the space around calls is not text. */
+  /** Whether the answer contains a call. Whitespace around calls is not text. */
   private called = false;
 
   /** @param names names of the available tools */

@@ -128,7 +128,7 @@ function partsOf(options: Options, { path, role, inFeatures, outFeatures }: Size
 }
 
 const SMALLEST_SUM = 1e-12;
-/** Distance of f32 numbers at 1, by which PyTorch keeps u away from 0 and 1. */
+/** Machine epsilon of f32: PyTorch clamps u to [ε, 1 - ε]. */
 const EPSILON = 2 ** -23;
 
 class PolyLinear implements LinearUpdate {

@@ -257,7 +257,7 @@ function initial(
   });
 }
 
-/** Singular vectors computed on the CPU: a GPU may flip some signs, for which a trained adapter would not fit. */
+/** Computes the SVD on the CPU: a GPU may flip signs, and a trained adapter would not fit such vectors. */
 function decomposed(w: Tensor): ReturnType<typeof svd> {
   if (!w.device.startsWith('cuda')) return svd(w);
   const { u, s, vh } = svd(toDevice(w, 'cpu'));

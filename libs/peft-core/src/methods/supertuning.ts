@@ -127,7 +127,7 @@ function shapesOf({ sparsity, r }: Options, target: Size): PartShapes {
   return r === null ? values : { ...values, [A]: [r, inFeatures], [B]: [outFeatures, r] };
 }
 
-/** LoRA in addition to the trained values. */
+/** Optional LoRA that is added to the trained values. */
 interface Beside {
   readonly a: Tensor;
   readonly b: Tensor;

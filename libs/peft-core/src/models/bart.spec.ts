@@ -74,7 +74,7 @@ function onZeros(bias: readonly number[] | null): Model {
   return buildModel(tiny, tensors, { dtype: 'f32', quantization: null });
 }
 
-/** Tensor names that full fine-tuning and a merged adapter save. Loads the former again. */
+/** Returns the tensor names that full fine-tuning and a merged adapter save, and loads the full model again. */
 const saved = (model: Model): readonly string[][] =>
   tidy(() => {
     const whole = attachMethod(model, null, { run: 0, seed: 0 });

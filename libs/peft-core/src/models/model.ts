@@ -132,8 +132,8 @@ export interface ModelPlugin<T extends HfTable = HfTable> {
   /** Module paths that differ in files, with the names that they have there; '{n}' is the layer's number. */
   readonly aliases?: Aliases;
   /**
-   * Suffixes after `For` in the family's class names in Transformers that differ from those of AutoModelFor,
-   * by the latter.
+   * Class name suffixes of the family in Transformers, by the suffix of the AutoModel class, if they differ:
+   * Wav2Vec2ForSequenceClassification is loaded by AutoModelForAudioClassification.
    */
   readonly classes?: Readonly<Record<string, string>>;
   /** Formats of GGUF files (llama.cpp) for the family. */

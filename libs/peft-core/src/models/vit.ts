@@ -106,7 +106,7 @@ export function vitPaths(prefix: string, tokens: readonly string[]): ModelPaths 
   };
 }
 
-/** Returns the names in files, which are those before Transformers 5. */
+/** Returns the names of modules in files, which use the names from before Transformers 5. */
 export function vitAliases(prefix: string): Aliases {
   const names = {
     'attention.q_proj': 'attention.attention.query',

@@ -246,7 +246,7 @@ export interface Inference<E extends Example = Example, O = unknown> {
   /**
    * Returns an example of samples at the base model's sample rate, for tasks that transcribe. The samples
    * have no file.
-   * @throws DomainError if the base model makes no row of them
+   * @throws DomainError if the samples are too short for one row
    */
   window?(samples: Float32Array, processor: Processor, options: InputOptions<O>): Encoded<E>;
   /** Token-by-token decoding, for models that generate the transcript. */

@@ -33,14 +33,11 @@ const STATES: Readonly<Record<State, StateRow>> = {
   stepping: { enter: () => true, turn: finishStep, next: 'evaluating', interruptible: true },
   evaluating: { enter: beginEvaluation, turn: measure, next: 'answering', interruptible: false },
   answering: { enter: beginSamples, turn: doSideWork, next: 'ledger', interruptible: false },
-  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not ask whether it was
-  // made.
+  // The ledger of an epoch. It precedes the checkpoint, so a resumed run does not repeat it.
   ledger: { enter: beginEpochLedger, turn: doSideWork, next: 'saving', interruptible: false },
   saving: { enter: save, next: 'finalLedger', interruptible: false },
-  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not check whether it was
-  // made.
-  finalLedger: { enter: beginFinalLedger, turn: doSideWork, next: 'done', interruptible: true },
   // The ledger of the whole run. A run that resumes from its last checkpoint makes it again.
+  finalLedger: { enter: beginFinalLedger, turn: doSideWork, next: 'done', interruptible: true },
   done: { enter: finish, next: 'stepping', interruptible: false },
 };
 

@@ -20,7 +20,8 @@ export interface HeldOutFacts {
   readonly fineTuned?: boolean;
 }
 
-/** Whether part of the training file is held out by default: the request does not specify validation data. */
+/** Whether part of the training file is held out by default: the request does not specify validation data, the
+ * file has at least HELD_OUT_FROM records, and no initial adapter or base may have been trained on them. */
 export const holdsOutByDefault = (
   { validation_file: file, graft }: CreateJob,
   { trainingRecords, begun = false, fineTuned = false }: HeldOutFacts,

@@ -163,7 +163,7 @@ export class Watch {
     return [...flat, warning('overfitting', message)];
   }
 
-  /** Counts an evaluation without a finite loss. It is not better than any, and cannot show a plateau. */
+  /** Counts an evaluation without a finite loss as one without improvement. It does not raise a plateau warning. */
   private unmeasured(step: number): Warning[] {
     const { better = { step, loss: null, since: 0 } } = this.now;
     this.now = { ...this.now, better: { ...better, since: better.since + 1 } };

@@ -54,7 +54,7 @@ export async function readMediaRequest<B, F>(
 }
 
 /**
- * Reads a file part into pieces of one size, however small its chunks are.
+ * Reads a file part into pieces of equal size, regardless of the size of its chunks.
  * @throws DomainError if the file is empty or too large
  */
 export async function readMediaPart(part: Readable): Promise<MediaFile> {

@@ -104,7 +104,7 @@ function listOf(cell: string): unknown[] | null {
     const value: unknown = JSON.parse(cell);
     return Array.isArray(value) ? value : null;
   } catch {
-    // The caller reports that it is not a list.
+    // The caller reports the error.
     return null;
   }
 }

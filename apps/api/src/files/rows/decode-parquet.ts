@@ -34,7 +34,7 @@ export async function* decodeParquet(path: string): AsyncGenerator<readonly Row[
   }
 }
 
-/** Decodes bytes as text, since some programs write texts without a logical type. */
+/** Decodes bytes as text, because some programs write text columns without a logical type. */
 function texts(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8');
   if (Array.isArray(value)) return (value as unknown[]).map(texts);

@@ -125,7 +125,7 @@ export class Quotas {
     await this.admitRunsWithin(limits, projectId, run, manager);
   }
 
-  /** Checks the number of runs, without the new run `made`. */
+  /** Checks the number of open eval runs without `run`, the new one. */
   private async admitRunsWithin(
     limits: ProjectLimits,
     projectId: string,
@@ -203,7 +203,7 @@ export const highestPriority = (projectId: string, { priority }: ProjectLimits):
   priority ?? (projectId === DEFAULT_PROJECT ? 1 : DEFAULT_PRIORITY);
 
 /**
- * Priority of a job. `asked` is the value in the request, if any.
+ * Returns the priority of a job. `requested` is the value in the request, if any.
  * @throws DomainError if the project may not use a number that low
  */
 export function priorityWithin(

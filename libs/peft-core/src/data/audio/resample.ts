@@ -92,9 +92,9 @@ function betweenWeights(filter: Filter, up: number, limit: number): WeightsAt {
 }
 
 interface Filter {
-  /** Number of weighted samples before the one at or before t. */
+  /** Number of weighted samples before sample ⌊t⌋, where t is an output position in input samples. */
   readonly reach: number;
-  /** Weights of the samples from `reach` before on, for a t that is `fraction` after its sample. */
+  /** Weights of consecutive input samples, starting `reach` before sample ⌊t⌋. `fraction` is t - ⌊t⌋. */
   weights(fraction: number): Float64Array;
 }
 

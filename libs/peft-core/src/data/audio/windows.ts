@@ -1,6 +1,6 @@
 // Splits long audio into windows that a base can process.
 
-/** Share of a window in which it may be split, and minimum share that remains after it. */
+/** Share at the end of a window in which it may be split, and minimum audio after a split, as a share of a window. */
 const [CUT, LEAST] = [1 / 6, 1 / 30];
 /** Length of the quiet part at a split (0.2 s of 30), and distance of the positions that are compared. */
 const [QUIET, STEP] = [1 / 150, 1 / 1500];

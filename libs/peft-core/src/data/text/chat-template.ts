@@ -6,7 +6,7 @@ import { messageText } from './messages.js';
 import { specialToken } from './tokenizer-files.js';
 import type { Json } from './tokenizer-files.js';
 
-/** A chat message in OpenAI's format that `checkRecord` accepts. */
+/** A chat message in OpenAI's format that `checkMessages` accepts. */
 export interface ChatMessage {
   readonly role: string;
   readonly content?: unknown;

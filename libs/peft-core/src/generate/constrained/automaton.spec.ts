@@ -18,7 +18,7 @@ const vocabulary = {
   writing: { kind: 'plain' as const, joins: true, added: [] },
   eosIds: [TOKENS.length - 1],
 };
-/** Each a may be the one that 1200 letters follow, so a state has as many places as letters. */
+/** Any "a" may be the one before the last 1200 letters, so a state tracks one position per letter. */
 const COUNTED = { type: 'string', pattern: '^[ab]*a[ab]{1200}$' };
 const [QUOTE, LONGEST] = [WORDS.length, WORDS.length - 1];
 

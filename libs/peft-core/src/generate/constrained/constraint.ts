@@ -103,7 +103,7 @@ class Form {
     this.closeUnused();
   }
 
-  /** Removes it from the cache. Open answers continue to use it. */
+  /** Marks the constraint as removed from the cache. Answers in progress continue to use it. */
   forget(): void {
     this.isKept = false;
     this.closeUnused();

@@ -65,7 +65,7 @@ function headed(
 }
 
 /**
- * Layout for Q4_K_M: Q4_K, but Q6_K for values and `down` of some blocks, and Q5_K if query, key and value are one
+ * Layout for Q4_K_M: Q4_K, but Q6_K for attn_v and ffn_down of some blocks, and Q5_K if query, key and value are one
  * matrix.
  */
 function mixed(name: string, shape: readonly number[], of: LayoutChoice): LayoutName {

@@ -93,8 +93,8 @@ function refuseWhole(peft: PeftConfig, config: HfConfig): void {
 }
 
 /**
- * Returns the Spec with the precision in which its base is loaded. Quantized files stay quantized, and jobs share one
- * base whether they name its precision or not.
+ * Returns the Spec with the precision that its base is loaded in. Quantized files stay quantized, and jobs that specify
+ * this precision share the base with jobs that do not.
  * @throws DomainError when the files are quantized in another way than requested
  */
 export function heldAs(spec: Spec, config: HfConfig): Spec {

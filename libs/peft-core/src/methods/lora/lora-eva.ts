@@ -242,7 +242,7 @@ export class EvaObserver implements Observer {
   }
 }
 
-/** Ranks and scales after EVA, as PEFT writes them. @param pathsOf writes a list of targets as PEFT does */
+/** Ranks and scales after EVA, as PEFT writes them. */
 export function evaPatterns(
   found: NamedTensors,
   targets: readonly { readonly path: string }[],

@@ -7,7 +7,7 @@ const SHIFT = 397;
 /** Number of normal values that PyTorch computes at a time. */
 const NORMALS = 16;
 
-/** Size from which PyTorch permutes in another order, in which the first elements are known last. */
+/** Size from which PyTorch uses another permutation algorithm, which determines the first elements last. */
 export const WIDE_PERMUTATION = Math.floor((2 ** 32 - 1) / 20);
 
 /** Default seed of a PyTorch generator. */

@@ -88,7 +88,7 @@ export function tableOf<E>(
 
 const isList = (choice: TokenChoice): choice is readonly number[] => Array.isArray(choice);
 
-/** Returns the tied head, which uses the embedding's rows unless it has different ids of its own. */
+/** Makes a tied head share the rows of the embedding, unless the two have different token ids. */
 function following<L extends Named, E extends Named>(
   found: readonly ChosenRows<L, E>[],
   tied: readonly L[],

@@ -45,7 +45,7 @@ export type Role =
   | 'pooler'
   | 'head';
 
-/** View of a forward pass that an adapter receives after the product. */
+/** Context that an adapter receives in `after`. */
 export interface LinearContext extends RowContext {
   /** Bias that y contains, in y's dtype: the base model's, or the run's own. */
   readonly bias: Tensor | null;

@@ -68,7 +68,7 @@ export function packedRefusal(stored: Stored, name: string): DomainError | null 
   return new DomainError('invalid_model', message, 'model');
 }
 
-/** Joins parts, in the order of `partsOf`, to one tensor of the model. */
+/** Joins parts, in the order of `partsOf`, into one tensor of the model. */
 export function joined(shape: ExpertsShape, whole: string, parts: readonly Tensor[]): Tensor {
   if (whole === shape.router) return parts[0] as Tensor;
   if (whole === shape.down) return stack(parts);

@@ -259,8 +259,8 @@ export const ModelOptions = z.object({
   /** Width of a head's hidden layer. Defaults to the width of its input. */
   headSize: size.optional(),
   /**
-   * Last hidden states in the weighted sum of all layers that a classification head reads. Without it there
-   * is no sum.
+   * Whether a classification head reads a weighted sum of all layers, and whether the last layer's hidden states in
+   * the sum are taken after the final norm (normed) or before it (as_made). If unset, the head reads the last layer.
    */
   layerSum: z.enum(['normed', 'as_made']).optional(),
   /** Whether the files contain a module that pools an image's rows into one. */

@@ -67,8 +67,7 @@ export function packRows(
 }
 
 /**
- * Packs images or audio clips, in the given order. `rows`: number of rows that the front end makes of
- * each.
+ * Packs images or audio clips, in the given order. `rows`: number of rows of the front end's output for each.
  */
 export function packFeatures(
   all: readonly {

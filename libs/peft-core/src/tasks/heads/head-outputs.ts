@@ -30,7 +30,7 @@ export interface TypedSequence {
 /** Image or audio input of a head, preprocessed for the base model's front end. */
 export interface FeatureSequence {
   readonly feature: Tensor;
-  /** Number of rows that the front end makes of it. */
+  /** Number of rows of the front end's output. */
   readonly rows: number;
   /** Rows that training masks. */
   readonly hidden?: readonly number[];

@@ -17,7 +17,7 @@ import type { EncodeOptions, Example } from '../task.js';
 export interface AudioExample extends Example {
   /** Decoded clip. Null if it was only checked. */
   readonly clip: StoredClip | null;
-  /** Number of rows that the base model makes of it. */
+  /** Number of rows of the clip in the base model. */
   readonly audioRows: number;
   /** Key of the random mask. Null if nothing is masked. */
   readonly key: DrawKey | null;
