@@ -58,6 +58,9 @@ export function graftRate(job, { work, threads, cpu, warmUp }) {
       overall: tokens / sum(measured, 'seconds'),
       middle: median(measured.map((row) => row.tokens / row.seconds)),
     };
-  const begun = { ...job, graft: { ...job.graft, max_steps: warmUp } };
-  return { ...found, overall: tokens / (seconds - graftRun(begun, { work, threads: 1 }).seconds) };
+  const warmUpJob = { ...job, graft: { ...job.graft, max_steps: warmUp } };
+  return {
+    ...found,
+    overall: tokens / (seconds - graftRun(warmUpJob, { work, threads: 1 }).seconds),
+  };
 }

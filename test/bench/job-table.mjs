@@ -19,7 +19,7 @@ import { chromium } from 'playwright-core';
 import { importTinyBase } from './tiny-base.mjs';
 
 const DASHBOARD = fileURLToPath(new URL('../../apps/dashboard/dist', import.meta.url));
-const ASKED = 30;
+const REQUESTS = 30;
 const DATA = Array.from({ length: 24 }, (_, n) =>
   JSON.stringify({
     messages: [
@@ -138,7 +138,7 @@ async function measureRequests() {
   for (const [what, query] of Object.entries(LISTS)) {
     const took = [];
     let found = 0;
-    for (let n = 0; n < ASKED; n++) {
+    for (let n = 0; n < REQUESTS; n++) {
       const began = performance.now();
       found = (await page(query)).length;
       took.push(performance.now() - began);

@@ -26,7 +26,7 @@ const PEFT = {
 };
 const TASKS = {
   image_cls: {
-    record: (i) => ({ image: dataUrl('image/png', picture(i)), label: LABELS[i % 4] }),
+    record: (i) => ({ image: dataUrl('image/png', image(i)), label: LABELS[i % 4] }),
     options: { problem_type: 'single_label_classification', labels: LABELS },
     unit: 'images/s',
     // Largest relative difference of a step's loss from B2's; the loss of a new head changes fast and
@@ -34,7 +34,7 @@ const TASKS = {
     tolerance: 5e-2,
   },
   speech_seq_2_seq: {
-    record: (i) => ({ audio: dataUrl('audio/wav', sound(i)), text: ` ${TEXTS[i % TEXTS.length]}` }),
+    record: (i) => ({ audio: dataUrl('audio/wav', clip(i)), text: ` ${TEXTS[i % TEXTS.length]}` }),
     options: {},
     unit: 'sounds/s',
     tolerance: 2e-2,
@@ -50,7 +50,7 @@ const TEXTS = [
 const dataUrl = (type, bytes) => `data:${type};base64,${bytes.toString('base64')}`;
 
 /** A PNG of 240 by 240 pixels with a wave pattern that depends on the index. */
-function picture(place) {
+function image(place) {
   const [side, channels] = [240, 3];
   const rows = Buffer.alloc(side * (1 + side * channels));
   for (let y = 0; y < side; y++)
@@ -79,7 +79,7 @@ function picture(place) {
 }
 
 /** Two to nine seconds of a voice-like tone as a 16-bit WAV at 16 kHz. */
-function sound(place) {
+function clip(place) {
   const rate = 16_000;
   const data = Buffer.alloc(2 * rate * (2 + (place % 8)));
   for (let i = 0; i < data.length / 2; i++) {

@@ -214,24 +214,24 @@ describe('FaultyProxy', () => {
       proxy.close();
       server.close();
     };
-    const heard = async (text: string): Promise<boolean> => {
+    const received = async (text: string): Promise<boolean> => {
       for (let n = 0; n < 1000 && pieces.join('') !== text; n++)
         await new Promise((resolve) => setTimeout(resolve, 10));
       return pieces.join('') === text;
     };
-    return { proxy, client, heard, pieces, close };
+    return { proxy, client, heard: received, pieces, close };
   }
 
   it('forwards bytes, in chunks if configured, and loses none while it is silent', async () => {
-    const { proxy, client, heard, pieces, close } = await line();
+    const { proxy, client, heard: received, pieces, close } = await line();
     client.write('hello');
-    expect(await heard('hello')).toBe(true);
+    expect(await received('hello')).toBe(true);
     proxy.become({ silent: 'back' });
     client.write(' there');
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(pieces.join('')).toBe('hello');
     proxy.become({ slice: 2, latencyMs: 5 });
-    expect(await heard('hello there')).toBe(true);
+    expect(await received('hello there')).toBe(true);
     close();
   });
 

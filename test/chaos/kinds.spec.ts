@@ -30,11 +30,11 @@ function plants<Found>(
 }
 
 const DONE = { type: 'fine_tuning.job.succeeded', target: 'job-1' };
-const TOLD = { ...DONE, endpoint: 'all', id: 'evt-1', isSigned: true, isTaken: true };
+const DELIVERED = { ...DONE, endpoint: 'all', id: 'evt-1', isSigned: true, isTaken: true };
 const WEBHOOKS: WebhookEvidence = {
   endpoints: { all: [DONE.type, 'eval.run.succeeded'], runs: ['eval.run.succeeded'] },
   // The first delivery was rejected.
-  deliveries: [{ ...TOLD, isTaken: false }, TOLD],
+  deliveries: [{ ...DELIVERED, isTaken: false }, DELIVERED],
   facts: [DONE],
 };
 const delivered = (...more: WebhookEvidence['deliveries']): WebhookEvidence => ({
@@ -45,19 +45,27 @@ plants('webhooks', checkWebhooks, WEBHOOKS, [
   ['an end was never delivered', { ...WEBHOOKS, deliveries: [] }, 'all did not receive'],
   [
     'an end was sent but never accepted',
-    { ...WEBHOOKS, deliveries: [{ ...TOLD, isTaken: false }] },
+    { ...WEBHOOKS, deliveries: [{ ...DELIVERED, isTaken: false }] },
     'all did not receive',
   ],
-  ['a repeat has another id', delivered({ ...TOLD, id: 'evt-2' }), 'has the ids evt-1 and evt-2'],
-  ['a signature is wrong', delivered({ ...TOLD, isSigned: false }), 'without a valid signature'],
+  [
+    'a repeat has another id',
+    delivered({ ...DELIVERED, id: 'evt-2' }),
+    'has the ids evt-1 and evt-2',
+  ],
+  [
+    'a signature is wrong',
+    delivered({ ...DELIVERED, isSigned: false }),
+    'without a valid signature',
+  ],
   [
     'an event was sent that did not happen',
-    delivered({ ...TOLD, type: 'fine_tuning.job.failed', id: 'evt-2' }),
+    delivered({ ...DELIVERED, type: 'fine_tuning.job.failed', id: 'evt-2' }),
     'sent but did not happen',
   ],
   [
     'an endpoint received an event without a subscription',
-    delivered({ ...TOLD, endpoint: 'runs' }),
+    delivered({ ...DELIVERED, endpoint: 'runs' }),
     'is not subscribed',
   ],
 ]);
@@ -243,7 +251,7 @@ const OPERATION = { id: 'job-1', token: 'token-1', operation: 'merge', state: 's
 const EXPORTS: ExportEvidence = {
   operations: [OPERATION],
   quiet: { merge: { a: 'aa' } },
-  told: new Map([['token-1', 'job-1']]),
+  jobIds: new Map([['token-1', 'job-1']]),
 };
 plants('exports', checkExports, EXPORTS, [
   ['an operation is lost', { ...EXPORTS, operations: [] }, 'acknowledged, but missing'],

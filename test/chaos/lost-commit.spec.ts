@@ -124,8 +124,8 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose response is los
     expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
     expect(proxy.cuts).toBe(cuts + 2);
     const events = await api.get<{ data: { message: string }[] }>(`/fine_tuning/jobs/${id}/events`);
-    const told = events.data.map(({ message }) => message);
-    expect(told.filter((message) => /paused|resumed/.test(message))).toHaveLength(2);
+    const messages = events.data.map(({ message }) => message);
+    expect(messages.filter((message) => /paused|resumed/.test(message))).toHaveLength(2);
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
   });
 
@@ -145,7 +145,9 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose response is los
     proxy.cutAfter(marker);
     await api.post(`/fine_tuning/jobs/${id}/${verb}`);
     expect(proxy.cuts).toBe(cuts + 1);
-    await until(() => worker.commands.some((told) => told.jobId === id && told.action === action));
+    await until(() =>
+      worker.commands.some((command) => command.jobId === id && command.action === action),
+    );
     worker.vanish();
   });
 });

@@ -188,7 +188,7 @@ const LONG_KINDS: readonly Poison[] = [
   },
 ];
 
-async function besideGoodOnes(poison: Poison, changes: object = {}): Promise<void> {
+async function withHealthyJobs(poison: Poison, changes: object = {}): Promise<void> {
   onTestFailed(() => console.error(graft.tails()));
   setPace(poison.pace ?? 0);
   startTogether(ALL);
@@ -218,9 +218,9 @@ async function besideGoodOnes(poison: Poison, changes: object = {}): Promise<voi
 const named = (kinds: readonly Poison[]) => kinds.map((kind) => [kind.name, kind] as const);
 
 describe(`one poison job with ${GOOD_ONES} good ones`, () => {
-  it.each(named(SHORT_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 240_000);
+  it.each(named(SHORT_KINDS))('%s', (_, poison) => withHealthyJobs(poison), 240_000);
   if (isAllTier) {
-    it.each(named(LONG_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 400_000);
+    it.each(named(LONG_KINDS))('%s', (_, poison) => withHealthyJobs(poison), 400_000);
 
     it('a chat template that never ends', async () => {
       await importLoopingBase();
@@ -234,7 +234,7 @@ describe(`one poison job with ${GOOD_ONES} good ones`, () => {
         file: new File([readFileSync(path)], 'loop.jsonl'),
         purpose: 'fine-tune',
       });
-      await besideGoodOnes(
+      await withHealthyJobs(
         {
           name: 'loop',
           job: { training_file: id },

@@ -193,7 +193,7 @@ const forgetting = {
   render(results) {
     const rows = accepted(results).map(([name, { measured, steps, learningRate }]) => {
       const [before, after] = [measured['base:prose'].loss, measured.prose.loss];
-      return { name, before, after, rise: after - before, learnt: measured.heldOut.loss, steps, learningRate }; // prettier-ignore
+      return { name, before, after, rise: after - before, loss: measured.heldOut.loss, steps, learningRate }; // prettier-ignore
     });
     rows.sort((a, b) => a.rise - b.rise);
     const signed = (n) => (n >= 0 ? `+${n.toFixed(3)}` : n.toFixed(3));
@@ -206,13 +206,13 @@ const forgetting = {
         'change',
         'held-out answers',
       ],
-      rows: rows.map(({ name, before, after, rise, learnt }) => [
+      rows: rows.map(({ name, before, after, rise, loss }) => [
         named(name),
         String(FORGETTING[name]),
         before.toFixed(3),
         after.toFixed(3),
         signed(rise),
-        learnt.toFixed(3),
+        loss.toFixed(3),
       ]),
       notes: refusals(results),
       plots: {

@@ -68,8 +68,8 @@ function run(script, request) {
 
 /** File of a trial's result; its name contains a hash of the request. */
 function keptAt(claim, job) {
-  const { key, ...asked } = job;
-  const digest = createHash('sha256').update(JSON.stringify({ ...asked, threads: options.threads, quick: options.quick })).digest('hex'); // prettier-ignore
+  const { key, ...spec } = job;
+  const digest = createHash('sha256').update(JSON.stringify({ ...spec, threads: options.threads, quick: options.quick })).digest('hex'); // prettier-ignore
   return join(
     trials,
     `${claim.name}-${key.replaceAll(/[^\w.-]+/g, '_')}-${digest.slice(0, 12)}.json`,

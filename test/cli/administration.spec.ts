@@ -87,11 +87,11 @@ describe('graft, as an administrator', () => {
       err: expect.stringContaining('nothing was deleted'),
     });
     expect((await run('projects')).out).toMatch(new RegExp(`${id} +old mail +active`));
-    const asked = await graft(home, ['projects', 'delete', 'old mail'], 'old mail\n');
-    expect(asked.err).toMatch(
+    const dialog = await graft(home, ['projects', 'delete', 'old mail'], 'old mail\n');
+    expect(dialog.err).toMatch(
       /old mail \(proj-.*\n.*\njobs +0\n.*\nmembers +0\n.*restorable until/s,
     );
-    expect([asked.code, asked.out]).toEqual([
+    expect([dialog.code, dialog.out]).toEqual([
       0,
       expect.stringMatching(new RegExp(`^${id} old mail will be deleted on 20.*Z\n$`)),
     ]);

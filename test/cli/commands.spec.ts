@@ -160,9 +160,9 @@ describe('graft, against a running API', () => {
   it('reads a table, and suggests how to map its columns', async () => {
     const path = join(home, 'table.csv');
     writeFileSync(path, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
-    const asked = await run('files', 'upload', path);
-    expect(asked).toMatchObject({ code: 1, out: '' });
-    expect(asked.err).toMatch(
+    const result = await run('files', 'upload', path);
+    expect(result).toMatchObject({ code: 1, out: '' });
+    expect(result.err).toMatch(
       /the columns are "frage", "antwort".*\nMap its columns: --map prompt=frage --map completion=antwort\n/,
     );
     const labels = join(home, 'labels.csv');
@@ -293,8 +293,8 @@ describe('graft, against a running API', () => {
 
     const table = join(home, 'planned.csv');
     writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
-    const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
-    expect(asked.err).toContain('Map its columns: --map prompt=frage --map completion=antwort\n');
+    const result = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
+    expect(result.err).toContain('Map its columns: --map prompt=frage --map completion=antwort\n');
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);

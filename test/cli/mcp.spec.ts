@@ -66,22 +66,22 @@ async function open(...flags: string[]): Promise<Client> {
   return client;
 }
 
-type Asked = Record<string, unknown>;
+type Args = Record<string, unknown>;
 
-async function call(client: Client, name: string, asked: Asked) {
-  const { content, isError = false } = await client.callTool({ name, arguments: asked });
+async function call(client: Client, name: string, args: Args) {
+  const { content, isError = false } = await client.callTool({ name, arguments: args });
   const [{ text }] = content as [{ text: string }];
   return { text, isError };
 }
 
-async function ask<Answer = unknown>(client: Client, name: string, asked: Asked = {}) {
-  const { text, isError } = await call(client, name, asked);
+async function ask<Answer = unknown>(client: Client, name: string, args: Args = {}) {
+  const { text, isError } = await call(client, name, args);
   expect(isError, text).toBe(false);
   return JSON.parse(text) as Answer;
 }
 
-async function refusal(client: Client, name: string, asked: Asked): Promise<string> {
-  const { text, isError } = await call(client, name, asked);
+async function refusal(client: Client, name: string, args: Args): Promise<string> {
+  const { text, isError } = await call(client, name, args);
   expect(isError, text).toBe(true);
   return text;
 }
@@ -112,11 +112,11 @@ describe('without --allow-changes', () => {
     expect(job).toMatchObject({ id: done, status: 'succeeded' });
     const events = await ask<object[]>(client, 'list_job_events', { job: done, limit: 3 });
     expect(events).toHaveLength(3);
-    const asked = { job: done, points: 4 };
+    const args = { job: done, points: 4 };
     const { steps, series, evaluations } = await ask<MetricsObject>(
       client,
       'get_job_metrics',
-      asked,
+      args,
     );
     expect(steps).toEqual([25, 50, 75, 100]);
     expect(series).toMatchObject({ loss: [25, 50, 75, 100].map((n) => 4 - n / 10) });
@@ -185,8 +185,8 @@ it('creates, reads and cancels sweeps', async () => {
   const client = await open('--allow-changes');
   const search = { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } };
   const peft = { peft_type: 'LORA' };
-  const asked = body({ suffix: 'ranks', peft, search, graft: { pool: 'unknown' } });
-  const made = await ask<SweepObject>(client, 'create_sweep', { body: asked });
+  const args = body({ suffix: 'ranks', peft, search, graft: { pool: 'unknown' } });
+  const made = await ask<SweepObject>(client, 'create_sweep', { body: args });
   expect(made.trials?.map(({ options }) => options)).toEqual([{ 'peft.r': 4 }, { 'peft.r': 8 }]);
   expect(await ask(client, 'list_sweeps')).toMatchObject([{ id: made.id, status: 'queued' }]);
   const read = await ask<SweepObject>(client, 'get_sweep', { sweep: 'ranks' });

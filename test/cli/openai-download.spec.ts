@@ -31,7 +31,7 @@ const folder = (): string => join(dir, 'export');
 const only = (...more: string[]): Promise<Done> =>
   run(['--download', folder(), '--download-only', ...more]);
 const read = (...path: string[]): string => readFileSync(join(folder(), ...path), 'utf8');
-const contentsAsked = (): string[] => openai.asked.filter((path) => path.endsWith('/content'));
+const contentRequests = (): string[] => openai.requests.filter((path) => path.endsWith('/content'));
 
 it('downloads files, jobs and evals to a folder, without a running Graft', async () => {
   openai.busy = true;
@@ -64,12 +64,12 @@ it.each([true, false])(
     expect(broken.err).toMatch(/the connection to \S+ failed .*run the command again/);
     const there = size();
     expect(there).toBeGreaterThan(0);
-    const before = contentsAsked();
+    const before = contentRequests();
     expect(await only()).toMatchObject({ code: 0 });
     expect(openai.ranges).toEqual([`bytes=${there}-`]);
     expect(read('files', 'file-Prefs1.jsonl')).toBe(CONTENTS['file-Prefs1']![2]);
     // Earlier files are complete.
-    expect(contentsAsked().slice(before.length)).toEqual(
+    expect(contentRequests().slice(before.length)).toEqual(
       [
         '/v1/files/file-Prefs1/content',
         '/v1/files/file-Seen1/content',
@@ -77,12 +77,12 @@ it.each([true, false])(
         '/v1/files/file-Result1/content',
       ].map((path) => `GET ${path}`),
     );
-    const asked = openai.asked.length;
+    const asked = openai.requests.length;
     expect(await only()).toMatchObject({ code: 0 });
     // Only the lists are requested, because all items are complete and final.
-    expect(openai.asked.slice(asked).every((path) => /\/(files|jobs|evals|runs)$/.test(path))).toBe(
-      true,
-    );
+    expect(
+      openai.requests.slice(asked).every((path) => /\/(files|jobs|evals|runs)$/.test(path)),
+    ).toBe(true);
   },
 );
 

@@ -223,7 +223,7 @@ const run = (id: string, more: Json): Json => ({
   ...more,
 });
 
-const asked = (model: string): Json => ({
+const completionsSource = (model: string): Json => ({
   type: 'completions',
   source: { type: 'file_id', id: 'file-Items1' },
   model,
@@ -244,10 +244,10 @@ const asked = (model: string): Json => ({
 });
 
 export const RUNS: readonly Json[] = [
-  run('evalrun_First1', { data_source: asked('gpt-4o-mini-2024-07-18') }),
-  run('evalrun_Tuned1', { model: TUNED, data_source: asked(TUNED) }),
+  run('evalrun_First1', { data_source: completionsSource('gpt-4o-mini-2024-07-18') }),
+  run('evalrun_Tuned1', { model: TUNED, data_source: completionsSource(TUNED) }),
   run('evalrun_Stored1', {
-    data_source: { ...asked('gpt-4o'), source: { type: 'stored_completions' } },
+    data_source: { ...completionsSource('gpt-4o'), source: { type: 'stored_completions' } },
   }),
 ];
 

@@ -12,7 +12,7 @@ export interface OpenaiServer {
   /** Base URL; ends in /v1. */
   readonly url: string;
   /** Method and path of each request so far, without queries. */
-  readonly asked: string[];
+  readonly requests: string[];
   /** Values of the received `range` headers. */
   readonly ranges: string[];
   /** Id of a file of which it sends only half, with a complete response. */
@@ -30,7 +30,7 @@ export async function startOpenaiServer(): Promise<OpenaiServer> {
   const http = createServer((request, response) => void answer(request, response));
   const server = {
     url: '',
-    asked: [] as string[],
+    requests: [] as string[],
     ranges: [] as string[],
     shortOf: null as string | null,
     breakAt: null as OpenaiServer['breakAt'],
@@ -45,7 +45,7 @@ export async function startOpenaiServer(): Promise<OpenaiServer> {
 
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://x');
-    server.asked.push(`${request.method} ${pathname}`);
+    server.requests.push(`${request.method} ${pathname}`);
     const json = (status: number, body: unknown, headers: Record<string, string> = {}): void => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
       response.end(JSON.stringify(body));

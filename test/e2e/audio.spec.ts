@@ -77,18 +77,18 @@ it('an audio model trains on labels from an archive, and classifies unseen clips
   const { series, seconds } = await graft.openai.get<MetricsObject>(
     `/fine_tuning/jobs/${id}/metrics`,
   );
-  const heard = (series['audio_seconds_per_second'] ?? []).reduce<number>(
+  const audioSeconds = (series['audio_seconds_per_second'] ?? []).reduce<number>(
     (sum, speed, i) => sum + Number(speed) * (seconds[i]! - (seconds[i - 1] ?? 0)),
     0,
   );
   // each clip of a pitch is seven samples longer than the previous one, at alternating sampling rates
   const each = Array.from({ length: 8 }, (_, i) => 0.15 + (7 * i) / (i % 2 === 0 ? 16_000 : 8000));
-  expect(heard).toBeCloseTo(16 * 3 * each.reduce((a, b) => a + b), 3);
+  expect(audioSeconds).toBeCloseTo(16 * 3 * each.reduce((a, b) => a + b), 3);
 
   const unseen = PITCHES.map((pitch, i) => tone(pitch, 50 + i, 0.15));
   const input = unseen.map((bytes) => dataUrl(bytes, 'audio/wav'));
-  const asked = await graft.openai.post<Classified>('/classify', { body: { model, input } });
-  expect(asked.data.map(({ label }) => label)).toEqual(PITCHES);
+  const response = await graft.openai.post<Classified>('/classify', { body: { model, input } });
+  expect(response.data.map(({ label }) => label)).toEqual(PITCHES);
 
   const alone = await form('classify', model, unseen[1] as Buffer);
   expect(await alone.json()).toMatchObject({ data: [{ index: 0, label: 'middle' }] });
@@ -116,9 +116,9 @@ it('an audio model trains on labels from an archive, and classifies unseen clips
   });
   const song = join(graft.dir, 'song.mp3');
   writeFileSync(song, mp3);
-  const told = await run('classify', model, '--audio', song);
-  expect(told).toMatchObject({ out: '' });
-  expect(told.err).toMatch(/expected WAV or FLAC, got MP3/);
+  const failed = await run('classify', model, '--audio', song);
+  expect(failed).toMatchObject({ out: '' });
+  expect(failed.err).toMatch(/expected WAV or FLAC, got MP3/);
 });
 
 it('a speech model trains on transcripts, and returns transcripts, streamed or not', async () => {
@@ -216,7 +216,7 @@ it('a CTC model trains on transcripts, is evaluated by error rates, and rejects 
   const upload = (path: string) =>
     graft.openai.files.create({ file: createReadStream(path), purpose: 'fine-tune' });
   const sounds = await upload(writeClips(join(graft.dir, 'spelt.jsonl'), 12, 'text'));
-  const asked = {
+  const body = {
     model: 'tiny-ctc',
     training_file: sounds.id,
     peft: { peft_type: 'LORA', target_modules: 'all-linear' },
@@ -229,7 +229,7 @@ it('a CTC model trains on transcripts, is evaluated by error rates, and rejects 
       metric_for_best_model: 'wer',
     },
   };
-  const { id } = await graft.createJob(asked);
+  const { id } = await graft.createJob(body);
   const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
   expect((await graft.job(id)).graft.metric_for_best_model).toBe('wer');
   const { data } = await graft.openai.fineTuning.jobs.checkpoints.list(id);
@@ -248,15 +248,15 @@ it('a CTC model trains on transcripts, is evaluated by error rates, and rejects 
   const path = join(graft.dir, 'long.jsonl');
   writeFileSync(path, lines.join('\n'));
   await expect(
-    graft.createJob({ ...asked, training_file: (await upload(path)).id }),
+    graft.createJob({ ...body, training_file: (await upload(path)).id }),
   ).rejects.toThrow(
     /line 2: the text has 40 tokens and needs 79 frames, but the base makes 66 of the/,
   );
-  const other = { ...asked, graft: { ...asked.graft, metric_for_best_model: 'accuracy' } };
+  const other = { ...body, graft: { ...body.graft, metric_for_best_model: 'accuracy' } };
   await expect(graft.createJob(other)).rejects.toThrow(
     'expected loss or wer or cer for task ctc, got "accuracy"',
   );
-  await expect(graft.createJob({ ...asked, model: 'tiny-ast' })).rejects.toThrow(
+  await expect(graft.createJob({ ...body, model: 'tiny-ast' })).rejects.toThrow(
     /has no head for ctc/,
   );
 });
@@ -278,7 +278,7 @@ it('a CTC model without a vocabulary gets the characters of the texts, which its
     const sent = { file: createReadStream(path), purpose: 'fine-tune' } as const;
     return (await graft.openai.files.create(sent)).id;
   };
-  const asked = {
+  const body = {
     model: 'tiny-bare',
     training_file: await upload('texts.jsonl', ['zwölf Boxer', 'größer', 'Jahr']),
     validation_file: await upload('heard.jsonl', ['Box', 'größer?', '?!']),
@@ -286,7 +286,7 @@ it('a CTC model without a vocabulary gets the characters of the texts, which its
     hyperparameters: { batch_size: 4, n_epochs: 1 },
     graft: { task: 'ctc', base_dtype: 'f32' },
   };
-  const { id } = await graft.createJob(asked);
+  const { id } = await graft.createJob(body);
   const done = await graft.succeeded(id);
   const letters = [...new Set('zwölf Boxer größer Jahr')].sort();
   expect(done.graft['task_options']).toMatchObject({ vocabulary_from_data: true });
@@ -301,15 +301,15 @@ it('a CTC model without a vocabulary gets the characters of the texts, which its
   for (const letter of said.text.replaceAll('[UNK]', '')) expect(letters).toContain(letter);
 
   // training continues on another file: the vocabulary stays, and another one is rejected
-  const again = { ...asked, model, training_file: await upload('more.jsonl', ['Fax', 'Box']), validation_file: undefined }; // prettier-ignore
+  const again = { ...body, model, training_file: await upload('more.jsonl', ['Fax', 'Box']), validation_file: undefined }; // prettier-ignore
   const next = await graft.createJob(again);
   expect((await graft.succeeded(next.id)).graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false }); // prettier-ignore
-  const others = { ...asked.graft, task_options: { letters: ['a', 'b'] } };
+  const others = { ...body.graft, task_options: { letters: ['a', 'b'] } };
   await expect(graft.createJob({ ...again, graft: others })).rejects.toMatchObject({
     status: 400,
     param: 'graft.task_options.letters',
     message: expect.stringMatching(/keeps its own vocabulary \(B J a .*remove this option/),
   });
-  const twice = { ...asked.graft, task_options: { letters: ['a', 'bc'] } };
-  await expect(graft.createJob({ ...asked, graft: twice })).rejects.toThrow(/task_options\.letters.*expected one character/); // prettier-ignore
+  const twice = { ...body.graft, task_options: { letters: ['a', 'bc'] } };
+  await expect(graft.createJob({ ...body, graft: twice })).rejects.toThrow(/task_options\.letters.*expected one character/); // prettier-ignore
 });

@@ -126,7 +126,7 @@ const ask = {
   max_completion_tokens: 120,
 };
 type Ask = OpenAI.ChatCompletionCreateParamsNonStreaming;
-const asked = async (more: Partial<Ask> = {}) => {
+const chat = async (more: Partial<Ask> = {}) => {
   const { choices, usage } = await graft.openai.chat.completions.create({ ...ask, ...more });
   const [{ message, finish_reason } = {}] = choices;
   const calls = (message?.tool_calls ?? []) as OpenAI.ChatCompletionMessageFunctionToolCall[];
@@ -136,7 +136,7 @@ const asked = async (more: Partial<Ask> = {}) => {
 it.each([1, 2, 3, 4])(
   'a required call is one, and its arguments are valid: seed %i',
   async (seed) => {
-    const { message, finish_reason, calls } = await asked({ tool_choice: 'required', seed });
+    const { message, finish_reason, calls } = await chat({ tool_choice: 'required', seed });
     expect(finish_reason).toBe('tool_calls');
     expect(message?.content).toBeNull();
     expect(calls).toHaveLength(1);
@@ -153,7 +153,7 @@ it.each([1, 2, 3, 4])(
 
 it('makes a required call to a tool without parameters', async () => {
   const tools = [tool('note', {})];
-  const { message, finish_reason, calls } = await asked({ tools, tool_choice: 'required', seed: 1, max_completion_tokens: 400 }); // prettier-ignore
+  const { message, finish_reason, calls } = await chat({ tools, tool_choice: 'required', seed: 1, max_completion_tokens: 400 }); // prettier-ignore
   // A truncated call is returned as text; a complete one has an object as arguments.
   if (finish_reason === 'length') return expect(message?.content).toMatch(/"arguments": \{/);
   expect(finish_reason).toBe('tool_calls');
@@ -162,7 +162,7 @@ it('makes a required call to a tool without parameters', async () => {
 
 it('calls the tool that tool_choice names, streamed or not', async () => {
   const tool_choice = { type: 'function' as const, function: { name: 'weather' } };
-  const { calls } = await asked({ tool_choice, seed: 5 });
+  const { calls } = await chat({ tool_choice, seed: 5 });
   expect(calls.map((call) => call.function.name)).toEqual(['weather']);
   const stream = await graft.openai.chat.completions.create({ ...ask, tool_choice, seed: 5, stream: true }); // prettier-ignore
   const deltas: OpenAI.ChatCompletionChunk.Choice.Delta.ToolCall[] = [];
@@ -180,7 +180,7 @@ it('calls the tool that tool_choice names, streamed or not', async () => {
 
 it('answers with text if the call is optional and the model makes none', async () => {
   const seeds = Array.from({ length: 6 }, (_, seed) => seed);
-  const answers = await Promise.all(seeds.map((seed) => asked({ max_completion_tokens: 8, seed })));
+  const answers = await Promise.all(seeds.map((seed) => chat({ max_completion_tokens: 8, seed })));
   for (const { calls, finish_reason } of answers) {
     expect(calls).toEqual([]);
     expect(['stop', 'length']).toContain(finish_reason);
@@ -190,7 +190,7 @@ it('answers with text if the call is optional and the model makes none', async (
 
 it('adds tools, calls and their results to the prompt', async () => {
   const tokens = async (more: Partial<Ask>) =>
-    (await asked({ max_completion_tokens: 1, ...more })).usage?.prompt_tokens ?? 0;
+    (await chat({ max_completion_tokens: 1, ...more })).usage?.prompt_tokens ?? 0;
   const bare = await tokens({ tool_choice: 'none' });
   expect(await tokens({})).toBeGreaterThan(bare + 50);
   const call = { id: 'call_1', type: 'function' as const, function: { name: 'weather', arguments: '{"city":"Bonn","days":1}' } }; // prettier-ignore
@@ -206,7 +206,7 @@ it.each([
   ['plain', 'does not support tools'],
   ['mistral', 'a tool-call format that is not supported'],
 ])('rejects a model without tools, or with an unknown format of calls: %s', (model, message) =>
-  expect(asked({ model })).rejects.toMatchObject({
+  expect(chat({ model })).rejects.toMatchObject({
     status: 400,
     code: 'unsupported',
     message: expect.stringContaining(message) as unknown,
@@ -221,7 +221,7 @@ it.each<[Partial<Ask>, string, string]>([
   [{ tools: [tool('f'), tool('f')] }, 'tools', 'unique names'],
   [{ response_format: { type: 'json_object' } }, 'response_format', 'together with tools'],
 ])('rejects %j at %s', (more, param, message) =>
-  expect(asked(more)).rejects.toMatchObject({
+  expect(chat(more)).rejects.toMatchObject({
     status: 400,
     param,
     message: expect.stringContaining(message) as unknown,
@@ -229,10 +229,8 @@ it.each<[Partial<Ask>, string, string]>([
 ); // prettier-ignore
 
 it('rejects parameters that are too large, even if the call is optional', () =>
-  expect(asked({ tools: [tool('f', { description: 'a'.repeat(130_000) })] })).rejects.toMatchObject(
-    {
-      status: 413,
-      code: 'request_too_large',
-      param: 'tools.0.function.parameters',
-    },
-  ));
+  expect(chat({ tools: [tool('f', { description: 'a'.repeat(130_000) })] })).rejects.toMatchObject({
+    status: 413,
+    code: 'request_too_large',
+    param: 'tools.0.function.parameters',
+  }));

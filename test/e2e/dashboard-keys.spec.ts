@@ -151,8 +151,8 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await text(page, '--grpc-host 0.0.0.0'); // it listens on this host only
     await screenshot(page, 'workers-add');
     // The token opens that pool only.
-    const stray = await new ScriptedWorker(api, { token: secret, pool: 'default' }).connect();
-    expect(stray.welcome).toBeNull();
+    const unknownKey = await new ScriptedWorker(api, { token: secret, pool: 'default' }).connect();
+    expect(unknownKey.welcome).toBeNull();
     const worker = await new ScriptedWorker(api, {
       name: 'box',
       token: secret,
@@ -164,7 +164,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await rows(page).filter({ hasText: 'gpu box' }).filter({ hasText: 'gpu' }).waitFor();
     await screenshot(page, 'keys-tokens');
     worker.vanish();
-    stray.vanish();
+    unknownKey.vanish();
     expect(tabs.problems()).toEqual([]);
   });
 });

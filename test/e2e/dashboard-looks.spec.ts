@@ -87,7 +87,7 @@ async function makeGguf(job: string): Promise<JobObject> {
 }
 
 /** Waits until width-dependent parts are drawn. Charts need two frames. */
-const drawnAnew = (page: Page): Promise<void> =>
+const redrawn = (page: Page): Promise<void> =>
   page.evaluate(
     () =>
       new Promise<void>((resolve) => {
@@ -242,7 +242,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
         const [width, colorScheme] = look;
         await page.setViewportSize({ width, height: 900 });
         await page.emulateMedia({ colorScheme });
-        await drawnAnew(page);
+        await redrawn(page);
         const isLookedAt = (isAllTier ? EXTREMES : [EXTREMES[place % 2]]).some(
           (one) => one === look,
         );

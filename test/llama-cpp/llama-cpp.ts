@@ -37,7 +37,7 @@ function fetched(): string | null {
   }
 }
 
-export interface Asked {
+export interface CompletionRequest {
   readonly tokens?: readonly number[];
   /** Text in which special tokens are parsed. */
   readonly text?: string;
@@ -71,7 +71,11 @@ export class LlamaCpp {
     stderr.on('data', (chunk: Buffer) => (this.errors += String(chunk)));
   }
 
-  async ask(file: string, cases: readonly Asked[], lora?: string): Promise<readonly Answered[]> {
+  async ask(
+    file: string,
+    cases: readonly CompletionRequest[],
+    lora?: string,
+  ): Promise<readonly Answered[]> {
     this.process.stdin?.write(`${JSON.stringify({ file, lora, cases })}\n`);
     const { value, done } = await this.lines.next();
     if (done) throw new Error(`llama.cpp ended: ${this.errors}`);

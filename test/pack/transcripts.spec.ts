@@ -28,7 +28,7 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
+const PARAMETERS = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
 const ofSeconds = (seconds: number): Float32Array => {
   const tones = PITCHES.map((pitch, i) => decodeAudio(tone(pitch, 2 * i, seconds / 3)).samples);
   return Float32Array.from(tones.flatMap((samples) => [...samples]));
@@ -48,7 +48,7 @@ function written(
 ): Written {
   const { infer, options } = taskFor(task);
   const of = { run: BARE_BASE, options: options.parse({}), samples };
-  const transcript = new Transcript(base, infer!, of, { ...ASKED, ...asked });
+  const transcript = new Transcript(base, infer!, of, { ...PARAMETERS, ...asked });
   const texts: string[] = [];
   const segments: TranscriptSegment[] = [];
   for (let isLast = false; !isLast;) {

@@ -17,8 +17,8 @@ export const device = (): Device => host().device ?? 'cpu';
  * Sets the device of all new tensors. Call it before any tensor is created.
  * @throws KernelError if this machine, or this build of libtorch, does not have the device
  */
-export function setDevice(wanted: string): void {
-  const index = /^cuda:(\d+)$/.exec(wanted)?.[1];
+export function setDevice(requested: string): void {
+  const index = /^cuda:(\d+)$/.exec(requested)?.[1];
   const count = native().devices();
   if (index !== undefined && Number(index) >= count) {
     const there = native().build().cuda
@@ -26,9 +26,9 @@ export function setDevice(wanted: string): void {
       : 'libtorch was built without CUDA';
     throw new KernelError('setDevice', `setDevice: CUDA device ${index} not found: ${there}`);
   }
-  if (index === undefined && wanted !== 'cpu' && wanted !== 'meta')
-    throw new KernelError('setDevice', `setDevice: expected cpu or cuda:N, got ${wanted}`);
-  host().device = wanted as Device;
+  if (index === undefined && requested !== 'cpu' && requested !== 'meta')
+    throw new KernelError('setDevice', `setDevice: expected cpu or cuda:N, got ${requested}`);
+  host().device = requested as Device;
 }
 
 export interface DeviceMemory {

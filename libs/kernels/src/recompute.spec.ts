@@ -127,7 +127,7 @@ describe('Recomputation', () => {
   });
 
   it('keeps only the input of a part', () => {
-    const held = (through: (x: Tensor, fn: (x: Tensor) => Tensor) => Tensor): number =>
+    const heldBytes = (through: (x: Tensor, fn: (x: Tensor) => Tensor) => Tensor): number =>
       tidy(() => {
         trimMemory(); // otherwise memory freed by other tests would be reused
         const before = memory().rssBytes;
@@ -141,8 +141,8 @@ describe('Recomputation', () => {
         return (after - before) / 2 ** 20;
       });
     const recomputation = new Recomputation();
-    expect(held((x, fn) => fn(x))).toBeGreaterThan(100);
-    expect(held((x, fn) => recomputation.through(x, fn))).toBeLessThan(60);
+    expect(heldBytes((x, fn) => fn(x))).toBeGreaterThan(100);
+    expect(heldBytes((x, fn) => recomputation.through(x, fn))).toBeLessThan(60);
     recomputation.dispose();
   });
 });

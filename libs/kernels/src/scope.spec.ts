@@ -15,7 +15,7 @@ const made = (fn: () => void): number => {
 
 describe('orFree', () => {
   it('frees the tensors kept inside if the function throws, and no others', () => {
-    const mine = keep(zeros([3]));
+    const kept = keep(zeros([3]));
     let other: Tensor | undefined;
     const count = made(() => {
       other = orFree(() => keep(tensor([1], [1])));
@@ -29,8 +29,8 @@ describe('orFree', () => {
       expect(fails).toThrow('no more');
     });
     expect(count).toBe(1);
-    expect([mine.disposed, other?.disposed]).toEqual([false, false]);
-    mine.dispose();
+    expect([kept.disposed, other?.disposed]).toEqual([false, false]);
+    kept.dispose();
     other?.dispose();
   });
 });

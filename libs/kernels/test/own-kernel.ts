@@ -56,8 +56,8 @@ function distance(got: Tensor, exact: Exact): number {
 
 export function expectClose(got: Tensor, exact: Tensor | Exact, dtype: Dtype): void {
   expect(got.dtype).toBe(dtype);
-  const wanted = 'values' in exact ? exact : exactly(exact);
-  expect(distance(got, wanted)).toBeLessThan(TOLERANCE[dtype] as number);
+  const expected = 'values' in exact ? exact : exactly(exact);
+  expect(distance(got, expected)).toBeLessThan(TOLERANCE[dtype] as number);
 }
 
 /** Compares value and gradients of `own` on inputs in `dtype` with those of `composed` on the same values in f64. */
@@ -67,13 +67,13 @@ export function compare(
   own: (...inputs: Tensor[]) => Tensor,
   composed: (...inputs: Tensor[]) => Tensor,
 ): void {
-  const mine = inputs.map(parameter);
-  const got = own(...mine);
+  const ownInputs = inputs.map(parameter);
+  const got = own(...ownInputs);
   const g = random(got.shape, dtype);
   k.backward([got], [g]);
-  const [wanted, ...gradients] = reference(inputs, g, composed);
-  expectClose(got, wanted as Exact, dtype);
-  mine.forEach((t, i) => expectClose(t.grad as Tensor, gradients[i] as Exact, dtype));
+  const [expected, ...gradients] = reference(inputs, g, composed);
+  expectClose(got, expected as Exact, dtype);
+  ownInputs.forEach((t, i) => expectClose(t.grad as Tensor, gradients[i] as Exact, dtype));
 }
 
 const references = new Map<string, Exact[]>();
@@ -94,9 +94,9 @@ function reference(
   const known = references.get(key);
   if (known) return known;
   const exact = inputs.map((t) => parameter(k.to(t, 'f64')));
-  const wanted = composed(...exact);
-  k.backward([wanted], [k.to(g, 'f64')]);
-  const found = [wanted, ...exact.map((t) => t.grad as Tensor)].map(exactly);
+  const expected = composed(...exact);
+  k.backward([expected], [k.to(g, 'f64')]);
+  const found = [expected, ...exact.map((t) => t.grad as Tensor)].map(exactly);
   references.set(key, found);
   return found;
 }

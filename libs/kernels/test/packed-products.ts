@@ -43,9 +43,9 @@ export function comparePacked(
       k.backward([y], [g]);
       return { y: y.detach(), dx: own.grad as Tensor, ...(c && { dc: c.grad as Tensor }) };
     };
-    const [got, wanted] = [run(packed), run((t, c) => k.linear(t, dense, c))];
+    const [got, expected] = [run(packed), run((t, c) => k.linear(t, dense, c))];
     for (const [name, t] of Object.entries(got)) {
-      const other = wanted[name] as Tensor;
+      const other = expected[name] as Tensor;
       expect([t.dtype, t.shape]).toEqual([dtype, other.shape]);
       const isSame = isOwn || name === 'dc' || (name === 'y' && n <= FEW && dtype === 'bf16');
       const far = largest(k.sub(k.to(t, 'f64'), k.to(other, 'f64'))) / largest(other);

@@ -9,7 +9,7 @@ export interface Answer {
   readonly status?: string;
 }
 
-export interface Asked {
+export interface CallOptions {
   readonly method?: string;
   readonly path: string;
   /** Request body: a `FormData` is sent as a form, anything else as JSON. */
@@ -24,7 +24,7 @@ export interface Asked {
 export async function call<Body = Answer>(
   cluster: Cluster,
   random: Random,
-  { method = 'GET', path, body, key, url = random.of(cluster.apis).url }: Asked,
+  { method = 'GET', path, body, key, url = random.of(cluster.apis).url }: CallOptions,
 ): Promise<Body> {
   const isForm = body instanceof FormData;
   const response = await fetch(`${url}/v1${path}`, {

@@ -118,12 +118,12 @@ function* acknowledgedOnce({ history, jobs }: Evidence): Generator<[string, stri
   );
   for (const [token, entries] of creations) {
     const made = byToken.get(token) ?? [];
-    const told = new Set(
+    const jobIds = new Set(
       entries.filter(({ kind }) => kind === 'ok').map(({ job }) => job as string),
     );
     if (made.length > 1) yield [token, `${made.length} jobs of one creation`];
-    if (told.size > 1) yield [token, `its client received ${told.size} job ids`];
-    for (const id of told)
+    if (jobIds.size > 1) yield [token, `its client received ${jobIds.size} job ids`];
+    for (const id of jobIds)
       if (!made.some((job) => job.id === id)) yield [id, 'acknowledged, but missing'];
     const isRefused = entries.every(({ kind }) => kind === 'invoke' || kind === 'fail');
     if (isRefused && made.length > 0) yield [token, 'rejected, but created'];

@@ -45,8 +45,8 @@ export class Clients {
   }
 
   call(method: string, path: string, body?: object, key?: string): Promise<Answer> {
-    const asked = { method, path, ...(body && { body }), ...(key !== undefined && { key }) };
-    return call(this.cluster, this.random, asked);
+    const request = { method, path, ...(body && { body }), ...(key !== undefined && { key }) };
+    return call(this.cluster, this.random, request);
   }
 
   private async run(): Promise<void> {
@@ -99,10 +99,10 @@ export class Clients {
   private async change(what: 'cancel' | 'pause' | 'resume'): Promise<void> {
     if (this.open.size === 0) return;
     const id = this.random.of([...this.open]);
-    await this.told(what, id);
+    await this.sendControl(what, id);
   }
 
-  private told(what: Entry['what'], id: string): Promise<Answer | null> {
+  private sendControl(what: Entry['what'], id: string): Promise<Answer | null> {
     return this.history.call(what, id, () => this.call('POST', `/fine_tuning/jobs/${id}/${what}`));
   }
 
@@ -113,7 +113,7 @@ export class Clients {
   private async storm(): Promise<void> {
     const [id] = this.open;
     const ids = Array.from({ length: 40 }, (_, n) => (n % 2 && id ? id : 'ftjob-not-there'));
-    await Promise.all(ids.map((each) => this.told('cancel', each)));
+    await Promise.all(ids.map((each) => this.sendControl('cancel', each)));
   }
 
   private async chat(): Promise<void> {

@@ -14,8 +14,8 @@ export async function makeTraining(cluster: Cluster, random: Random): Promise<Pl
   const body = { id: 'tiny', source };
   await call(cluster, random, { method: 'POST', path: '/models', body });
   await until('the base', async () => {
-    const asked = { path: '/models/tiny' };
-    const { graft } = await call<{ graft: { status: string } }>(cluster, random, asked);
+    const request = { path: '/models/tiny' };
+    const { graft } = await call<{ graft: { status: string } }>(cluster, random, request);
     return graft.status === 'ready';
   });
   const form = new FormData();

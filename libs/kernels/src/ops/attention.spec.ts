@@ -375,10 +375,10 @@ onEachBody((dtype) => {
           const all = { ...options, ...(given && { bias: given }) };
           return [...k.packedAttention(q, keys, values, layout.segments, all).toArray()];
         };
-        const wanted = bits(false);
-        expect(bits(true)).toEqual(wanted);
+        const expected = bits(false);
+        expect(bits(true)).toEqual(expected);
         k.noGrad(() => k.fill_(numbers, 3));
-        expect(bits(true)).toEqual(wanted); // computed before
+        expect(bits(true)).toEqual(expected); // computed before
         cache.dispose();
         expect(bits(true)).toEqual(bits(false));
         cache.dispose();
@@ -423,13 +423,13 @@ it.each([...DECODERS, ...OTHERS])(
     k.tidy(() => {
       const wide = (t: Tensor): Tensor => parameter(k.to(t, 'f64'));
       const inputs = inputsOf(layout, 16, 'f32');
-      const [mine, exact] = [inputs.map(wide), inputs.map(wide)];
-      const [composed, wanted] = [attend(layout)(...mine), dense(exact, layout)];
+      const [ownInputs, exact] = [inputs.map(wide), inputs.map(wide)];
+      const [composed, expected] = [attend(layout)(...ownInputs), dense(exact, layout)];
       const g = k.to(random(composed.shape, 'f32'), 'f64');
       k.backward([composed], [g]);
-      k.backward([wanted], [g]);
-      expectClose(k.to(composed, 'f32'), wanted, 'f32');
-      mine.forEach((t, i) =>
+      k.backward([expected], [g]);
+      expectClose(k.to(composed, 'f32'), expected, 'f32');
+      ownInputs.forEach((t, i) =>
         expectClose(k.to(t.grad as Tensor, 'f32'), exact[i]?.grad as Tensor, 'f32'),
       );
     });
@@ -445,8 +445,8 @@ it.each([
   k.tidy(() => {
     const distances = Array.from({ length: 2401 }, (_, i) => i - 1200);
     const got = k.relativeBuckets(k.tensor(distances, [2401], 'i64'), buckets, most, both);
-    const wanted = distances.map((d) => bucketOf(d, buckets, most, both));
-    expect([...(got.toArray() as BigInt64Array)].map(Number)).toEqual(wanted);
+    const expected = distances.map((d) => bucketOf(d, buckets, most, both));
+    expect([...(got.toArray() as BigInt64Array)].map(Number)).toEqual(expected);
   });
 });
 

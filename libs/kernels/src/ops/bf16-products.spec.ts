@@ -102,9 +102,9 @@ const hasEmulated =
 it.each([
   ...['amx', 'avx512bf16', 'avx512', 'avx2', 'generic'].map((isa) => ({ name: isa, isa })),
   ...(hasEmulated ? [{ name: 'amx, emulated', isa: 'amx', emulated: true }] : []),
-])('products of bf16 are rounded once, with $name', { timeout: 1_800_000 }, (given) => {
-  const env: NodeJS.ProcessEnv = { ...process.env, GRAFT_ISA: given.isa };
-  if ('emulated' in given) env['GRAFT_KERNELS'] = buildEmulated('tiles');
+])('products of bf16 are rounded once, with $name', { timeout: 1_800_000 }, (variant) => {
+  const env: NodeJS.ProcessEnv = { ...process.env, GRAFT_ISA: variant.isa };
+  if ('emulated' in variant) env['GRAFT_KERNELS'] = buildEmulated('tiles');
   const arguments_ = ['--input-type=module', '-e', program];
   const text = execFileSync(process.execPath, arguments_, { encoding: 'utf8', env });
   const found = Object.entries(JSON.parse(text) as Record<string, number>);

@@ -23,7 +23,9 @@ it('interpolateBicubic uses four pixels around each position', () => {
     const image = k.tensor([0, 4, 8, 12], [1, 1, 1, 4]);
     // torch.nn.functional.interpolate(x, size=(1, 8), mode="bicubic", align_corners=False)
     const found = [...k.interpolateBicubic(image, [1, 8]).toArray()].map(Number);
-    const wanted = [-0.421875, 0.765625, 2.671875, 5.1875, 6.8125, 9.328125, 11.234375, 12.421875];
-    found.forEach((value, i) => expect(value).toBeCloseTo(wanted[i] as number, 5));
+    const expected = [
+      -0.421875, 0.765625, 2.671875, 5.1875, 6.8125, 9.328125, 11.234375, 12.421875,
+    ];
+    found.forEach((value, i) => expect(value).toBeCloseTo(expected[i] as number, 5));
   });
 });

@@ -10,9 +10,9 @@ export type InstructionSet = (typeof INSTRUCTION_SETS)[number];
  * Returns the instruction set in use: the best available one, or `wanted` from now on (tests compare them). `amx` is
  * used only if `GRAFT_ISA` or `wanted` selects it.
  */
-export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
+export const instructionSet = (requested?: InstructionSet): InstructionSet =>
   INSTRUCTION_SETS[
-    call('graft::instruction_set', wanted ? INSTRUCTION_SETS.indexOf(wanted) : -1) as number
+    call('graft::instruction_set', requested ? INSTRUCTION_SETS.indexOf(requested) : -1) as number
   ] as InstructionSet;
 
 /** Selectable instruction sets: the processor's, within `GRAFT_ISA`. */
@@ -41,8 +41,8 @@ function hasBodies(device: string): boolean {
  * other devices use, so that these can be tested without another device. `GRAFT_OWN_KERNELS=0` disables them at start.
  * On CUDA, `GRAFT_OWN_KERNELS=1` enables them (native/cuda/register.cpp).
  */
-export function ownKernels(wanted?: boolean): boolean {
+export function ownKernels(requested?: boolean): boolean {
   const host = native() as { own?: boolean };
-  if (wanted !== undefined) host.own = wanted;
+  if (requested !== undefined) host.own = requested;
   return (host.own ??= process.env['GRAFT_OWN_KERNELS'] !== '0');
 }

@@ -22,8 +22,8 @@ onEachSet((dtype) => {
     k.tidy(() => {
       const w = k.quantizeInt8(random([9, 53], 'f32'));
       const scaled = k.mul(k.to(w.numbers, 'f32'), k.unsqueeze(w.scales, 1));
-      const wanted = k.to(k.mul(scaled, 7.874015718698502e-3), dtype);
-      expect(k.dequantizeInt8(w, dtype).bytes()).toEqual(wanted.bytes());
+      const expected = k.to(k.mul(scaled, 7.874015718698502e-3), dtype);
+      expect(k.dequantizeInt8(w, dtype).bytes()).toEqual(expected.bytes());
     });
   });
 });

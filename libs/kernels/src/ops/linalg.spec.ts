@@ -44,8 +44,8 @@ describe.each([
     Array.from({ length: least ** 2 }, (_, i) => Number(i % (least + 1) === 0)),
     [least, least],
   );
-  const near = (ours: Tensor, theirs: Tensor): void => {
-    const values = numbers(theirs);
+  const near = (ours: Tensor, reference: Tensor): void => {
+    const values = numbers(reference);
     numbers(ours).forEach((value, i) => expect(value).toBeCloseTo(values[i] as number, 5));
   };
 

@@ -34,9 +34,9 @@ onEachSet((dtype) => {
         const got = k.linears(x, weights, biases);
         expect(got).toHaveLength(weights.length);
         got.forEach((y, i) => {
-          const wanted = alone(x, weights[i] as LinearsWeight, biases[i] as Tensor | null);
-          expect(y.shape).toEqual(wanted.shape);
-          expect(y.bytes()).toEqual(wanted.bytes());
+          const expected = alone(x, weights[i] as LinearsWeight, biases[i] as Tensor | null);
+          expect(y.shape).toEqual(expected.shape);
+          expect(y.bytes()).toEqual(expected.bytes());
         });
       }),
     );
@@ -58,8 +58,8 @@ describe('one product of several', () => {
     ],
     ['a bias of another length', () => [dense(4), random([5], 'bf16')], 'expected bf16 [4]'],
     ['a matrix in f32', () => [random([4, SIZE], 'f32'), null], 'matrix 0 is not bf16 [out, in]'],
-  ])('refuses %s', (_, given, message) => {
-    const [w, bias] = given();
+  ])('refuses %s', (_, operands, message) => {
+    const [w, bias] = operands();
     expect(() => k.linears(random([2, SIZE], 'bf16'), [w], [bias])).toThrow(message);
   });
 });

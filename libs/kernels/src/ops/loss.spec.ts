@@ -23,15 +23,15 @@ onEachBody((dtype) => {
       const s = Array.from({ length: n }, (_, i) => 0.1 * (i + 1));
       const scales = k.tensor(s, [n]);
       const wide = parameter(k.to(logits, 'f64'));
-      const wanted = k.crossEntropy(wide, y, { reduction: 'none' });
-      k.backward([wanted], [k.to(scales, 'f64')]);
+      const expected = k.crossEntropy(wide, y, { reduction: 'none' });
+      k.backward([expected], [k.to(scales, 'f64')]);
       const likeliest = k.argmax(wide.detach(), 1).toArray() as BigInt64Array;
       const before = k.mul(logits, 1); // adding 0 would turn -0 into 0
       const kept = k.crossEntropy_(logits, y, null);
       expect(logits.toArray()).toEqual(before.toArray());
       const { losses, right } = k.crossEntropy_(logits, y, scales);
       expect(losses.toArray()).toEqual(kept.losses.toArray());
-      expectClose(losses, wanted.detach(), 'f32');
+      expectClose(losses, expected.detach(), 'f32');
       expectClose(logits, wide.grad as Tensor, dtype);
       if (dtype === 'f32')
         expect([...right.toArray()].map(Number)).toEqual(

@@ -26,8 +26,11 @@ export function crossEntropy_(
   const [losses, right] = tidy((): Pair => {
     const y = unsqueeze(labels, 1);
     const logP = logSoftmax(logits, -1, 'f32');
-    const wanted = gather(logP, 1, y);
-    const found: Pair = [neg(squeeze(wanted, 1)), squeeze(ge(wanted, amax(logP, -1, true)), 1)];
+    const targetLogP = gather(logP, 1, y);
+    const found: Pair = [
+      neg(squeeze(targetLogP, 1)),
+      squeeze(ge(targetLogP, amax(logP, -1, true)), 1),
+    ];
     if (scales) {
       run('aten::exp_', logP);
       run('aten::scatter_add_', logP, 1, y, full(y.shape, -1, 'f32', logits.device));

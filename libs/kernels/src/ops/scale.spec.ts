@@ -12,13 +12,13 @@ onEachSet((dtype) => {
       const s = random([shape.at(-1) as number], 'f32');
       // s is f32 for any x, and so is its gradient
       const [x, g] = [random(shape, dtype), random(shape, dtype)];
-      const [mine, exact] = [x, k.to(x, 'f64')].map((t) => leaf(t)) as [k.Tensor, k.Tensor];
+      const [ownInput, exact] = [x, k.to(x, 'f64')].map((t) => leaf(t)) as [k.Tensor, k.Tensor];
       const [own, wide] = [s, k.to(s, 'f64')].map((t) => leaf(t)) as [k.Tensor, k.Tensor];
-      const [got, wanted] = [k.scaleRows(mine, own), k.mul(exact, wide)];
-      expectClose(got, wanted, dtype);
+      const [got, expected] = [k.scaleRows(ownInput, own), k.mul(exact, wide)];
+      expectClose(got, expected, dtype);
       k.backward([got], [g]);
-      k.backward([wanted], [k.to(g, 'f64')]);
-      expectClose(mine.grad as k.Tensor, exact.grad as k.Tensor, dtype);
+      k.backward([expected], [k.to(g, 'f64')]);
+      expectClose(ownInput.grad as k.Tensor, exact.grad as k.Tensor, dtype);
       expectClose(own.grad as k.Tensor, wide.grad as k.Tensor, 'f32');
     });
   });

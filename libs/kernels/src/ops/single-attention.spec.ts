@@ -64,13 +64,13 @@ onEachSet((dtype) => {
         k.cat([k.narrow(before, 0, 0, cache.length), k.narrow(row, 0, i, 1)]);
       return { k: after(cache.k, turned(own.k)), v: after(cache.v, own.v) };
     });
-    const wanted = k.singleAttention(turned(q), seen, { scale: SCALE, ...options });
+    const expected = k.singleAttention(turned(q), seen, { scale: SCALE, ...options });
     const flat = (t: Tensor): Tensor => k.view(t, [3, -1]);
     const got = k.cachedAttention(flat(q), { k: flat(own.k), v: flat(own.v) }, rotation, caches, {
       scale: SCALE,
       ...options,
     });
-    expect(got.toArray()).toEqual(wanted.toArray());
+    expect(got.toArray()).toEqual(expected.toArray());
     caches.forEach((cache, i) => {
       const rows = (t: Tensor): Tensor => k.narrow(t, 0, 0, cache.length + 1);
       expect(rows(cache.k).bytes()).toEqual(seen[i]?.k.bytes());

@@ -4,7 +4,7 @@ import type { Violation } from '../checker.js';
 import { ask, insist, post, type Kind, type Place } from './kind.js';
 
 const ITEMS = 12;
-const ASKED_ITEMS = 3;
+const MODEL_ITEMS = 3;
 
 /** Trigger that records each write of an item's result: its run, and the run's state at that moment. */
 const WITNESS = `
@@ -84,8 +84,8 @@ function* checkItem(
   if (names.join() !== 'close,same') yield [subject, `was graded by ${names.join()}`];
   const isPassed = results.every(({ passed }) => passed);
   if (isPassed !== (status === 'pass')) yield [subject, `is ${status}, unlike its results`];
-  const asked = passing === null ? 1 : 0;
-  if (calls !== asked) yield [subject, `reports ${calls} model calls`];
+  const expectedCalls = passing === null ? 1 : 0;
+  if (calls !== expectedCalls) yield [subject, `reports ${calls} model calls`];
 }
 
 const word = '{{item.answer}}';
@@ -171,7 +171,7 @@ const asking = (model: string): object => ({
   model,
   source: {
     type: 'file_content',
-    content: Array.from({ length: ASKED_ITEMS }, (_, n) => ({ item: { answer: `${n}` } })),
+    content: Array.from({ length: MODEL_ITEMS }, (_, n) => ({ item: { answer: `${n}` } })),
   },
   input_messages: {
     type: 'template',

@@ -30,7 +30,7 @@ export interface ExportEvidence {
   /** Files of each operation without faults. */
   readonly quiet: Readonly<Record<string, Made>>;
   /** Id in the API's response, by token. */
-  readonly told: ReadonlyMap<string, string>;
+  readonly jobIds: ReadonlyMap<string, string>;
 }
 
 /**
@@ -39,11 +39,11 @@ export interface ExportEvidence {
 export function* checkExports({
   operations,
   quiet,
-  told,
+  jobIds,
 }: ExportEvidence): Generator<[subject: string, what: string]> {
   const tokens = operations.flatMap(({ token }) => token ?? []);
   if (new Set(tokens).size !== tokens.length) yield ['operations', 'one request created two'];
-  for (const [token, id] of told)
+  for (const [token, id] of jobIds)
     if (!operations.some((row) => row.id === id && row.token === token))
       yield [id, 'acknowledged, but missing'];
   for (const { id, operation, state, files } of operations) {
@@ -65,7 +65,7 @@ const ROWS = `
 export class Exports implements Kind {
   readonly name = 'exports';
   private quiet: Readonly<Record<string, Made>> = {};
-  private readonly told = new Map<string, string>();
+  private readonly jobIds = new Map<string, string>();
   private operations: readonly OperationRow[] = [];
 
   async begin(place: Place): Promise<void> {
@@ -88,9 +88,9 @@ export class Exports implements Kind {
   async act(place: Place): Promise<void> {
     const key = randomUUID();
     const body = this.body(place, place.random.of(Object.keys(OPERATIONS)), key);
-    const asked = { method: 'POST', path: '/adapters/operations', body, key };
-    const job = await insist(place, asked);
-    if (job?.id !== undefined) this.told.set(key, job.id);
+    const request = { method: 'POST', path: '/adapters/operations', body, key };
+    const job = await insist(place, request);
+    if (job?.id !== undefined) this.jobIds.set(key, job.id);
   }
 
   /** Empty: operations are jobs, and the battery waits for all jobs. */
@@ -100,8 +100,8 @@ export class Exports implements Kind {
 
   async look({ cluster }: Place): Promise<Violation[]> {
     this.operations = await cluster.query<OperationRow>(ROWS);
-    const { operations, quiet, told } = this;
-    return [...checkExports({ operations, quiet, told })].map(([subject, what]) => ({
+    const { operations, quiet, jobIds } = this;
+    return [...checkExports({ operations, quiet, jobIds })].map(([subject, what]) => ({
       invariant: 'I20',
       subject,
       what,

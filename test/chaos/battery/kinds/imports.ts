@@ -30,9 +30,9 @@ export interface ImportEvidence {
  */
 export function* checkImports(
   models: readonly ImportEvidence[],
-  told: readonly string[],
+  acknowledged: readonly string[],
 ): Generator<[subject: string, what: string]> {
-  for (const id of told)
+  for (const id of acknowledged)
     if (!models.some((model) => model.id === id)) yield [id, 'acknowledged, but missing'];
   for (const { id, status, reason, files, source } of models) {
     if (status === 'error') {
@@ -56,7 +56,7 @@ export class Imports implements Kind {
   private readonly good = writeTinyBase(join(this.dir, 'good'));
   private readonly bad = writeBadBase(join(this.dir, 'bad'));
   private readonly usable = new Map<string, boolean>();
-  private readonly told: string[] = [];
+  private readonly acknowledged: string[] = [];
   private models: readonly ImportEvidence[] = [];
 
   constructor(private readonly hub: SlowHub) {}
@@ -75,12 +75,12 @@ export class Imports implements Kind {
     const folder = isUsable ? this.good : this.bad;
     const source = kind === 'dir' ? `dir:${folder}` : `hub:Org/${isUsable ? 'Good' : 'Bad'}`;
     this.usable.set(id, isUsable);
-    const asked = { method: 'POST', path: '/models', body: { id, source } };
+    const request = { method: 'POST', path: '/models', body: { id, source } };
     // Half of the time, two clients request the same import.
     const times = random.next() < 0.5 ? 2 : 1;
-    const answers = await Promise.all(Array.from({ length: times }, () => insist(place, asked)));
-    if (answers.some((answer) => answer !== null)) this.told.push(id);
-    if (random.next() < 0.5) await insist(place, asked);
+    const answers = await Promise.all(Array.from({ length: times }, () => insist(place, request)));
+    if (answers.some((answer) => answer !== null)) this.acknowledged.push(id);
+    if (random.next() < 0.5) await insist(place, request);
   }
 
   heal(): void {
@@ -100,7 +100,7 @@ export class Imports implements Kind {
       `SELECT id, status, status_details AS reason, files FROM model WHERE id LIKE 'import-%'`,
     );
     this.models = rows.map((row) => ({ ...row, source: this.usable.get(row.id) ? source : null }));
-    return [...checkImports(this.models, this.told)].map(([subject, what]) => ({
+    return [...checkImports(this.models, this.acknowledged)].map(([subject, what]) => ({
       invariant: 'I18',
       subject,
       what,

@@ -1,6 +1,6 @@
 // Kinds of load other than training. Each is a file in this folder that puts load on the cluster and checks
 // the results.
-import { call, type Answer, type Asked } from '../call.js';
+import { call, type Answer, type CallOptions } from '../call.js';
 import type { Violation } from '../checker.js';
 import type { Cluster } from '../cluster.js';
 import type { Random } from '../random.js';
@@ -41,8 +41,10 @@ export interface Kind {
  */
 export const TRIES = 30;
 
-export const ask = <Body = Answer>({ cluster, random }: Place, asked: Asked): Promise<Body> =>
-  call<Body>(cluster, random, asked);
+export const ask = <Body = Answer>(
+  { cluster, random }: Place,
+  request: CallOptions,
+): Promise<Body> => call<Body>(cluster, random, request);
 
 export const post = <Body = Answer>(place: Place, path: string, body: object): Promise<Body> =>
   ask<Body>(place, { method: 'POST', path, body });
@@ -58,10 +60,13 @@ export const isRefusal = (error: unknown): boolean => {
  * @returns null if there was never a response
  * @throws Error if the API rejected the request
  */
-export async function insist<Body = Answer>(place: Place, asked: Asked): Promise<Body | null> {
+export async function insist<Body = Answer>(
+  place: Place,
+  request: CallOptions,
+): Promise<Body | null> {
   for (let n = 0; n < TRIES; n++) {
     try {
-      return await ask<Body>(place, asked);
+      return await ask<Body>(place, request);
     } catch (error) {
       if (isRefusal(error)) throw error;
     }

@@ -113,9 +113,9 @@ export class Pushes implements Kind {
     const tries: PushTry[] = [];
     this.pushes.push({ repo, model, tries });
     while (tries.length < TRIES) {
-      const told = await push(place, repo, model);
-      tries.push(told);
-      if (told.ends.includes('succeeded')) return;
+      const attempt = await push(place, repo, model);
+      tries.push(attempt);
+      if (attempt.ends.includes('succeeded')) return;
       await pause(500);
     }
   }
@@ -191,12 +191,12 @@ async function push({ cluster, random }: Place, repo: string, model: string): Pr
     if ((error as { status?: number }).status !== undefined) throw error;
     // The response never ended.
     if (limit.aborted && !leaves) return { ends: [], isWhole: true, bytes: null };
-    return toldBy(text, false);
+    return tryOf(text, false);
   }
-  return toldBy(text, true);
+  return tryOf(text, true);
 }
 
-function toldBy(text: string, isWhole: boolean): PushTry {
+function tryOf(text: string, isWhole: boolean): PushTry {
   const isStream = /^(data|:)/.test(text);
   // A broken response may end in the middle of an event.
   const events = isStream

@@ -84,7 +84,7 @@ function* checkSweep({
 
 export class Sweeps implements Kind {
   readonly name = 'sweeps';
-  private readonly told = new Map<string, string>();
+  private readonly sweepIds = new Map<string, string>();
   private made: readonly SweepEvidence[] = [];
 
   async act(place: Place): Promise<void> {
@@ -103,7 +103,7 @@ export class Sweeps implements Kind {
     };
     const sweep = await insist(place, { method: 'POST', path: '/sweeps', body, key: token });
     if (sweep?.id === undefined) return;
-    this.told.set(token, sweep.id);
+    this.sweepIds.set(token, sweep.id);
     if (place.random.next() > 0.15) return;
     const path = `/sweeps/${sweep.id}/cancel`;
     await ask(place, { method: 'POST', path }).catch(() => undefined);
@@ -128,7 +128,7 @@ export class Sweeps implements Kind {
     for (const row of rows)
       sweeps.push({ ...row, shown: await ask<SweepObject>(place, { path: `/sweeps/${row.id}` }) });
     this.made = sweeps;
-    return [...checkSweeps(sweeps, this.told)].map(([subject, what]) => ({
+    return [...checkSweeps(sweeps, this.sweepIds)].map(([subject, what]) => ({
       invariant: 'I17',
       subject,
       what,

@@ -145,10 +145,10 @@ async function inParts(place: Place, { filename, bytes }: Known, text: string): 
       await cut(place, `${path}/parts`, {}, [{ name: 'data', filename: 'part', content: part }]);
     const data = new FormData();
     data.set('data', new File([part], 'part'));
-    const asked = { method: 'POST', path: `${path}/parts`, body: data };
-    const told = await insist<UploadPartObject>(place, asked);
-    if (told === null || random.next() < 0.05) return UNFINISHED;
-    ids.push(told.id);
+    const request = { method: 'POST', path: `${path}/parts`, body: data };
+    const uploaded = await insist<UploadPartObject>(place, request);
+    if (uploaded === null || random.next() < 0.05) return UNFINISHED;
+    ids.push(uploaded.id);
   }
   if (random.next() < 0.1) {
     await post(place, `${path}/cancel`, {}).catch(() => undefined);
@@ -162,11 +162,11 @@ async function inParts(place: Place, { filename, bytes }: Known, text: string): 
  * timeout.
  */
 async function complete(place: Place, path: string, part_ids: readonly string[]): Promise<Came> {
-  const asked = { method: 'POST', path: `${path}/complete`, body: { part_ids } };
+  const request = { method: 'POST', path: `${path}/complete`, body: { part_ids } };
   const urls = place.cluster.apis.map(({ url }) => url);
   const chosen = place.random.next() < 0.4 ? urls : [undefined];
   const answers = await Promise.all(
-    chosen.map((url) => insist<UploadObject>(place, { ...asked, ...(url && { url }) })),
+    chosen.map((url) => insist<UploadObject>(place, { ...request, ...(url && { url }) })),
   );
   const done = answers.find((answer) => answer?.status === 'completed');
   return { outcome: done ? 'finished' : 'unknown', id: done?.file?.id ?? null, times: 1 };
