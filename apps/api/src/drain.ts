@@ -31,7 +31,7 @@ export async function drain(app: NestExpressApplication, limitMs: number): Promi
   app.get(JobStream).endAll();
   if (app.get(Gateways).living.size > 0) await within(Math.min(NOTICE_MS, limitMs), () => false);
   const [requests, relayed] = [app.get(OpenRequests), app.get(RelayServer)];
-  requests.refuse();
+  requests.rejectNew();
   if (await within(limitMs, () => requests.count + relayed.count === 0)) return;
   log.warn(
     { requests: requests.count, relayed: relayed.count },

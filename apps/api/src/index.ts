@@ -31,13 +31,13 @@ import { WorkerGrpcServer } from './worker-service/server.js';
 import { JoinTokensService } from './auth/keys/join-tokens.service.js';
 import { serverSecurity } from './worker-service/security.js';
 import { Counters } from './metrics/counters.js';
-import { compressed } from './http/compressed.js';
+import { compressResponse } from './http/compress-response.js';
 import { dashboard, docsHeaders, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
 import { jsonBody } from './http/json-body.js';
 import { OpenRequests } from './http/open-requests.js';
 import { requestId } from './http/request-id.js';
-import { refuseSlowBodies } from './http/slow-bodies.js';
+import { rejectSlowBodies } from './http/slow-bodies.js';
 import { log, NestLog } from './log.js';
 import { EvalRunner } from './evals/eval-runner.js';
 import { ModelImport } from './models/imports/import.js';
@@ -207,13 +207,13 @@ function equip(app: NestExpressApplication, settings: Settings): void {
     response.on('close', () => end({ status: response.statusCode }));
     next();
   });
-  // A large upload over a slow connection takes hours; one without progress is aborted by `refuseSlowBodies`.
+  // A large upload over a slow connection takes hours; one without progress is aborted by `rejectSlowBodies`.
   app.getHttpServer().requestTimeout = 0;
   // Clients and proxies keep idle connections for up to 60 s (nginx) and must be the ones to close them: if the API closes
   // a connection while a request is being sent, the client gets ECONNRESET.
   app.getHttpServer().keepAliveTimeout = 75_000;
-  app.use(refuseSlowBodies(settings.bodyStandsMs));
-  app.use(compressed);
+  app.use(rejectSlowBodies(settings.bodyStandsMs));
+  app.use(compressResponse);
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
   app.use('/v1', authenticateFirst(app.get(ApiKeysService)));
   app.use(jsonBody);

@@ -1,8 +1,8 @@
 // Headers and queries: where a stream resumes, repeated calls, list cursors.
 import { Readable } from 'node:stream';
 import { readRecords } from '../../../apps/api/dist/files/read-records.js';
-import { pageQuery, slice } from '../../../apps/api/dist/http/parse.js';
-import { retryMarks } from '../../../apps/api/dist/jobs/create-headers.js';
+import { pageInMemory, pageQuery } from '../../../apps/api/dist/http/parse.js';
+import { parseRetryMarks } from '../../../apps/api/dist/jobs/create-headers.js';
 import { lastEventId } from '../../../apps/api/dist/stream/sse.js';
 import { bytes } from '../mutate.mjs';
 
@@ -40,7 +40,7 @@ export const targets = [
   {
     name: 'limit and after of a list',
     make: (r) => ({ limit: numbers(r), after: ids(r) }),
-    run: (query) => slice(rows, pageQuery(query, 20, 100), (row) => row),
+    run: (query) => pageInMemory(rows, pageQuery(query, 20, 100), (row) => row),
   },
   {
     name: 'cursor of a file’s records',
@@ -54,7 +54,7 @@ export const targets = [
       number(r).toString('latin1'),
     ],
     run: ([key, retries]) => {
-      const marks = retryMarks(key, retries);
+      const marks = parseRetryMarks(key, retries);
       if (marks.idempotencyKey !== null && marks.idempotencyKey !== key)
         throw new TypeError('another key');
       return marks;

@@ -141,9 +141,9 @@ export class ItemGrading {
       const grade = await this.graders.grade(caller, criterion, grading, name, stop);
       if (grade === null || stop.aborted) return null;
       const wrong = Object.keys(grade.errors)[0];
-      const sample = grade.said && {
-        model: grade.said.model,
-        output: [{ role: 'assistant', content: grade.said.text }],
+      const sample = grade.modelAnswer && {
+        model: grade.modelAnswer.model,
+        output: [{ role: 'assistant', content: grade.modelAnswer.text }],
         ...(grade.label === null ? {} : { label: grade.label }),
       };
       const error =

@@ -23,7 +23,7 @@ import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
 import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
-import { receiveTrainingData, type Arrived, type Circumstances } from './training-data.js';
+import { receiveTrainingData, type ReceivedFile, type ReceiveContext } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
 import { receivingSlots } from './upload-slots.js';
 
@@ -37,7 +37,7 @@ export const MOST_FRAMING_BYTES = 16 * 1024;
 type Fields = Readonly<Record<string, string>>;
 
 /** Properties of a new file, and other changes in the transaction that creates it. */
-interface FileToBe {
+interface NewFile {
   readonly filename: string;
   readonly purpose: string;
   readonly lifetime_seconds: number | null;
@@ -47,7 +47,7 @@ interface FileToBe {
 }
 
 /** Options for reading training data that is already stored. */
-interface StoredAs extends Pick<Circumstances, 'asks'> {
+interface StoredAs extends Pick<ReceiveContext, 'requiresLabelColumns'> {
   readonly bytes: number;
   readonly columns: Columns;
 }
@@ -62,7 +62,7 @@ export class FilesService {
   ) {}
 
   async upload(caller: Principal, request: Request): Promise<FileObject> {
-    const arriving: Promise<Arrived>[] = [];
+    const arriving: Promise<ReceivedFile>[] = [];
     const gone = new AbortController();
     const announced = Number(request.headers['content-length'] ?? 0);
     const least = Math.max(0, announced - MOST_FRAMING_BYTES);
@@ -94,7 +94,7 @@ export class FilesService {
           'the columns fields must precede the file in the form',
           'columns',
         );
-      return await this.keep(caller, parts);
+      return await this.storePart(caller, parts);
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
         if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value.blob);
@@ -102,37 +102,41 @@ export class FilesService {
     }
   }
 
-  private keep(
+  private storePart(
     caller: Principal,
-    { filename, fields, content }: UploadedParts<Arrived>,
+    { filename, fields, content }: UploadedParts<ReceivedFile>,
   ): Promise<FileObject> {
     const purpose = checkPurpose(fields);
-    return this.name(caller, content, { filename, purpose, lifetime_seconds: lifetime(fields) });
+    return this.createFile(caller, content, {
+      filename,
+      purpose,
+      lifetime_seconds: lifetime(fields),
+    });
   }
 
   /** Stores training data that did not arrive as one upload. */
   async store(
     caller: Principal,
     content: AsyncIterable<Buffer>,
-    { columns, asks, ...as }: FileToBe & StoredAs,
+    { columns, requiresLabelColumns, ...as }: NewFile & StoredAs,
   ): Promise<FileObject> {
     const arrived = await receiveTrainingData(this.blobs, content, as.filename, columns, {
       uploader: caller.projectId,
       gone: new AbortController().signal,
       announced: as.bytes,
-      asks,
+      requiresLabelColumns,
     });
     try {
-      return await this.name(caller, arrived, as);
+      return await this.createFile(caller, arrived, as);
     } finally {
       await this.blobs.discard(arrived.blob);
     }
   }
 
-  private async name(
+  private async createFile(
     caller: Principal,
-    { blob: received, checked: { report, details } }: Arrived,
-    { filename, purpose, lifetime_seconds: seconds, completes, upload }: FileToBe,
+    { blob: received, checked: { report, details } }: ReceivedFile,
+    { filename, purpose, lifetime_seconds: seconds, completes, upload }: NewFile,
   ): Promise<FileObject> {
     const expires_at =
       seconds === null ? null : new Date((await this.database.now()).getTime() + seconds * 1000);
@@ -293,7 +297,7 @@ export class FilesService {
   }
 
   /** Locks a file against deletion until the transaction has created a job that uses it. */
-  async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
+  async lock(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
       'SELECT 1 FROM file WHERE id = $1 FOR KEY SHARE',
       [id],

@@ -14,7 +14,7 @@ export interface Peeked {
 export async function peek(source: AsyncIterable<Buffer>): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
   const chunks: Buffer[] = [];
-  let [size, begun, ended, done] = [0, false, false, false];
+  let [size, started, ended, done] = [0, false, false, false];
   while ((!ended || size < ARCHIVE_HEAD) && size <= MAX_LINE_BYTES) {
     const next = await iterator.next();
     done = next.done === true;
@@ -23,9 +23,9 @@ export async function peek(source: AsyncIterable<Buffer>): Promise<Peeked> {
     // Copied because the stream may reuse the chunk's memory.
     chunks.push(Buffer.from(chunk));
     size += chunk.length;
-    const first = begun ? 0 : chunk.findIndex((byte) => byte > 0x20);
-    begun = first !== -1;
-    ended ||= begun && chunk.indexOf(10, first) !== -1;
+    const first = started ? 0 : chunk.findIndex((byte) => byte > 0x20);
+    started = first !== -1;
+    ended ||= started && chunk.indexOf(10, first) !== -1;
   }
   const head = Buffer.concat(chunks);
   async function* all(): AsyncGenerator<Buffer> {

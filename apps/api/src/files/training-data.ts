@@ -8,15 +8,15 @@ import { arrayRows, lineRows } from './rows/json-rows.js';
 import { LineCheck } from './rows/line-check.js';
 import { peek } from './peek.js';
 import type { NumberedRow } from './rows/rows.js';
-import { inTurns } from './upload-slots.js';
+import { withSlots } from './upload-slots.js';
 import { WholeFile } from './whole-file.js';
 
-export interface Arrived {
+export interface ReceivedFile {
   readonly blob: Received;
   readonly checked: Checked;
 }
 
-export interface Circumstances {
+export interface ReceiveContext {
   /** Project that uploads the data. */
   readonly uploader: string;
   /** Aborted when the client no longer waits. */
@@ -31,7 +31,7 @@ export interface Circumstances {
    * Whether to reject plain texts next to a column that looks like their labels, so that the user selects the
    * columns.
    */
-  readonly asks?: boolean;
+  readonly requiresLabelColumns?: boolean;
 }
 
 /** Receives training data and checks it at the same time. Other formats are converted to JSON Lines of records. */
@@ -40,10 +40,10 @@ export async function receiveTrainingData(
   part: AsyncIterable<Buffer>,
   filename: string,
   columns: Columns,
-  { uploader, gone, announced, within, received, asks }: Circumstances,
-): Promise<Arrived> {
+  { uploader, gone, announced, within, received, requiresLabelColumns }: ReceiveContext,
+): Promise<ReceivedFile> {
   const { head, all } = await peek(part);
-  const source = inTurns(all, uploader, gone);
+  const source = withSlots(all, uploader, gone);
   const format = formatOf(head, filename, columns);
   const convert = async (conversion: Conversion, rows: AsyncIterable<NumberedRow>) => {
     const blob = await blobs.receive(conversion.lines(rows), { uploader, within });
@@ -62,26 +62,29 @@ export async function receiveTrainingData(
     }
     case 'lines':
       return convert(
-        new Conversion({ container: 'json', noun: 'line', columns, asks }),
+        new Conversion({ container: 'json', noun: 'line', columns, requiresLabelColumns }),
         lineRows(source),
       );
     case 'array':
       return convert(
-        new Conversion({ container: 'json', noun: 'element', columns, asks }),
+        new Conversion({ container: 'json', noun: 'element', columns, requiresLabelColumns }),
         arrayRows(source),
       );
     case 'csv':
       return convert(
-        new Conversion({ container: 'csv', noun: 'row', columns, asks }),
+        new Conversion({ container: 'csv', noun: 'row', columns, requiresLabelColumns }),
         csvRows(source, format.delimiter),
       );
     default: {
       const whole = await blobs.receive(source, { uploader, announced, within });
       received?.();
       try {
-        return await new WholeFile(blobs, whole, columns, { uploader, gone, within, asks }).convert(
-          format.kind,
-        );
+        return await new WholeFile(blobs, whole, columns, {
+          uploader,
+          gone,
+          within,
+          requiresLabelColumns,
+        }).convert(format.kind);
       } finally {
         await blobs.discard(whole);
       }

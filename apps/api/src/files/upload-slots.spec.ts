@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { inTurns } from './upload-slots.js';
+import { withSlots } from './upload-slots.js';
 
 const soon = () => new Promise((resolve) => setImmediate(resolve));
 const { signal: stays } = new AbortController();
@@ -8,8 +8,8 @@ async function* chunks(count: number): AsyncGenerator<Buffer> {
 }
 
 it('checks one chunk of a project at a time, concurrently with another projectâ€™s', async () => {
-  const [first, second] = [inTurns(chunks(2), 'a', stays), inTurns(chunks(2), 'a', stays)];
-  const other = inTurns(chunks(1), 'b', stays);
+  const [first, second] = [withSlots(chunks(2), 'a', stays), withSlots(chunks(2), 'a', stays)];
+  const other = withSlots(chunks(1), 'b', stays);
   await first.next();
   let passed = false;
   const waits = second.next().then(() => (passed = true));
@@ -26,17 +26,17 @@ it('checks one chunk of a project at a time, concurrently with another projectâ€
 
 it('releases the slot if the reader fails or the client disconnects', async () => {
   const failing = async (): Promise<void> => {
-    for await (const _ of inTurns(chunks(2), 'a', stays)) throw new Error('disk full');
+    for await (const _ of withSlots(chunks(2), 'a', stays)) throw new Error('disk full');
   };
   await expect(failing()).rejects.toThrow('disk full');
-  const holds = inTurns(chunks(1), 'a', stays);
+  const holds = withSlots(chunks(1), 'a', stays);
   await holds.next();
   const client = new AbortController();
-  const waits = inTurns(chunks(1), 'a', client.signal).next();
+  const waits = withSlots(chunks(1), 'a', client.signal).next();
   client.abort();
   await expect(waits).rejects.toThrow(/abort/);
   await holds.return(undefined);
-  const last = inTurns(chunks(1), 'a', stays);
+  const last = withSlots(chunks(1), 'a', stays);
   expect((await last.next()).done).toBe(false);
   await last.return(undefined);
 });

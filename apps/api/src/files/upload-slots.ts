@@ -34,7 +34,7 @@ const checkingSlots = new Slots({
  * Yields chunks that are then checked on the API's main thread. A project holds a slot from one chunk until it
  * requests the next, but not while its client is sending.
  */
-export async function* inTurns(
+export async function* withSlots(
   source: AsyncIterable<Buffer>,
   project: string,
   gone: AbortSignal,

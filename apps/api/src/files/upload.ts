@@ -10,12 +10,12 @@ export interface UploadedParts<T> {
 }
 
 /** Properties of an upload that are known when its file starts. */
-export interface Before {
+export interface PartHeaders {
   readonly filename: string;
   readonly fields: Readonly<Record<string, string>>;
 }
 
-interface Wanted {
+interface UploadOptions {
   readonly wanted?: string;
   readonly otherPart?: string;
 }
@@ -28,8 +28,8 @@ interface Wanted {
  */
 export async function readUpload<T>(
   request: Request,
-  store: (part: Readable, before: Before) => Promise<T>,
-  { wanted = 'file', otherPart }: Wanted = {},
+  store: (part: Readable, before: PartHeaders) => Promise<T>,
+  { wanted = 'file', otherPart }: UploadOptions = {},
 ): Promise<UploadedParts<T>> {
   const { fields, parts } = await readUploads(request, store, wanted, 1, otherPart);
   const [{ filename, content }] = parts as [Part<T>];
@@ -44,11 +44,11 @@ interface Part<T> {
 /** Reads a multipart upload with up to `most` file parts of the name `wanted`. */
 export function readUploads<T>(
   request: Request,
-  store: (part: Readable, before: Before) => Promise<T>,
+  store: (part: Readable, before: PartHeaders) => Promise<T>,
   wanted: string,
   most: 1 | 2,
   otherPart?: string,
-): Promise<{ fields: Before['fields']; parts: readonly Part<T>[] }> {
+): Promise<{ fields: PartHeaders['fields']; parts: readonly Part<T>[] }> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
       'invalid_value',

@@ -152,7 +152,7 @@ export class UploadsService {
             );
             if (rows.length === 0) throw notPending(id);
             // The upload's row is locked, so no other part is added between counting and writing.
-            await this.refuseTooMuch(upload, blob.size, manager);
+            await this.rejectTooLarge(upload, blob.size, manager);
             await this.database.query(
               `INSERT INTO upload_part (id, upload_id, sha256, size) VALUES ($1, $2, $3, $4)
                ON CONFLICT (id) DO UPDATE SET size = excluded.size`,
@@ -176,7 +176,11 @@ export class UploadsService {
   }
 
   /** Limits the total size of the parts, including repeated ones. */
-  private async refuseTooMuch(upload: Upload, more: number, manager: EntityManager): Promise<void> {
+  private async rejectTooLarge(
+    upload: Upload,
+    more: number,
+    manager: EntityManager,
+  ): Promise<void> {
     const [sent] = await this.database.query<{ bytes: string }>(
       'SELECT COALESCE(sum(size), 0) AS bytes FROM upload_part WHERE upload_id = $1',
       [upload.id],
@@ -198,14 +202,14 @@ export class UploadsService {
    */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
     const { columns, status } = await this.row(caller, id);
-    const asked = parseBody(CompleteUpload, body);
-    checkGraftColumns(asked.graft?.columns ?? columns);
+    const requested = parseBody(CompleteUpload, body);
+    checkGraftColumns(requested.graft?.columns ?? columns);
     if (status === 'completed') return this.get(caller, id);
     const done = await completingSlots.take(caller.projectId, new AbortController().signal);
     try {
       // Another request may have completed it while this one waited.
       const upload = await this.row(caller, id);
-      if (upload.status !== 'completed') await this.makeFile(caller, upload, asked);
+      if (upload.status !== 'completed') await this.makeFile(caller, upload, requested);
     } finally {
       done();
     }
@@ -225,9 +229,9 @@ export class UploadsService {
       await this.files.store(caller, this.contentOf(parts, md5), {
         ...upload,
         columns: graft?.columns ?? upload.columns,
-        asks: graft?.ask_columns ?? false,
+        requiresLabelColumns: graft?.ask_columns ?? false,
         upload: id,
-        completes: (manager, fileId) => this.becomes(manager, id, fileId),
+        completes: (manager, fileId) => this.linkFile(manager, id, fileId),
       });
     } catch (error) {
       // Another API process may have completed it: clients repeat a request without a response.
@@ -257,7 +261,7 @@ export class UploadsService {
     checkMd5(came, md5);
   }
 
-  private async becomes(manager: EntityManager, id: string, fileId: string): Promise<void> {
+  private async linkFile(manager: EntityManager, id: string, fileId: string): Promise<void> {
     // The bytes of the parts are counted for the file from now on.
     await this.dropParts(id, manager);
     const rows = await this.database.query(

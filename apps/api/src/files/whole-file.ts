@@ -7,11 +7,11 @@ import { Conversion } from './rows/conversion.js';
 import { datasetRows, datasetShards } from './archives/dataset-folder.js';
 import type { WholeFormat } from './rows/format.js';
 import { LineCheck } from './rows/line-check.js';
-import { unpackedWithin } from './archives/packed.js';
+import { unpackedSizeGuard } from './archives/unpacked-size.js';
 import { unreadable, type NumberedRow } from './rows/rows.js';
 import { tableRows } from './rows/table-rows.js';
 import { UNPACK_PROCESS } from '../scripts.js';
-import type { Arrived, Circumstances } from './training-data.js';
+import type { ReceivedFile, ReceiveContext } from './training-data.js';
 
 const UNPACK_MS = 30 * 60_000;
 
@@ -19,26 +19,26 @@ const UNPACK_MS = 30 * 60_000;
 export class WholeFile {
   private readonly uploader: string;
   private readonly gone: AbortSignal;
-  private readonly asks: boolean | undefined;
+  private readonly requiresLabelColumns: boolean | undefined;
   private readonly within: (bytes: number) => void;
 
   constructor(
     private readonly blobs: BlobStore,
     private readonly whole: Received,
     private readonly columns: Columns,
-    { uploader, gone, within, asks }: Circumstances,
+    { uploader, gone, within, requiresLabelColumns }: ReceiveContext,
   ) {
     this.uploader = uploader;
     this.gone = gone;
-    this.asks = asks;
-    const unpacked = unpackedWithin(whole.size);
+    this.requiresLabelColumns = requiresLabelColumns;
+    const unpacked = unpackedSizeGuard(whole.size);
     this.within = (bytes) => {
       unpacked(bytes);
       within?.(bytes);
     };
   }
 
-  async convert(kind: WholeFormat): Promise<Arrived> {
+  async convert(kind: WholeFormat): Promise<ReceivedFile> {
     const { whole, blobs, uploader, gone, within } = this;
     switch (kind) {
       case 'arrow':
@@ -66,9 +66,9 @@ export class WholeFile {
   private async table(
     container: 'arrow' | 'parquet',
     rows: AsyncIterable<NumberedRow>,
-  ): Promise<Arrived> {
-    const { columns, asks } = this;
-    const conversion = new Conversion({ container, noun: 'row', columns, asks });
+  ): Promise<ReceivedFile> {
+    const { columns, requiresLabelColumns } = this;
+    const conversion = new Conversion({ container, noun: 'row', columns, requiresLabelColumns });
     const blob = await this.blobs.receive(conversion.lines(rows), {
       uploader: this.uploader,
       within: this.within,
@@ -76,7 +76,7 @@ export class WholeFile {
     return { blob, checked: conversion.end() };
   }
 
-  private async archive(container: 'tar' | 'zip', { temporary }: Received): Promise<Arrived> {
+  private async archive(container: 'tar' | 'zip', { temporary }: Received): Promise<ReceivedFile> {
     const lines = new ArchiveLines(container, temporary, this.uploader, this.gone);
     const check = new LineCheck();
     const blob = await this.blobs.receive(lines.read(), {

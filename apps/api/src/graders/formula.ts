@@ -37,7 +37,7 @@ export function parseFormula(text: string, param: string): Formula {
   let at = 0;
 
   const peek = (): string => tokens[at]?.[0] ?? '';
-  const fail = (expected: string): DomainError => notHere(expected, tokens[at], param);
+  const fail = (expected: string): DomainError => unexpectedToken(expected, tokens[at], param);
   const take = (wanted: string): void => {
     if (peek() !== wanted) throw fail(`"${wanted}"`);
     at++;
@@ -119,7 +119,11 @@ export function parseFormula(text: string, param: string): Formula {
   return { names, value };
 }
 
-function notHere(expected: string, found: RegExpExecArray | undefined, param: string): DomainError {
+function unexpectedToken(
+  expected: string,
+  found: RegExpExecArray | undefined,
+  param: string,
+): DomainError {
   const what = found ? `got "${found[0]}" at character ${found.index + 1}` : 'got the end';
   return new DomainError('invalid_value', `${param}: expected ${expected}, ${what}`, param);
 }

@@ -48,7 +48,7 @@ export interface Grade {
   readonly score: number;
   readonly errors: Partial<GradeErrors>;
   /** Response of the grading model and the model's id; `null` if no model was used. */
-  readonly said: { readonly model: string; readonly text: string } | null;
+  readonly modelAnswer: { readonly model: string; readonly text: string } | null;
   readonly label: string | null;
   /** Tokens of grading models, by model. */
   readonly usage: Readonly<Record<string, Tokens>>;
@@ -59,7 +59,7 @@ export interface Grade {
 export const graded = (score: number, more: Partial<Grade> = {}): Grade => ({
   score,
   errors: {},
-  said: null,
+  modelAnswer: null,
   label: null,
   usage: {},
   parts: {},

@@ -7,7 +7,7 @@ import { METRICS } from './similarity.js';
 
 const name = z.string().min(1).max(256);
 const Template = z.string().max(1_000_000);
-const Pass = z
+const PassThreshold = z
   .number()
   .nullish()
   .describe('Minimum score to pass in an eval. It does not change a reward');
@@ -39,7 +39,7 @@ const textSimilarity = {
   input: Template,
   reference: Template,
   evaluation_metric: Metric,
-  pass_threshold: Pass,
+  pass_threshold: PassThreshold,
 };
 
 /** Types such as `input_image` and `input_audio` are rejected. */
@@ -60,7 +60,7 @@ export const TemplateMessage = z.strictObject({
 });
 export type TemplateMessage = z.infer<typeof TemplateMessage>;
 
-const asked = {
+const modelFields = {
   name,
   model: z
     .string()
@@ -84,14 +84,19 @@ const SamplingParams = z.strictObject({
 
 const scoreModel = {
   type: z.literal('score_model'),
-  ...asked,
+  ...modelFields,
   range: Range.nullish().describe('Default: 0 to 1'),
   sampling_params: SamplingParams.nullish(),
-  pass_threshold: Pass,
+  pass_threshold: PassThreshold,
 };
 
 const labels = z.array(z.string().min(1).max(200)).min(1).max(100);
-const labelModel = { type: z.literal('label_model'), ...asked, labels, passing_labels: labels };
+const labelModel = {
+  type: z.literal('label_model'),
+  ...modelFields,
+  labels,
+  passing_labels: labels,
+};
 
 const python = {
   type: z.literal('python'),
@@ -105,7 +110,7 @@ const python = {
     'code is run by the interpreter of GRAFT_PYTHON: leave it out',
     z.literal('2025-05-08'),
   ),
-  pass_threshold: Pass,
+  pass_threshold: PassThreshold,
 };
 
 const arePassing = (

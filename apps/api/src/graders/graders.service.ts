@@ -19,7 +19,7 @@ import {
   checkTemplate,
   MOST_RENDERED,
   render,
-  SampleLacks,
+  MissingSampleValue,
   sampleOf,
   tooLong,
   type Grading,
@@ -46,7 +46,7 @@ export class GradersService {
   async run(caller: Principal, body: unknown, left: AbortSignal): Promise<object | null> {
     const { grader, model_sample: text, item = {} } = parseBody(RunGraderBody, body);
     await this.check(caller, grader, 'grader');
-    const begun = performance.now();
+    const startedAt = performance.now();
     const grading: Grading = { item, sample: sampleOf(text) };
     const grade = await this.grade(caller, grader, grading, 'grader', left);
     if (left.aborted) return null;
@@ -59,7 +59,7 @@ export class GradersService {
         name,
         type: grader.type,
         errors: { ...NO_ERRORS, ...grade.errors },
-        execution_time: (performance.now() - begun) / 1000,
+        execution_time: (performance.now() - startedAt) / 1000,
         scores: Object.fromEntries([...parts, [name, grade.score]]),
         token_usage: Object.keys(grade.usage).length === 0 ? null : tokens,
         sampled_model_name: Object.keys(grade.usage)[0] ?? null,
@@ -138,7 +138,7 @@ export class GradersService {
           );
       }
     } catch (error) {
-      if (!(error instanceof SampleLacks)) throw error;
+      if (!(error instanceof MissingSampleValue)) throw error;
       const { message } = error;
       return graded(0, {
         errors: { sample_parse_error: true, sample_parse_error_details: message },
@@ -181,10 +181,10 @@ export class GradersService {
   ): Promise<Grade> {
     const range = grader.range ?? ([0, 1] as const);
     const { max_completions_tokens: tokens, ...sampling } = grader.sampling_params ?? {};
-    const asked = { ...sampling, max_completion_tokens: tokens };
-    const said = await this.ask(caller, grader.model, [messages, scoreForm(range)], asked, left);
-    const score = said === null ? null : readScore(said.text, range);
-    return verdict(grader.model, said, score, null);
+    const params = { ...sampling, max_completion_tokens: tokens };
+    const answer = await this.ask(caller, grader.model, [messages, scoreForm(range)], params, left);
+    const score = answer === null ? null : readScore(answer.text, range);
+    return verdict(grader.model, answer, score, null);
   }
 
   private async labelled(
@@ -196,11 +196,11 @@ export class GradersService {
     const form = labelForm(grader.labels);
     // A token has at least one byte, so the longest label is never truncated.
     const longest = Math.max(...grader.labels.map((one) => Buffer.byteLength(JSON.stringify(one))));
-    const asked = { temperature: 0, max_completion_tokens: Math.max(256, longest) };
-    const said = await this.ask(caller, grader.model, [messages, form], asked, left);
-    const label = said === null ? null : readLabel(said.text, grader.labels);
+    const params = { temperature: 0, max_completion_tokens: Math.max(256, longest) };
+    const answer = await this.ask(caller, grader.model, [messages, form], params, left);
+    const label = answer === null ? null : readLabel(answer.text, grader.labels);
     const score = label === null ? null : Number(grader.passing_labels.includes(label));
-    return verdict(grader.model, said, score, label);
+    return verdict(grader.model, answer, score, label);
   }
 
   /**
@@ -210,11 +210,11 @@ export class GradersService {
   private async ask(
     caller: Principal,
     model: string,
-    [messages, { order, schema }]: readonly [readonly TemplateMessage[], VerdictForm],
+    [messages, { instruction, schema }]: readonly [readonly TemplateMessage[], VerdictForm],
     sampling: object,
     left: AbortSignal,
   ): ReturnType<ChatService['ask']> {
-    const body = { ...sampling, model, messages: withOrder(messages, order) };
+    const body = { ...sampling, model, messages: withInstruction(messages, instruction) };
     const held = { type: 'json_schema', json_schema: { name: 'verdict', schema } };
     try {
       return await this.chats.ask(caller, { ...body, response_format: held }, left);
@@ -227,12 +227,16 @@ export class GradersService {
 
 function verdict(
   model: string,
-  said: { readonly text: string; readonly usage: Tokens } | null,
+  answer: { readonly text: string; readonly usage: Tokens } | null,
   score: number | null,
   label: string | null,
 ): Grade {
-  if (said === null) return graded(0, { errors: { other_error: true } });
-  const more = { said: { model, text: said.text }, label, usage: { [model]: said.usage } };
+  if (answer === null) return graded(0, { errors: { other_error: true } });
+  const more = {
+    modelAnswer: { model, text: answer.text },
+    label,
+    usage: { [model]: answer.usage },
+  };
   return score === null
     ? graded(0, { ...more, errors: { model_grader_parse_error: true } })
     : graded(score, more);
@@ -242,15 +246,15 @@ function verdict(
  * Adds the instruction to the messages so that every chat template accepts it: some reject a second system message,
  * or two consecutive messages of one role.
  */
-function withOrder(
+function withInstruction(
   messages: readonly TemplateMessage[],
-  order: string,
+  instruction: string,
 ): { readonly role: string; readonly content: string }[] {
   const plain = messages.map(({ role, content }) => ({ role, content: String(content) }));
   const last = plain.at(-1)!;
   return last.role === 'assistant'
-    ? [...plain, { role: 'user', content: order }]
-    : [...plain.slice(0, -1), { ...last, content: `${last.content}\n\n${order}` }];
+    ? [...plain, { role: 'user', content: instruction }]
+    : [...plain.slice(0, -1), { ...last, content: `${last.content}\n\n${instruction}` }];
 }
 
 function stringCheck(grader: Kind<'string_check'>, grading: Grading, param: string): number {

@@ -9,7 +9,7 @@ import {
   confinementOf,
   isTransient,
   LIMITS,
-  NotTried,
+  StartFailure,
   runPython,
   type Confinement,
 } from './python-process.js';
@@ -204,12 +204,12 @@ export class PythonGraders {
    */
   private async confinement(param: string): Promise<Confinement> {
     try {
-      return await (this.confined ??= this.tried());
+      return await (this.confined ??= this.testedConfinement());
     } catch (error) {
       // Not cached, so that a problem fixed outside, such as a missing user, is noticed at the next attempt.
       this.confined = null;
       const { message } = error as Error;
-      if (error instanceof NotTried) {
+      if (error instanceof StartFailure) {
         log.warn({ reason: message }, 'the confinement of Python graders could not be tested');
         throw notStarted(param);
       }
@@ -221,7 +221,7 @@ export class PythonGraders {
     }
   }
 
-  private async tried(): Promise<Confinement> {
+  private async testedConfinement(): Promise<Confinement> {
     const { python, pythonUser, home, blobsDir } = this.settings;
     if (python === null)
       throw new Error('no interpreter is configured; the operator can set GRAFT_PYTHON');
@@ -234,9 +234,10 @@ export class PythonGraders {
     );
     const found = parsed(stdout) as Probe | null;
     if (found === null) {
-      const said = stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter printed nothing');
-      if (isTransient(`${stderr}\n${ended ?? ''}`)) throw new NotTried(said);
-      throw new Error(`it cannot be confined: ${said}`);
+      const reason =
+        stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter printed nothing');
+      if (isTransient(`${stderr}\n${ended ?? ''}`)) throw new StartFailure(reason);
+      throw new Error(`it cannot be confined: ${reason}`);
     }
     const limits = { CPU: LIMITS.cpuSeconds, AS: LIMITS.memoryBytes, FSIZE: 0, CORE: 0 };
     const loose = Object.entries(limits).find(([name, most]) => found.limits[name] !== most);

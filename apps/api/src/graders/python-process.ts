@@ -64,7 +64,7 @@ export interface Confinement {
 }
 
 /** A program could not be started, which says nothing about the system's features. */
-export class NotTried extends Error {}
+export class StartFailure extends Error {}
 
 /** Messages of programs, Node.js and this file when memory, processes, file descriptors or time have run out. */
 const TRANSIENT = [
@@ -75,13 +75,13 @@ const TRANSIENT = [
 ];
 
 /** Whether a retry may succeed. Every other failure lasts until the system is changed. */
-export const isTransient = (said: string): boolean =>
-  TRANSIENT.some((pattern) => pattern.test(said));
+export const isTransient = (output: string): boolean =>
+  TRANSIENT.some((pattern) => pattern.test(output));
 
 /**
  * Builds the command that confines a run.
  * @param folders folders that the code must not read, even if all users may
- * @throws Error with the missing feature, for the error message; NotTried if it could not be determined
+ * @throws Error with the missing feature, for the error message; StartFailure if it could not be determined
  */
 export async function confinementOf(
   python: string,
@@ -149,14 +149,14 @@ export async function confinementOf(
 
 /**
  * Returns the output of a program, or null if it fails.
- * @throws NotTried if a retry may succeed
+ * @throws StartFailure if a retry may succeed
  */
 async function outputOf([program = '', ...args]: readonly string[]): Promise<string | null> {
   try {
     return (await promisify(execFile)(program, args)).stdout;
   } catch (error) {
     const { message, signal } = error as Error & { readonly signal?: string | null };
-    if (isTransient(`${message}\n${signal ?? ''}`)) throw new NotTried(message);
+    if (isTransient(`${message}\n${signal ?? ''}`)) throw new StartFailure(message);
     return null;
   }
 }
@@ -222,12 +222,12 @@ export function runPython(
     }, LOOK_MS);
     const left = (): void => end('the request was canceled');
     stop.addEventListener('abort', left, { once: true });
-    const said = { stdout: '', stderr: '' };
+    const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const)
       child[name].setEncoding('utf8').on('data', (text: string) => {
-        if (said[name].length + text.length > limits.outputBytes)
+        if (output[name].length + text.length > limits.outputBytes)
           end(`it wrote more than ${limits.outputBytes} bytes`);
-        else said[name] += text;
+        else output[name] += text;
       });
     // The process may end before it has read its input.
     child.stdin.on('error', () => undefined).end(input);
@@ -235,7 +235,7 @@ export function runPython(
       clearTimeout(timer);
       clearInterval(looking);
       stop.removeEventListener('abort', left);
-      resolve({ ...said, ended: ended ?? killedBy(code, signal, limits) });
+      resolve({ ...output, ended: ended ?? killedBy(code, signal, limits) });
     });
   });
 }

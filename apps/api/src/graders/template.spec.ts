@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checkTemplate, render, sampleOf, SampleLacks, type Grading } from './template.js';
+import { checkTemplate, render, sampleOf, MissingSampleValue, type Grading } from './template.js';
 
 const PATHS = { rows: [[1], [3]], 'a.b [c]': 2, 'two words-x': 'y' };
 const grading = (output_text: string) => ({
@@ -36,7 +36,7 @@ it('reads the tool calls and the choices of a sample', () => {
   const plain = sampleOf('said');
   expect(read('{{sample.choices[0].message.content}}', plain)).toBe('said');
   expect(() => read('{{sample.output_tools[0].function.name}}', plain)).toThrow(
-    new SampleLacks(
+    new MissingSampleValue(
       'x: {{sample.output_tools[0].function.name}} does not exist; output_tools of the sample is a list of 0',
     ),
   );
@@ -51,7 +51,7 @@ it.each([
   ['{"a": "x"}', 'output_json.a of the sample is a string'],
 ])('reports a value missing in the sample %s as an error of the sample', (output, message) => {
   const read = (): string => rendered('{{sample.output_json.a.n}}', output);
-  expect(read).toThrow(SampleLacks);
+  expect(read).toThrow(MissingSampleValue);
   expect(read).toThrow(`grader.input: {{sample.output_json.a.n}} does not exist; ${message}`);
 });
 

@@ -31,7 +31,7 @@ export function sampleOf(
  * The sample lacks a value that a template names. This is a wrong answer; in contrast, a missing value of the item is
  * an invalid request.
  */
-export class SampleLacks extends Error {}
+export class MissingSampleValue extends Error {}
 
 /** Excludes braces, so that each character is read once, however many braces are opened. */
 const NAME = /\{\{([^{}]*)\}\}/g;
@@ -53,7 +53,11 @@ export function checkTemplate(template: string, param: string): void {
       root === 'sample' &&
       (!OF_SAMPLE.includes(field) || (field === 'output_text' && rest.length > 0))
     )
-      throw unknown(param, name, 'a sample has output_text, output_json, output_tools and choices');
+      throw unknownName(
+        param,
+        name,
+        'a sample has output_text, output_json, output_tools and choices',
+      );
   }
 }
 
@@ -62,13 +66,17 @@ function pathOf(name: string, param: string): { readonly root: string; readonly 
   const text = name.trim();
   const [root] = /^(?:item|sample)(?=[.[]|$)/.exec(text) ?? [];
   if (root === undefined)
-    throw unknown(param, name, 'templates support {{item.…}} and {{sample.…}}');
+    throw unknownName(param, name, 'templates support {{item.…}} and {{sample.…}}');
   const path: string[] = [];
   for (let at = root.length; at < text.length; at = STEP.lastIndex) {
     STEP.lastIndex = at;
     const step = STEP.exec(text);
     if (step === null)
-      throw unknown(param, name, 'expected a path such as item.a.b, item.list[0] or item["a b"]');
+      throw unknownName(
+        param,
+        name,
+        'expected a path such as item.a.b, item.list[0] or item["a b"]',
+      );
     path.push(step.slice(1).find((key) => key !== undefined)!);
   }
   return { root, path };
@@ -77,14 +85,14 @@ function pathOf(name: string, param: string): { readonly root: string; readonly 
 /**
  * Renders a template. Strings are inserted as they are, other values as JSON.
  * @throws DomainError if the item lacks a value, or the text exceeds MOST_RENDERED
- * @throws SampleLacks
+ * @throws MissingSampleValue
  */
 export function render(template: string, grading: Grading, param: string): string {
   checkTemplate(template, param);
   const known = new Map<string, string>();
   let put = 0;
   const whole = template.replace(NAME, (_, name: string) => {
-    const text = known.get(name) ?? textOf(found(name, grading, param));
+    const text = known.get(name) ?? textOf(lookUp(name, grading, param));
     known.set(name, text);
     put += text.length;
     if (put > MOST_RENDERED) throw tooLong(param);
@@ -97,11 +105,11 @@ export function render(template: string, grading: Grading, param: string): strin
 const textOf = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value);
 
-function found(name: string, { item, sample }: Grading, param: string): unknown {
+function lookUp(name: string, { item, sample }: Grading, param: string): unknown {
   const { root, path } = pathOf(name, param);
   const isItem = root === 'item';
   if (!isItem && sample === null)
-    throw unknown(param, name, 'there is no sample because the data source has no model');
+    throw unknownName(param, name, 'there is no sample because the data source has no model');
   let value = isItem ? item : { ...sample, output_json: undefined };
   for (const [depth, key] of path.entries()) {
     const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
@@ -109,8 +117,10 @@ function found(name: string, { item, sample }: Grading, param: string): unknown 
       const whole = isItem ? 'the item' : 'the sample';
       const at =
         depth === 0 ? whole : `${path.slice(0, depth).join('.').slice(0, 100)} of ${whole}`;
-      const message = nothing(param, name, `${at} ${contents(value)}`);
-      throw isItem ? new DomainError('invalid_value', message, param) : new SampleLacks(message);
+      const message = notFoundMessage(param, name, `${at} ${contents(value)}`);
+      throw isItem
+        ? new DomainError('invalid_value', message, param)
+        : new MissingSampleValue(message);
     }
     const isJson = !isItem && depth === 0 && key === 'output_json';
     value = isJson
@@ -134,15 +144,15 @@ function parsed(text: string, param: string, name: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new SampleLacks(nothing(param, name, 'the sample is not JSON'));
+    throw new MissingSampleValue(notFoundMessage(param, name, 'the sample is not JSON'));
   }
 }
 
-const nothing = (param: string, name: string, known: string): string =>
+const notFoundMessage = (param: string, name: string, known: string): string =>
   `${param}: {{${name.trim().slice(0, 100)}}} does not exist; ${known}`;
 
-const unknown = (param: string, name: string, known: string): DomainError =>
-  new DomainError('invalid_value', nothing(param, name, known), param);
+const unknownName = (param: string, name: string, known: string): DomainError =>
+  new DomainError('invalid_value', notFoundMessage(param, name, known), param);
 
 export const tooLong = (param: string): DomainError =>
   new DomainError(

@@ -4,17 +4,17 @@
 
 /** Request for a verdict: as an instruction and as a JSON schema of the answer. */
 export interface VerdictForm {
-  readonly order: string;
+  readonly instruction: string;
   readonly schema: object;
 }
 
 export const scoreForm = ([low, high]: readonly [number, number]): VerdictForm => ({
-  order: `Answer with one number from ${low} to ${high}, and nothing else.`,
+  instruction: `Answer with one number from ${low} to ${high}, and nothing else.`,
   schema: { type: 'number', minimum: low, maximum: high },
 });
 
 export const labelForm = (labels: readonly string[]): VerdictForm => ({
-  order: `Answer with one of these labels, and nothing else: ${labels.map((label) => JSON.stringify(label)).join(', ')}.`,
+  instruction: `Answer with one of these labels, and nothing else: ${labels.map((label) => JSON.stringify(label)).join(', ')}.`,
   schema: { enum: [...new Set(labels)] },
 });
 

@@ -37,7 +37,7 @@ export function confusionText(
 
 /** Accuracy of always predicting the most frequent label; null if the label counts are unknown. */
 export function majorityOf(classes: readonly number[]): number | null {
-  const supports = threes(classes).map(([tp, , fn]) => tp + fn);
+  const supports = triples(classes).map(([tp, , fn]) => tp + fn);
   const all = supports.reduce((sum, support) => sum + support, 0);
   return all === 0 ? null : Math.max(...supports) / all;
 }
@@ -53,7 +53,7 @@ function labelsOf({ task_options: options }: Pick<Spec, 'task_options'>): readon
 
 type Shown = Pick<JobConfusionObject, 'examples' | 'majority_accuracy' | 'classes' | 'confused'>;
 
-export function shownConfusion(
+export function responseConfusion(
   { classes, cells, examples = [] }: Confusion,
   spec: Pick<Spec, 'task_options'>,
 ): Shown {
@@ -61,12 +61,12 @@ export function shownConfusion(
   const name = (at: number): string => labels?.[at] ?? `label ${at}`;
   const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null);
   const named = new Map<string, number[]>();
-  for (const [label, taken, line] of threes(examples)) {
+  for (const [label, taken, line] of triples(examples)) {
     const key = `${label}/${taken}`;
     named.set(key, [...(named.get(key) ?? []), line]);
   }
   const lines = (label: number, taken: number): number[] => named.get(`${label}/${taken}`) ?? [];
-  const rated = threes(classes).map(([tp, fp, fn], at) => ({
+  const rated = triples(classes).map(([tp, fp, fn], at) => ({
     label: name(at),
     support: tp + fn,
     correct: tp,
@@ -80,7 +80,7 @@ export function shownConfusion(
     examples: rated.length > 0 ? rated.reduce((sum, { support }) => sum + support, 0) : null,
     majority_accuracy: majorityOf(classes),
     classes: rated,
-    confused: threes(cells).map(([label, predicted, count]) => ({
+    confused: triples(cells).map(([label, predicted, count]) => ({
       label: name(label),
       predicted: name(predicted),
       count,
@@ -89,7 +89,7 @@ export function shownConfusion(
   };
 }
 
-const threes = (flat: readonly number[]): (readonly [number, number, number])[] =>
+const triples = (flat: readonly number[]): (readonly [number, number, number])[] =>
   Array.from({ length: flat.length / 3 }, (_, i) => {
     const [a = 0, b = 0, c = 0] = flat.slice(3 * i);
     return [a, b, c] as const;

@@ -93,19 +93,19 @@ export function integrationOf(run: IntegrationRun): JobIntegrationObject {
 }
 
 /** Sets the phase of a job that waits in a pool whose grant was revoked. */
-export function shutOut(job: JobObject): JobObject {
+export function withRevokedPool(job: JobObject): JobObject {
   const message = `Waiting: the project may no longer use pool ${job.graft.pool}. Ask an administrator for a grant, or cancel the job`;
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_not_granted', message } } };
 }
 
 /** Sets the phase of a job that waits in a cordoned pool. */
-export function cordonedOff(job: JobObject): JobObject {
+export function withCordonedPool(job: JobObject): JobObject {
   const message = `Waiting: pool ${job.graft.pool} is cordoned and starts no new jobs until an administrator uncordons it`;
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_cordoned', message } } };
 }
 
 /** Adds a warning to a job that waits in a pool that no worker has ever joined. */
-export function warnedOfPool(job: JobObject, message: string): JobObject {
+export function withPoolWarning(job: JobObject, message: string): JobObject {
   const warning = { code: POOL_NEVER_JOINED, message, step: null };
   return { ...job, graft: { ...job.graft, warnings: [...job.graft.warnings, warning] } };
 }
@@ -139,13 +139,13 @@ function methodObject(
 }
 
 /** Sets the phase of a job that waits for a worker of its schema version or newer. */
-export function outdatedPool(job: JobObject, schemaVersion: number): JobObject {
+export function withOutdatedPool(job: JobObject, schemaVersion: number): JobObject {
   const message = `Waiting for a worker of schema version ${schemaVersion} or newer in pool ${job.graft.pool}: upgrade its workers`;
   return { ...job, graft: { ...job.graft, phase: { code: 'no_able_worker', message } } };
 }
 
 /** Resolved values of the options that a user may set under `graft`. */
-export const echoed = (spec: Spec): Record<string, unknown> =>
+export const resolvedOptions = (spec: Spec): Record<string, unknown> =>
   Object.fromEntries(
     // A Spec of an earlier version does not have all options, and their default is not null.
     TRAINING_OPTIONS.map((name) => {
@@ -169,7 +169,7 @@ function graftFields(
   const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
   return {
     ...options,
-    ...echoed(job.spec),
+    ...resolvedOptions(job.spec),
     operation: operationObject(job),
     phase: {
       code: job.phase_code,

@@ -67,11 +67,11 @@ export class JobPoints {
        ORDER BY number LIMIT $4`,
       [jobId, after, upTo, limit],
     );
-    return rows.map(({ number, at, step, ...row }) => ({ number, at, step, values: named(row) }));
+    return rows.map(({ number, at, step, ...row }) => ({ number, at, step, values: pointOf(row) }));
   }
 }
 
-function named({
+function pointOf({
   kind,
   values,
   seconds,

@@ -9,13 +9,13 @@ import { Job } from '../database/entities/job.js';
 import { jobListQuery, type JobFilter } from './job-list-query.js';
 import { QueueForecasts } from './queue-forecasts.js';
 import {
-  cordonedOff,
+  withCordonedPool,
   integrationOf,
   jobObject,
   type Times,
-  shutOut,
-  outdatedPool,
-  warnedOfPool,
+  withRevokedPool,
+  withOutdatedPool,
+  withPoolWarning,
   type TimedAttempt,
 } from './job-object.js';
 import { acceptsJobs } from '../lifecycle/lease/fit-worker.js';
@@ -75,11 +75,11 @@ export class JobsRepository {
 
   /** Returns the object of a job that this request created, with an optional warning about its pool. */
   async created(job: Job, warning: string | null): Promise<JobObject> {
-    const place = await this.forecasts.ofCreated(job);
+    const place = await this.forecasts.forCreated(job);
     const object = jobObject(job, [], this.times, place);
     const integrations = (await this.integrations([job])).get(job.id) ?? null;
     const whole = { ...object, integrations };
-    return warning === null ? whole : warnedOfPool(whole, warning);
+    return warning === null ? whole : withPoolWarning(whole, warning);
   }
 
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
@@ -90,9 +90,9 @@ export class JobsRepository {
     for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
     const { times } = this;
     const waiting = jobs.filter((job) => job.state === 'queued');
-    const held = await this.heldByPool(waiting);
-    const withoutPool = await this.withoutPool(waiting);
-    const tooNew = await this.tooNew(waiting);
+    const held = await this.blockedByPool(waiting);
+    const missingPools = await this.withMissingPool(waiting);
+    const requireNewer = await this.requireNewerWorkers(waiting);
     const places = await this.forecasts.of(jobs);
     const integrations = await this.integrations(jobs);
     return jobs.map((job) => {
@@ -101,11 +101,12 @@ export class JobsRepository {
         ...jobObject(job, ofJob.get(job.id) ?? [], times, place),
         integrations: integrations.get(job.id) ?? null,
       };
-      const isShutOut = held.get(job.id);
-      if (isShutOut !== undefined) return isShutOut ? shutOut(object) : cordonedOff(object);
-      const others = withoutPool.get(job.id);
-      if (others) return warnedOfPool(object, neverJoinedWarning(job.pool, others));
-      return tooNew.has(job.id) ? outdatedPool(object, job.schema_version) : object;
+      const isRevoked = held.get(job.id);
+      if (isRevoked !== undefined)
+        return isRevoked ? withRevokedPool(object) : withCordonedPool(object);
+      const others = missingPools.get(job.id);
+      if (others) return withPoolWarning(object, neverJoinedWarning(job.pool, others));
+      return requireNewer.has(job.id) ? withOutdatedPool(object, job.schema_version) : object;
     });
   }
 
@@ -131,7 +132,7 @@ export class JobsRepository {
   }
 
   /** Queued jobs whose pool does not exist, with the pools that their project may use. */
-  private async withoutPool(
+  private async withMissingPool(
     waiting: readonly Job[],
   ): Promise<ReadonlyMap<string, readonly string[]>> {
     if (waiting.length === 0) return new Map();
@@ -147,7 +148,7 @@ export class JobsRepository {
    * Queued jobs whose pool assigns them no worker: true if their project may no longer use the pool, false
    * if it is cordoned.
    */
-  private async heldByPool(waiting: readonly Job[]): Promise<ReadonlyMap<string, boolean>> {
+  private async blockedByPool(waiting: readonly Job[]): Promise<ReadonlyMap<string, boolean>> {
     if (waiting.length === 0) return new Map();
     const rows = await this.database.query<{ id: string; shut: boolean; cordoned: boolean }>(
       `SELECT id, NOT ${poolAllowed('job.pool', 'job.project_id')} AS shut,
@@ -161,7 +162,7 @@ export class JobsRepository {
   }
 
   /** Queued jobs whose pool has only workers of a lower schema version. */
-  private async tooNew(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
+  private async requireNewerWorkers(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
     if (waiting.length === 0) return new Set();
     const rows = await this.database.query<{ id: string }>(
       `WITH newest AS MATERIALIZED (

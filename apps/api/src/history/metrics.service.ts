@@ -47,8 +47,8 @@ export class JobMetrics {
       series: Object.fromEntries(
         [...names].map((name) => [name, points.map((point) => point[name] ?? null)]),
       ),
-      tokens: summed(steps, 'tokens'),
-      seconds: summed(steps, 'seconds'),
+      tokens: sumMeasured(steps, 'tokens'),
+      seconds: sumMeasured(steps, 'seconds'),
       peak_rss_bytes: steps.length === 0 ? null : Math.max(...steps.map((row) => row.rss_bytes)),
       evaluations: evaluations.map(({ step, values, majority }) => ({
         ...measured(step, values),
@@ -179,7 +179,7 @@ export class JobMetrics {
 /**
  * Cumulative sums at the end of each step. A step that is missing counts like the next one that is present.
  */
-export function summed(
+export function sumMeasured(
   rows: readonly Pick<StepRow, 'step' | 'seconds' | 'tokens'>[],
   of: 'seconds' | 'tokens',
 ): number[] {

@@ -30,7 +30,7 @@ it('caches the forecasts of the 500 pools that were computed last', async () => 
     new Speeds(database),
   );
   const imagined = { project: 'one', priority: 100, base: 'base', tokens: 10 };
-  for (let n = 0; n < 510; n++) await forecasts.ifCreated(`named-${n}`, imagined);
+  for (let n = 0; n < 510; n++) await forecasts.forHypothetical(`named-${n}`, imagined);
   const kept = [...(Reflect.get(forecasts, 'pools') as Map<string, unknown>).keys()];
   expect([kept.length, kept[0], kept.at(-1)]).toEqual([500, 'named-10', 'named-509']);
 });
@@ -73,7 +73,8 @@ it('computes the forecast of a pool once for concurrent requests, and again for 
   expect(database.asked).toBeLessThanOrEqual(12);
   await ask(`INSERT INTO project (id, name) VALUES ('two', 'two')`);
   const positionOf = async (project: string, priority: number) =>
-    (await forecasts.ifCreated('pool', { project, priority, base: 'base', tokens: 10 }))?.position;
+    (await forecasts.forHypothetical('pool', { project, priority, base: 'base', tokens: 10 }))
+      ?.position;
   expect(await positionOf('one', 100)).toBe(7);
   expect(await positionOf('one', 99)).toBe(1);
   // No project runs a job: after one job of the first project it is the second one's turn.
@@ -99,12 +100,12 @@ it('returns no position on creation in a long queue, and the position on a later
       ids.map((id) => ({ id, project: 'full', pool: 'full' })),
     );
   await insert(['first']);
-  expect(await forecasts.ofCreated(waiting('first'))).toMatchObject({ position: 1, length: 1 });
+  expect(await forecasts.forCreated(waiting('first'))).toMatchObject({ position: 1, length: 1 });
   await insert(Array.from({ length: 1_001 }, (_, n) => `more-${n}`));
   const placed = (id: string) =>
     until(async () => (await forecasts.of([waiting(id)])).has(id), 30_000);
   await placed('more-7');
   await insert(['last']);
-  expect(await forecasts.ofCreated(waiting('last'))).toBeNull();
+  expect(await forecasts.forCreated(waiting('last'))).toBeNull();
   await placed('last');
 });

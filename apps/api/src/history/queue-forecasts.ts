@@ -36,10 +36,10 @@ interface Forecast {
   cost: number;
   /** Number of queued jobs; while the forecast is being computed, that of the previous one. */
   waiting: number;
-  readonly found: Promise<Found>;
+  readonly found: Promise<ForecastState>;
 }
 
-interface Found {
+interface ForecastState {
   readonly at: number;
   readonly state: PoolState;
   readonly rates: ReadonlyMap<string, number>;
@@ -47,7 +47,7 @@ interface Found {
 }
 
 /** A job that does not exist yet. */
-export interface Imagined {
+export interface HypotheticalJob {
   readonly project: string;
   readonly priority: number;
   readonly base: string;
@@ -96,10 +96,11 @@ export class QueueForecasts {
     const waiting = jobs.filter((job) => job.state === 'queued' && job.desired_state === 'run');
     const found = new Map<string, QueuePlace>();
     for (const pool of new Set(waiting.map((job) => job.pool))) {
-      const asked = waiting.filter((job) => job.pool === pool).map((job) => job.id);
-      let { places } = await this.look(pool, GOOD_MS);
-      if (asked.some((id) => !places.has(id))) ({ places } = await this.look(pool, GOOD_MS / 2));
-      for (const id of asked) {
+      const queuedIds = waiting.filter((job) => job.pool === pool).map((job) => job.id);
+      let { places } = await this.current(pool, GOOD_MS);
+      if (queuedIds.some((id) => !places.has(id)))
+        ({ places } = await this.current(pool, GOOD_MS / 2));
+      for (const id of queuedIds) {
         const place = places.get(id);
         if (place) found.set(id, place);
       }
@@ -111,7 +112,7 @@ export class QueueForecasts {
    * Position of a job that was just created. Null if the queue is long, because the computation takes time;
    * later requests for the job include the position.
    */
-  async ofCreated(
+  async forCreated(
     job: Pick<Job, 'id' | 'pool' | 'state' | 'desired_state'>,
   ): Promise<QueuePlace | null> {
     const known = this.pools.get(job.pool);
@@ -121,8 +122,8 @@ export class QueueForecasts {
   }
 
   /** Position that a new job would get; null if it might never start. */
-  async ifCreated(pool: string, job: Imagined): Promise<QueuePlace | null> {
-    const { at, state, rates } = await this.look(pool, GOOD_MS);
+  async forHypothetical(pool: string, job: HypotheticalJob): Promise<QueuePlace | null> {
+    const { at, state, rates } = await this.current(pool, GOOD_MS);
     const rate = rates.get(job.base) ?? (await this.speeds.ofSlots([job.base], pool)).get(job.base);
     const own = state.projects.some(({ id }) => id === job.project)
       ? []
@@ -143,13 +144,13 @@ export class QueueForecasts {
     return places.get(imagined.id) ?? null;
   }
 
-  private look(pool: string, goodMs: number): Promise<Found> {
+  private current(pool: string, goodMs: number): Promise<ForecastState> {
     const known = this.pools.get(pool);
     const now = performance.now();
     if (known && now - known.startedAt < Math.max(goodMs, known.cost * SPARING)) return known.found;
     const found = this.forecast(pool);
     const forecast: Forecast = { startedAt: now, cost: 0, waiting: known?.waiting ?? 0, found };
-    this.keep(pool, forecast);
+    this.cache(pool, forecast);
     found.then(
       ({ state }) => {
         forecast.cost = performance.now() - now;
@@ -161,20 +162,20 @@ export class QueueForecasts {
   }
 
   /** Moves the pool to the end: the map is ordered by age. */
-  private keep(pool: string, forecast: Forecast): void {
+  private cache(pool: string, forecast: Forecast): void {
     this.pools.delete(pool);
     this.pools.set(pool, forecast);
     const [oldest] = this.pools.keys();
     if (this.pools.size > KEPT_POOLS && oldest !== undefined) this.pools.delete(oldest);
   }
 
-  private async forecast(pool: string): Promise<Found> {
+  private async forecast(pool: string): Promise<ForecastState> {
     const { state, rates } = await this.state(pool);
     const at = Date.now();
     return { at, state, rates, places: placesOf(at, state) };
   }
 
-  private async state(pool: string): Promise<Pick<Found, 'state' | 'rates'>> {
+  private async state(pool: string): Promise<Pick<ForecastState, 'state' | 'rates'>> {
     const waiting = await this.database.query<Omit<Waiting, 'seconds'> & Timed>(
       `SELECT id, project_id AS project, priority, (row_number() OVER (ORDER BY created_at, id))::int AS age,
          COALESCE(GREATEST(0, EXTRACT(EPOCH FROM not_before - clock_timestamp())), 0)::float8 AS "dueIn",

@@ -19,7 +19,11 @@ export class Speeds {
    * Speed of recent jobs with the same base, method and precision in a pool, or of any jobs on the base;
    * null if there are none.
    */
-  async like(base: string, pool: string, { peft, base_dtype: dtype }: Spec): Promise<Speed | null> {
+  async ofSimilar(
+    base: string,
+    pool: string,
+    { peft, base_dtype: dtype }: Spec,
+  ): Promise<Speed | null> {
     const method = peft?.peft_type ?? null;
     const same = await this.recent(
       `base_id = $1 AND pool = $2 AND spec->>'base_dtype' = $3

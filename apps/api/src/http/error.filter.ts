@@ -3,7 +3,7 @@ import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { isDependency, faultOf, toOutageError } from '../faults.js';
 import { log } from '../log.js';
-import { REFUSED } from './json-body.js';
+import { BODY_ERROR } from './json-body.js';
 
 /** Converts every exception into an error response in the format of the API. */
 @Catch()
@@ -61,7 +61,7 @@ function asDomainError(error: unknown, request: Request): DomainError {
   const type = (error as { type?: unknown } | null)?.type;
   if (type === 'entity.parse.failed')
     return new DomainError('invalid_json', 'the body is not valid JSON');
-  if (type === REFUSED) return new DomainError('invalid_json', (error as Error).message);
+  if (type === BODY_ERROR) return new DomainError('invalid_json', (error as Error).message);
   if (status === 404)
     return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
   const code = BY_STATUS[status];

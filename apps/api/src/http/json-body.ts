@@ -10,7 +10,7 @@ const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
 
 /** Type of the errors of `jsonBody` whose message is returned to the client. */
-export const REFUSED = 'graft.body.refused';
+export const BODY_ERROR = 'graft.body.refused';
 
 /** Parses JSON bodies after checking their encoding and nesting depth. */
 export const jsonBody: RequestHandler = express.json({
@@ -18,13 +18,14 @@ export const jsonBody: RequestHandler = express.json({
   strict: false,
   verify: (_request, _response, body, encoding) => {
     // the byte scan only works for UTF-8, and RFC 8259 allows no other encoding
-    if (encoding !== 'utf-8') throw refused(`the body must be UTF-8, not ${encoding}`);
+    if (encoding !== 'utf-8') throw bodyError(`the body must be UTF-8, not ${encoding}`);
     if (nestedDeeper(body, DEPTH))
-      throw refused(`the body is nested more than ${DEPTH} levels deep`);
+      throw bodyError(`the body is nested more than ${DEPTH} levels deep`);
   },
 });
 
-const refused = (message: string): Error => Object.assign(new Error(message), { type: REFUSED });
+const bodyError = (message: string): Error =>
+  Object.assign(new Error(message), { type: BODY_ERROR });
 
 /**
  * Whether more than `limit` arrays and objects of JSON text are open at the same position. Linear time, no

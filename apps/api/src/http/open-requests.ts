@@ -18,7 +18,7 @@ export class OpenRequests {
   }
 
   /** Rejects new requests from now on. */
-  refuse(): void {
+  rejectNew(): void {
     this.refuses = true;
   }
 

@@ -66,11 +66,10 @@ export function pageOf<Row, Shown extends { readonly id: string }>(
 }
 
 /** A page of rows that are all in memory. */
-export function slice<Row extends { readonly id: string }, Shown extends { readonly id: string }>(
-  rows: readonly Row[],
-  { limit, after }: PageQuery,
-  shown: (row: Row) => Shown,
-): Page<Shown> {
+export function pageInMemory<
+  Row extends { readonly id: string },
+  Shown extends { readonly id: string },
+>(rows: readonly Row[], { limit, after }: PageQuery, shown: (row: Row) => Shown): Page<Shown> {
   const at = after === null ? 0 : rows.findIndex(({ id }) => id === after) + 1;
   // Do not return the first page again: the row may have been deleted between two pages.
   if (after !== null && at === 0)

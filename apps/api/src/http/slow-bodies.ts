@@ -10,7 +10,7 @@ const LEAST_BYTES = 16 * 1024;
  * than 16 KiB in a period gets an error, and its connection is closed. Periods in which the API itself does
  * not read do not count.
  */
-export function refuseSlowBodies(periodMs: number): RequestHandler {
+export function rejectSlowBodies(periodMs: number): RequestHandler {
   return (request, response, next) => {
     if (!hasBody(request)) return next();
     let seen = request.socket.bytesRead;

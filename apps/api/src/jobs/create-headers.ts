@@ -15,7 +15,7 @@ export const CreateHeaders = createParamDecorator(
   (_: unknown, context: ExecutionContext): CallHeaders => {
     const request = context.switchToHttp().getRequest<Request>();
     return {
-      marks: retryMarks(
+      marks: parseRetryMarks(
         request.header('idempotency-key'),
         request.header('x-stainless-retry-count'),
       ),
@@ -28,7 +28,10 @@ export const CreateHeaders = createParamDecorator(
  * Marks of a repeated call.
  * @param retries retry count that OpenAI's SDKs send
  */
-export const retryMarks = (key: string | undefined, retries: string | undefined): RetryMarks => ({
+export const parseRetryMarks = (
+  key: string | undefined,
+  retries: string | undefined,
+): RetryMarks => ({
   idempotencyKey: idempotencyKey(key),
   sdkRetry: Number(retries ?? 0) > 0,
 });

@@ -44,7 +44,7 @@ export class JobCreation {
     plan: () => Promise<Draft>,
   ): Promise<JobObject> {
     const call = callOf(caller, body, marks);
-    const earlier = await this.calls.made(call);
+    const earlier = await this.calls.createdJob(call);
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
     const draft = await plan();

@@ -98,7 +98,7 @@ export class JobChanges {
         this.events.announce(id, job.project_id);
         return job.deleted_at;
       }
-      await this.refuseInUse(manager, job);
+      await this.rejectInUse(manager, job);
       const [deleted] = await this.database.query<{ deleted_at: Date }>(
         `UPDATE job SET deleted_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1 RETURNING deleted_at`,
         [id],
@@ -147,18 +147,18 @@ export class JobChanges {
     );
   }
 
-  private async refuseInUse(manager: EntityManager, job: Job): Promise<void> {
-    const refuse = (why: string): never => {
+  private async rejectInUse(manager: EntityManager, job: Job): Promise<void> {
+    const reject = (why: string): never => {
       throw new DomainError('conflict', `${job.id} ${why}`, 'fine_tune_id');
     };
-    if (!TERMINAL_STATUSES.includes(job.state)) refuse(`is ${job.state}; cancel it first`);
+    if (!TERMINAL_STATUSES.includes(job.state)) reject(`is ${job.state}; cancel it first`);
     const [open] = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE sweep_id = $1 AND ${IS_OPEN} LIMIT 1`,
       [job.sweep_id],
       manager,
     );
     if (open)
-      refuse(
+      reject(
         `is a trial of ${job.sweep_id}, whose trial ${open.id} has not finished; cancel the sweep or wait`,
       );
     // Lock the model first. The creation of a job on a full fine-tuned model takes the same lock.
@@ -184,7 +184,7 @@ export class JobChanges {
       ],
       manager,
     );
-    if (user) refuse(`is in use by ${user.what}`);
+    if (user) reject(`is in use by ${user.what}`);
   }
 
   /** Writes an audit entry in the transaction of the change and notifies streams after the commit. */

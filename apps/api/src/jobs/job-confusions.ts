@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type Confusion, type JobConfusionObject } from '@graft/contracts';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
-import { shownConfusion } from '../history/confusions.js';
+import { responseConfusion } from '../history/confusions.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 
 interface Evaluated {
@@ -34,11 +34,11 @@ export class JobConfusions {
       [job.id],
     );
     const best = bestOf(rows);
-    const asked = chosen(query['step'], rows, best);
-    const [found] = asked
+    const requested = chosen(query['step'], rows, best);
+    const [found] = requested
       ? await this.database.query<{ confusion: Confusion }>(
           'SELECT confusion FROM evaluation WHERE job_id = $1 AND attempt = $2 AND step = $3',
-          [job.id, asked.attempt, asked.step],
+          [job.id, requested.attempt, requested.step],
         )
       : [];
     const nothing = { examples: null, majority_accuracy: null, classes: [], confused: [] };
@@ -47,13 +47,13 @@ export class JobConfusions {
       job_id: job.id,
       steps: rows.map(({ step }) => step),
       best_step: best?.step ?? null,
-      step_number: asked?.step ?? null,
-      full: asked?.full ?? null,
+      step_number: requested?.step ?? null,
+      full: requested?.full ?? null,
       // the validation split is part of the training file
       examples_file: await this.existing(
         job.spec.validation_split ? job.training_file : job.validation_file,
       ),
-      ...(found ? shownConfusion(found.confusion, job.spec) : nothing),
+      ...(found ? responseConfusion(found.confusion, job.spec) : nothing),
     };
   }
 
@@ -79,12 +79,12 @@ function bestOf(rows: readonly Evaluated[]): Evaluated | null {
 }
 
 function chosen(
-  asked: unknown,
+  requested: unknown,
   rows: readonly Evaluated[],
   best: Evaluated | null,
 ): Evaluated | null {
-  if (asked === undefined) return best;
-  const found = rows.find(({ step }) => String(step) === asked);
+  if (requested === undefined) return best;
+  const found = rows.find(({ step }) => String(step) === requested);
   if (found) return found;
   const some = rows.slice(0, 20).map(({ step }) => step);
   const there =

@@ -37,7 +37,7 @@ export interface Draft {
 }
 
 /** Parameters for writing a draft as a job. */
-export interface Written {
+export interface DraftOptions {
   readonly id: string;
   /** `null` if the job is part of another audited action, such as a sweep. */
   readonly auditEntry: AuditEntry | null;
@@ -68,11 +68,11 @@ export class JobDrafts {
     manager: EntityManager,
     caller: Principal,
     { job, files, adapters, integrations, notes }: Draft,
-    { id, auditEntry, parent, trial }: Written,
+    { id, auditEntry, parent, trial }: DraftOptions,
   ): Promise<Job> {
     await this.depths.admit(manager, caller.projectId);
     await this.quotas.admitJob(manager, caller.projectId);
-    await this.hold(manager, job.base_id, files, adapters);
+    await this.lockObjects(manager, job.base_id, files, adapters);
     await this.integrations.write(manager, caller.projectId, id, integrations);
     await this.traces.write(manager, id, parent);
     return this.transitions.create(
@@ -99,15 +99,15 @@ export class JobDrafts {
   /**
    * Locks the objects that the job requires until the job is written. Deletions check for existing jobs.
    */
-  private async hold(
+  private async lockObjects(
     manager: EntityManager,
     base: string,
     files: Draft['files'],
     adapters: Draft['adapters'],
   ): Promise<void> {
-    if (!(await this.holdTogether(manager, base, files))) {
+    if (!(await this.lockInOneStatement(manager, base, files))) {
       await this.models.hold(manager, base, 'model');
-      for (const { id, param } of files) await this.files.hold(manager, id, param);
+      for (const { id, param } of files) await this.files.lock(manager, id, param);
     }
     for (const { id, param, blobs } of adapters)
       if (!(await this.blobs.protect(manager, blobs)))
@@ -118,7 +118,7 @@ export class JobDrafts {
    * Locks base and files in one statement. Returns false if one of them is missing; the caller then locks
    * them one by one to report which.
    */
-  private async holdTogether(
+  private async lockInOneStatement(
     manager: EntityManager,
     base: string,
     named: Draft['files'],
@@ -170,7 +170,7 @@ export function draftOf(plan: JobPlan): Draft {
       .map((one) => ({ ...one, blobs: one.files.map(({ sha256 }) => sha256) })),
     integrations: plan.integrations,
     notes: [
-      { message: `Validated ${filesInWords(plan)}` },
+      { message: `Validated ${describeFiles(plan)}` },
       ...plan.warnings.map(({ message }) => ({ level: 'warn' as const, message })),
       ...dataWarnings(plan).map((message) => ({ level: 'warn' as const, message })),
     ],
@@ -187,7 +187,7 @@ const reportOf = ({ training, validation }: NonNullable<JobPlan['data']>): DataR
   ...(validation && { validation_examples: validation.examples }),
 });
 
-function filesInWords({ training, validation, data, spec }: JobPlan): string {
+function describeFiles({ training, validation, data, spec }: JobPlan): string {
   const files = `training file: ${training.id}${validation ? ` and validation file: ${validation.id}` : ''}`;
   if (spec.validation_split === null || !data?.validation) return files;
   const [held, all] = [data.validation.examples, training.records];

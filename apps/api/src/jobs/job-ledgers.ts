@@ -35,18 +35,19 @@ export class JobLedgers {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit } = pageQuery(query, 20, 500);
     const order = orderOf(query['order']);
-    const made = await this.database.query<{ number: number; step: number }>(
+    const ledgers = await this.database.query<{ number: number; step: number }>(
       `SELECT number, (data->>'step')::int AS step FROM event
        WHERE job_id = $1 AND kind = 'ledger' ORDER BY number`,
       [job.id],
     );
-    const steps = made.map(({ step }) => step);
-    const asked = stepOf(query['step'], steps);
+    const steps = ledgers.map(({ step }) => step);
+    const requested = stepOf(query['step'], steps);
     const [found] = await this.database.query<{ data: StoredLedger }>(
       'SELECT data FROM event WHERE job_id = $1 AND number = $2',
-      [job.id, made.find(({ step }) => step === asked)?.number],
+      [job.id, ledgers.find(({ step }) => step === requested)?.number],
     );
-    const rows = (order === 'worst' ? found?.data.rows : found?.data.rows.toSorted(byLearnt)) ?? [];
+    const rows =
+      (order === 'worst' ? found?.data.rows : found?.data.rows.toSorted(byLossDecrease)) ?? [];
     const shown = rows.slice(0, limit);
     const reads = isAdmin(caller) || caller.scopes.includes('files:read');
     const file = reads ? job.training_file : null;
@@ -56,7 +57,7 @@ export class JobLedgers {
       object: 'fine_tuning.job.ledger',
       job_id: job.id,
       steps,
-      step_number: asked ?? null,
+      step_number: requested ?? null,
       examples: found?.data.examples ?? null,
       mean_loss: found?.data.mean_loss ?? null,
       data: shown.map(([line, loss, base_loss]) => ({
@@ -112,17 +113,17 @@ export class JobLedgers {
 }
 
 /** Validates the requested step; the last one by default. */
-function stepOf(asked: unknown, steps: readonly number[]): number | undefined {
-  if (asked === undefined) return steps.at(-1);
-  const found = steps.find((step) => String(step) === asked);
+function stepOf(requested: unknown, steps: readonly number[]): number | undefined {
+  if (requested === undefined) return steps.at(-1);
+  const found = steps.find((step) => String(step) === requested);
   if (found !== undefined) return found;
   const there =
     steps.length > 0 ? `one of ${steps.join(', ')}` : 'no value: the job has no loss ledger yet';
   throw new DomainError('invalid_value', `step: expected ${there}`, 'step');
 }
 
-function orderOf(asked: unknown): (typeof LEDGER_ORDERS)[number] {
-  const found = LEDGER_ORDERS.find((one) => one === (asked ?? LEDGER_ORDERS[0]));
+function orderOf(requested: unknown): (typeof LEDGER_ORDERS)[number] {
+  const found = LEDGER_ORDERS.find((one) => one === (requested ?? LEDGER_ORDERS[0]));
   if (found) return found;
   const message = `order: expected ${LEDGER_ORDERS.join(' or ')}`;
   throw new DomainError('invalid_value', message, 'order');
@@ -132,7 +133,7 @@ function orderOf(asked: unknown): (typeof LEDGER_ORDERS)[number] {
  * Orders rows by how much training has reduced their loss, smallest reduction first. Rows without a base
  * loss come last.
  */
-function byLearnt([a, ...of]: Row, [b, ...other]: Row): number {
+function byLossDecrease([a, ...of]: Row, [b, ...other]: Row): number {
   const fell = ([loss, base]: readonly (number | null)[]): number =>
     base === null || base === undefined ? Infinity : loss === null || loss === undefined ? -Infinity : base - loss; // prettier-ignore
   const [one, two] = [fell(of), fell(other)];

@@ -30,7 +30,7 @@ export interface OperationPlan {
 }
 
 /** An adapter and the request field that names it. */
-interface Named {
+interface NamedAdapter {
   readonly adapter: Resolved;
   readonly param: string;
 }
@@ -53,13 +53,13 @@ export class OperationPlans {
       request.type === 'combine'
         ? request.adapters.map((name, i) => [name, `adapters[${i}]`] as const)
         : ([[request.model, 'model']] as const);
-    const named: Named[] = [];
+    const named: NamedAdapter[] = [];
     for (const [name, param] of names)
       named.push({ adapter: await this.operand(caller, request, name, param), param });
-    const [first] = named as [Named];
+    const [first] = named as [NamedAdapter];
     if (request.type === 'combine') checkWeights(request);
     for (const one of named) {
-      checkTogether(one, first);
+      checkCompatible(one, first);
       const { adapter, param } = one;
       checkOperation(nameOfOperation(request), await this.models.operand(adapter, param), param);
     }
@@ -87,7 +87,7 @@ export class OperationPlans {
 }
 
 /** @throws DomainError if the adapter cannot be combined with the first one */
-function checkTogether({ adapter, param }: Named, { adapter: first }: Named): void {
+function checkCompatible({ adapter, param }: NamedAdapter, { adapter: first }: NamedAdapter): void {
   if (adapter.base.id !== first.base.id) {
     const message = `${adapter.id} was trained on ${adapter.base.id}, not on ${first.base.id}`;
     throw new DomainError('invalid_adapter', message, param);

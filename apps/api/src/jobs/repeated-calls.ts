@@ -46,7 +46,7 @@ export class RepeatedCalls {
   /**
    * Returns the id of the job that an equal call created, if this call is marked as a possible repetition.
    */
-  async made(call: Call): Promise<string | null> {
+  async createdJob(call: Call): Promise<string | null> {
     return isMarked(call.marks) ? this.earlier(call, this.database.manager) : null;
   }
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type JobPreviewObject } from '@graft/contracts';
 import type { Principal } from '../auth/principal.js';
 import { trainedBy } from '../catalog/plugins.js';
-import { echoed, resolvedNumbers } from '../history/job-object.js';
+import { resolvedOptions, resolvedNumbers } from '../history/job-object.js';
 import { placeFields, QueueForecasts } from '../history/queue-forecasts.js';
 import { Speeds } from '../history/speeds.js';
 import { DEFAULT_POOL } from '../queue/pool.js';
@@ -31,9 +31,9 @@ export class JobPreviews {
     const { training, validation } = data;
     const { steps, tokens } = plannedTokens(spec, training);
     const pool = request.graft?.pool ?? DEFAULT_POOL;
-    const speed = await this.speeds.like(base.base.id, pool, spec);
+    const speed = await this.speeds.ofSimilar(base.base.id, pool, spec);
     const seconds = speed && tokens / speed.tokensPerSecond;
-    const place = await this.forecasts.ifCreated(pool, {
+    const place = await this.forecasts.forHypothetical(pool, {
       project: caller.projectId,
       priority,
       base: base.base.id,
@@ -44,7 +44,7 @@ export class JobPreviews {
       model: request.model,
       hyperparameters: resolvedNumbers(request, spec),
       peft: spec.peft,
-      graft: echoed(spec),
+      graft: resolvedOptions(spec),
       examples: training.examples,
       steps,
       tokens,

@@ -13,7 +13,7 @@ import {
 import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { unix } from '../ids.js';
-import { bodySchema, pageQuery, slice } from '../http/parse.js';
+import { bodySchema, pageQuery, pageInMemory } from '../http/parse.js';
 
 const CreateAdminKey = z.strictObject({
   name: z.string().min(1).max(100),
@@ -40,7 +40,7 @@ export class AdminKeysController {
   async list(@Query() query: Record<string, unknown>): Promise<Page<AdminApiKeyObject>> {
     const keys = await this.keys.admins();
     const ordered = query['order'] === 'desc' ? keys : keys.reverse();
-    return slice(ordered, pageQuery(query, 20, 100), (key) => adminKeyObject(key));
+    return pageInMemory(ordered, pageQuery(query, 20, 100), (key) => adminKeyObject(key));
   }
 
   @Post()

@@ -5,7 +5,7 @@ import { ApiKeysService, CreateKey } from '../auth/keys/api-keys.service.js';
 import { projectKeyObject } from '../auth/keys/key-objects.js';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, RequireScope, type Principal } from '../auth/principal.js';
-import { bodySchema, pageQuery, slice } from '../http/parse.js';
+import { bodySchema, pageQuery, pageInMemory } from '../http/parse.js';
 import { ownProject } from './own-project.js';
 
 @ApiTags('administration')
@@ -23,7 +23,7 @@ export class ProjectKeysController {
     @Query() query: Record<string, unknown>,
   ): Promise<Page<ProjectApiKeyObject>> {
     const keys = await this.keys.list(caller, ownProject(caller, project));
-    return slice(keys, pageQuery(query, 20, 100), (key) => projectKeyObject(key));
+    return pageInMemory(keys, pageQuery(query, 20, 100), (key) => projectKeyObject(key));
   }
 
   /** Creates a key. OpenAI's API has no such endpoint: OpenAI creates keys only in its dashboard. */

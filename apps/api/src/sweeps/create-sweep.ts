@@ -33,7 +33,7 @@ export class SweepCreation {
     { marks, parent }: CallHeaders,
   ): Promise<SweepObject> {
     const call = callOf(caller, { sweep: body }, marks);
-    const earlier = await this.calls.made(call);
+    const earlier = await this.calls.createdJob(call);
     if (earlier) return this.sweeps.get(caller, earlier);
 
     const plan = await this.plans.of(caller, body);

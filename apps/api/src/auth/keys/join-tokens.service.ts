@@ -10,7 +10,7 @@ import type { Principal } from '../principal.js';
 import { makeSecret, sameHash, secretId } from './secret-format.js';
 import { Database } from '../../database/database.js';
 import { JoinToken } from '../../database/entities/tenancy.js';
-import { slice, type PageQuery } from '../../http/parse.js';
+import { pageInMemory, type PageQuery } from '../../http/parse.js';
 import { sha256, unix, unixOrNull } from '../../ids.js';
 
 export const CreateJoinToken = z.strictObject({
@@ -64,7 +64,7 @@ export class JoinTokensService {
       where: { revoked_at: IsNull() },
       order: { created_at: 'DESC', id: 'DESC' },
     });
-    return slice(rows, page, tokenObject);
+    return pageInMemory(rows, page, tokenObject);
   }
 
   async revoke(caller: Principal, id: string): Promise<Deleted<'graft.join_token'>> {

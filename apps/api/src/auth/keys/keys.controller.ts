@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { ApiKeyObject, type Deleted, OwnKeyObject, type Page } from '@graft/contracts';
-import { bodySchema, pageQuery, slice } from '../../http/parse.js';
+import { bodySchema, pageQuery, pageInMemory } from '../../http/parse.js';
 import { ApiKeysService, CreateKey } from './api-keys.service.js';
 import { keyObject } from './key-objects.js';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../../http/openapi.js';
@@ -24,7 +24,7 @@ export class KeysController {
     @Query() query: Record<string, unknown>,
   ): Promise<Page<ApiKeyObject>> {
     const page = pageQuery(query, 10_000, 10_000);
-    return slice(await this.keys.list(caller), page, (key) => keyObject(key));
+    return pageInMemory(await this.keys.list(caller), page, (key) => keyObject(key));
   }
 
   /** Any key may call this, so that a page can hide what the key may not do. */

@@ -6,7 +6,7 @@ import {
   type ToolCall,
 } from '@graft/contracts';
 import type { Response } from 'express';
-import { drained } from '../../http/drained.js';
+import { waitForDrain } from '../../http/wait-for-drain.js';
 import { openStream } from '../../http/event-stream.js';
 import { newId } from '../../ids.js';
 import { chatLogprobs, textLogprobs } from '../logprobs.js';
@@ -153,7 +153,7 @@ export async function writeStream(
       const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
       if (piece.text !== '' || logprobs) {
         const isRead = write(choice(shape.part(piece.text), null, logprobs));
-        if (!isRead) await drained(response);
+        if (!isRead) await waitForDrain(response);
       }
       const called = piece.tool_calls ?? [];
       if (called.length > 0) write(choice(shape.calls(called, calls), null));

@@ -18,7 +18,7 @@ import {
   tasksUsedTo,
   vectorSize,
 } from '../../catalog/plugins.js';
-import { drained } from '../../http/drained.js';
+import { waitForDrain } from '../../http/wait-for-drain.js';
 import { newId } from '../../ids.js';
 import { ModelsService, type Resolved } from '../../models/models.service.js';
 import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
@@ -238,7 +238,7 @@ async function sendEmbeddings(
   for (const [index, embedding] of embeddings.entries()) {
     const one = { object: 'embedding', index, embedding: embedding() };
     const isRead = response.write(`${index === 0 ? '' : ','}${JSON.stringify(one)}`);
-    if (!isRead) await drained(response);
+    if (!isRead) await waitForDrain(response);
     if (response.destroyed) return;
   }
   response.end(`],${JSON.stringify(end).slice(1)}`);

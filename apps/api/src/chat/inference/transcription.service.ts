@@ -14,7 +14,7 @@ import { randomInt } from 'node:crypto';
 import type { Principal } from '../../auth/principal.js';
 import { defaultOptions } from '../../catalog/plugins.js';
 import { readUpload } from '../../files/upload.js';
-import { drained } from '../../http/drained.js';
+import { waitForDrain } from '../../http/wait-for-drain.js';
 import { openStream } from '../../http/event-stream.js';
 import { ModelsService, type Resolved } from '../../models/models.service.js';
 import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
@@ -135,7 +135,8 @@ async function streamTranscript(response: Response, chunks: Chunks): Promise<voi
       if (!response.headersSent) openStream(response);
       if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
       const delta = piece?.text ?? '';
-      if (delta !== '' && !write({ type: 'transcript.text.delta', delta })) await drained(response);
+      if (delta !== '' && !write({ type: 'transcript.text.delta', delta }))
+        await waitForDrain(response);
     });
     if (!transcript || response.destroyed) return;
     write({ type: 'transcript.text.done', text: transcript.text, usage: transcript.usage });

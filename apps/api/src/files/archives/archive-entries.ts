@@ -6,7 +6,7 @@ export interface ArchiveEntry {
   /** Unpacked size in bytes, as stated by the archive. */
   readonly size: number;
   /** Reason why it cannot be read (such as a link or encryption), or null. */
-  readonly refused: string | null;
+  readonly problem: string | null;
   /**
    * Reads the whole file.
    * @throws Error if the content does not match the archive's directory

@@ -34,7 +34,7 @@ export class ArchiveLines {
       gone: this.gone,
       deadlineMs: DEADLINE_MS,
       failure: (reason) => unreadable(`the archive cannot be used: ${reason}`),
-      remarks: (said) => (this.remarks = JSON.parse(said) as ArchiveRemarks),
+      remarks: (json) => (this.remarks = JSON.parse(json) as ArchiveRemarks),
     });
   }
 }

@@ -17,7 +17,7 @@ export function nameProblem(name: string): string | null {
 }
 
 /** Normalizes a name to one spelling. macOS decomposes accents. */
-export const plainName = (name: string): string =>
+export const normalizedName = (name: string): string =>
   name
     .normalize('NFC')
     .split('/')
@@ -40,13 +40,13 @@ export async function namedFiles(
   for await (const entry of entries) {
     if (++count > MAX_ARCHIVE_FILES)
       throw new Error(`it has more than ${MAX_ARCHIVE_FILES.toLocaleString('en')} files`);
-    const reason = nameProblem(entry.name) ?? entry.refused;
+    const reason = nameProblem(entry.name) ?? entry.problem;
     if (reason !== null) {
       problems.add(entry.name, reason);
       continue;
     }
     if (entry.isFolder) continue;
-    const name = plainName(entry.name);
+    const name = normalizedName(entry.name);
     const fold = name.toLowerCase();
     const other = folded.get(fold);
     if (other !== undefined)

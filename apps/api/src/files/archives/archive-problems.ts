@@ -5,11 +5,11 @@ const NAMED = 20;
 
 /** Problems of an archive, by file. */
 export class ArchiveProblems {
-  private readonly named: string[] = [];
+  private readonly messages: string[] = [];
   private count = 0;
 
   add(name: string, reason: string): void {
-    if (++this.count <= NAMED) this.named.push(`${shownName(name)}: ${reason}`);
+    if (++this.count <= NAMED) this.messages.push(`${safeName(name)}: ${reason}`);
   }
 
   get none(): boolean {
@@ -24,10 +24,10 @@ export class ArchiveProblems {
   sentence(): string {
     const more = this.count - NAMED;
     const rest = more > 0 ? [`and ${more.toLocaleString('en')} more`] : [];
-    return [...this.named, ...rest].join('; ');
+    return [...this.messages, ...rest].join('; ');
   }
 }
 
 /** Makes an untrusted name safe for a message. */
-export const shownName = (name: string): string =>
+export const safeName = (name: string): string =>
   shorten(name.replaceAll(/\p{Cc}/gu, '\ufffd').toWellFormed(), 100);

@@ -2,7 +2,7 @@
 import type { BlobStore, Received } from '../../blobs/blob-store.js';
 import { UNPACK_PROCESS } from '../../scripts.js';
 import { confinedAnswer } from '../../sandbox/confined-answer.js';
-import { unpackedWithin } from './packed.js';
+import { unpackedSizeGuard } from './unpacked-size.js';
 import { unreadable, type NumberedRow } from '../rows/rows.js';
 import { tableRows } from '../rows/table-rows.js';
 import { zipEntry, type ZipEntry } from './zip-entries.js';
@@ -10,7 +10,7 @@ import { zipEntry, type ZipEntry } from './zip-entries.js';
 const LOOK_MS = 60_000;
 const UNPACK_MS = 30 * 60_000;
 
-interface Circumstances {
+interface UnpackContext {
   readonly uploader: string;
   readonly gone: AbortSignal;
   /** Throws if that many bytes exceed a quota. */
@@ -23,7 +23,7 @@ const failure = (reason: string): Error =>
 /** Returns the shards of the only split in the zip, or null if the zip contains images or audio. */
 export const datasetShards = (
   { temporary: path }: Received,
-  { uploader: owner, gone }: Circumstances,
+  { uploader: owner, gone }: UnpackContext,
 ): Promise<readonly ZipEntry[] | null> =>
   confinedAnswer({
     script: UNPACK_PROCESS,
@@ -36,10 +36,10 @@ export async function* datasetRows(
   blobs: BlobStore,
   zip: Received,
   shards: readonly ZipEntry[],
-  of: Circumstances,
+  of: UnpackContext,
 ): AsyncGenerator<NumberedRow> {
   const bytes = shards.reduce((sum, { size }) => sum + size, 0);
-  unpackedWithin(zip.size)(bytes);
+  unpackedSizeGuard(zip.size)(bytes);
   of.within?.(bytes);
   let before = 0;
   for (const shard of shards) {
@@ -56,7 +56,7 @@ async function* shardRows(
   blobs: BlobStore,
   { temporary: path }: Received,
   shard: ZipEntry,
-  { uploader, gone, within }: Circumstances,
+  { uploader, gone, within }: UnpackContext,
 ): AsyncGenerator<NumberedRow> {
   const content = zipEntry(shard, { owner: uploader, path, gone, deadlineMs: UNPACK_MS, failure });
   const table = await blobs.receive(content, { uploader, announced: shard.size, within });

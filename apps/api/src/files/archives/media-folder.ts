@@ -2,8 +2,8 @@
 // text, or one folder per class. Outer folders such as train/ and test/ are splits.
 import { isNamedMedia } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
-import { nameProblem, plainName } from './archive-names.js';
-import { shownName, type ArchiveProblems } from './archive-problems.js';
+import { nameProblem, normalizedName } from './archive-names.js';
+import { safeName, type ArchiveProblems } from './archive-problems.js';
 import { isMetadata, metadataNoun, metadataRows, type DescribedFiles } from './metadata-rows.js';
 import { Problems } from '../rows/problems.js';
 import type { Row } from '../rows/rows.js';
@@ -56,14 +56,14 @@ export async function mediaFolder(files: Files, problems: ArchiveProblems): Prom
   if (found.length === 0 && problems.none)
     throw new Error('it has no images or audio: expected files such as JPEG, PNG or WAV');
   if (ignored.size > 0)
-    notes.push(`Training ignores these metadata columns: ${few([...ignored])}.`);
+    notes.push(`Training ignores these metadata columns: ${nameList([...ignored])}.`);
   const used = new Set([
     ...media,
     ...tables,
     ...found.flatMap((one) => one.files.map(({ name }) => name)),
   ]);
   const others = [...files.keys()].filter((name) => !used.has(name));
-  if (others.length > 0) notes.push(passedOver(others));
+  if (others.length > 0) notes.push(skippedNote(others));
   return { examples: found, notes };
 }
 
@@ -88,10 +88,10 @@ function splitOf(media: readonly string[]): { folder: string; note: string } | n
   const train = tops.find((top) => TRAIN.includes(top.toLowerCase()));
   if (train === undefined)
     throw new Error(
-      `it has several splits (${few(tops)}) but none named train; upload only one of them`,
+      `it has several splits (${nameList(tops)}) but none named train; upload only one of them`,
     );
   const others = tops.filter((top) => top !== train);
-  const note = `The archive has several splits; ${train} was used. You can upload ${few(others)} as a validation file.`;
+  const note = `The archive has several splits; ${train} was used. You can upload ${nameList(others)} as a validation file.`;
   return { folder: `${root}${train}/`, note };
 }
 
@@ -123,7 +123,7 @@ class Description {
   readonly examples: MediaExample[] = [];
   /** Columns that training does not read. */
   readonly ignored = new Set<string>();
-  private readonly named = new Set<string>();
+  private readonly describedFiles = new Set<string>();
 
   constructor(
     private readonly files: Files,
@@ -149,25 +149,26 @@ class Description {
   /** Adds a problem for each file that no row lists. */
   missing(media: readonly string[]): void {
     for (const name of media)
-      if (!this.named.has(name)) this.problems.add(name, 'no row of the metadata lists it');
+      if (!this.describedFiles.has(name))
+        this.problems.add(name, 'no row of the metadata lists it');
   }
 
   private take(from: string, { names, answers }: DescribedFiles): string | null {
     const files: MediaFile[] = [];
     for (const { key, column, fileName } of names) {
       const unix = fileName.replaceAll('\\', '/');
-      const shown = `${column} ${JSON.stringify(shownName(fileName))}`;
+      const shown = `${column} ${JSON.stringify(safeName(fileName))}`;
       const problem = nameProblem(unix);
       if (problem !== null) return `${shown}: ${problem}`;
-      const name = plainName(from + unix);
+      const name = normalizedName(from + unix);
       const entry = this.files.get(name);
       if (entry === undefined) return `${shown} is not in the archive`;
       // Several rows that describe one file contradict each other, but rows of pairs may share a file.
-      if (key === null && this.named.has(name))
+      if (key === null && this.describedFiles.has(name))
         return `${shown} is already listed in an earlier row`;
       files.push({ name, entry, key });
     }
-    for (const { name } of files) this.named.add(name);
+    for (const { name } of files) this.describedFiles.add(name);
     const taken = files.filter(({ name }) => this.isTaken(name));
     if (taken.length === files.length) this.examples.push({ files, answers });
     else if (taken.length > 0) return 'its files are in several splits';
@@ -175,12 +176,12 @@ class Description {
   }
 }
 
-const few = (names: readonly string[]): string =>
-  [...names.slice(0, 5).map(shownName), ...(names.length > 5 ? ['…'] : [])].join(', ');
+const nameList = (names: readonly string[]): string =>
+  [...names.slice(0, 5).map(safeName), ...(names.length > 5 ? ['…'] : [])].join(', ');
 
-function passedOver(names: readonly string[]): string {
+function skippedNote(names: readonly string[]): string {
   const n = names.length.toLocaleString('en');
   return names.length === 1
-    ? `${few(names)} was skipped because it is not an image or audio file.`
-    : `${n} files were skipped because they are not images or audio: ${few(names)}.`;
+    ? `${nameList(names)} was skipped because it is not an image or audio file.`
+    : `${n} files were skipped because they are not images or audio: ${nameList(names)}.`;
 }

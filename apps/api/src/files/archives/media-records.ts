@@ -5,7 +5,7 @@ import { namedFiles } from './archive-names.js';
 import { ArchiveProblems } from './archive-problems.js';
 import { mediaFolder, type MediaExample, type MediaFile } from './media-folder.js';
 import { mediaKind, type Medium } from './media-kinds.js';
-import { unpackedWithin } from './packed.js';
+import { unpackedSizeGuard } from './unpacked-size.js';
 import { openTar } from './tar-archive.js';
 import { openZip } from './zip-archive.js';
 
@@ -66,7 +66,7 @@ export class MediaRecords {
     const archive = await (container === 'zip' ? openZip(path) : openTar(path));
     try {
       const files = await namedFiles(archive.entries(), problems);
-      const within = unpackedWithin(statSync(path).size);
+      const within = unpackedSizeGuard(statSync(path).size);
       within(total([...files.values()]));
       const { examples, notes } = await mediaFolder(files, problems).catch((error: Error) => {
         // The cause may be one of the rejected files.

@@ -13,7 +13,7 @@ const MOST_BYTES = 64 * 2 ** 20;
 const ANSWERS = ['label', 'labels', 'text'];
 const FILE_NAME = 'file_name';
 /** Columns of pairs and triplets, by the key of the file in the record. */
-const TOGETHER = ['anchor', 'positive', 'negative'].map((key) => ({
+const FILE_COLUMNS = ['anchor', 'positive', 'negative'].map((key) => ({
   key,
   column: `${key}_${FILE_NAME}`,
 }));
@@ -59,8 +59,8 @@ export async function* metadataRows(
 
 function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRow {
   if (row === null) return reason ?? 'it cannot be read';
-  const together = TOGETHER.filter(({ column }) => isThere(row[column]));
-  if (together.length > 0) return togetherRow(row, together);
+  const fileColumns = FILE_COLUMNS.filter(({ column }) => isSet(row[column]));
+  if (fileColumns.length > 0) return severalFilesRow(row, fileColumns);
   const fileName = row[FILE_NAME];
   if (typeof fileName !== 'string' || fileName === '') return missingName(row);
   const answers: Record<string, unknown> = {};
@@ -76,7 +76,7 @@ function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRo
   return { names: [{ key: null, column: FILE_NAME, fileName }], answers, ignored };
 }
 
-const isThere = (value: unknown): boolean => value != null && value !== '';
+const isSet = (value: unknown): boolean => value != null && value !== '';
 
 function missingName(row: Row): string {
   const other = Object.keys(row).find((key) => NAMES_FILES.test(key));
@@ -85,15 +85,15 @@ function missingName(row: Row): string {
     : `${JSON.stringify(shorten(other, 100))} is not a supported column for file names: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
 }
 
-function togetherRow(row: Row, together: typeof TOGETHER): MetadataRow {
-  if (isThere(row[FILE_NAME]))
-    return `"${FILE_NAME}" and "${together[0]?.column}" cannot be combined: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
-  const missing = TOGETHER.find(({ key, column }) => key !== 'negative' && !isThere(row[column]));
+function severalFilesRow(row: Row, fileColumns: typeof FILE_COLUMNS): MetadataRow {
+  if (isSet(row[FILE_NAME]))
+    return `"${FILE_NAME}" and "${fileColumns[0]?.column}" cannot be combined: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+  const missing = FILE_COLUMNS.find(({ key, column }) => key !== 'negative' && !isSet(row[column]));
   if (missing) return `"${missing.column}" is missing`;
-  const names = together.map(({ key, column }) => ({ key, column, fileName: row[column] }));
+  const names = fileColumns.map(({ key, column }) => ({ key, column, fileName: row[column] }));
   const wrong = names.find(({ fileName }) => typeof fileName !== 'string');
   if (wrong) return `"${wrong.column}" must be the name of a file`;
-  const read: readonly string[] = [FILE_NAME, ...TOGETHER.map(({ column }) => column)];
+  const read: readonly string[] = [FILE_NAME, ...FILE_COLUMNS.map(({ column }) => column)];
   const ignored = Object.keys(row).filter((key) => !read.includes(key));
   return { names: names as DescribedFiles['names'], answers: {}, ignored };
 }

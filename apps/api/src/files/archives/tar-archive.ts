@@ -6,7 +6,7 @@ import type { Archive, ArchiveEntry } from './archive-entries.js';
 
 /** Types of regular files in tar. */
 const FILES = ['file', 'contiguous-file'];
-const REFUSED: Readonly<Record<string, string>> = {
+const UNSUPPORTED_TYPES: Readonly<Record<string, string>> = {
   link: 'it is a link',
   symlink: 'it is a link',
   'character-device': 'it is a device',
@@ -40,7 +40,7 @@ function fileOf(file: FileHandle, { name, type, size }: Header, offset: number):
     name,
     isFolder,
     size: isFolder ? 0 : size,
-    refused: isFile ? null : (REFUSED[type] ?? 'it is not a regular file'),
+    problem: isFile ? null : (UNSUPPORTED_TYPES[type] ?? 'it is not a regular file'),
     async read() {
       const content = Buffer.alloc(size);
       const { bytesRead } = await file.read(content, 0, size, offset);

@@ -25,7 +25,7 @@ function fileOf(zip: ZipFile, entry: Entry): ArchiveEntry {
     name,
     isFolder: name.endsWith('/'),
     size,
-    refused: refusal(entry),
+    problem: refusal(entry),
     async read() {
       const content = await buffer(await zip.openReadStreamPromise(entry));
       if (content.length !== size) throw new Error('it is truncated');

@@ -15,7 +15,7 @@ const STATE = 'state.json';
 
 /** Returns the shards of the only split, in order, or null if the zip contains images or audio. */
 export async function shardsOf(path: string): Promise<ZipEntry[] | null> {
-  if (await holdsMedia(path)) return null;
+  if (await containsMedia(path)) return null;
   const zip = await openPromise(path, { autoClose: false });
   try {
     return await shardsIn(zip);
@@ -25,14 +25,15 @@ export async function shardsOf(path: string): Promise<ZipEntry[] | null> {
 }
 
 /** Whether a zip contains images or audio, judged by the first file of a known type. */
-async function holdsMedia(path: string): Promise<boolean> {
+async function containsMedia(path: string): Promise<boolean> {
   const zip = await openZip(path).catch(() => null);
   if (zip === null) return false;
   try {
-    let looked = 0;
+    let checkedEntries = 0;
     for await (const { name } of zip.entries()) {
       if (isNamedMedia(name) || isMetadata(name)) return true;
-      if (/(^|\/)(state|dataset_dict)\.json$/.test(name) || ++looked > MOST_LOOKED_AT) return false;
+      if (/(^|\/)(state|dataset_dict)\.json$/.test(name) || ++checkedEntries > MOST_LOOKED_AT)
+        return false;
     }
   } catch {
     // Errors are reported by the reader of the archive.

@@ -30,7 +30,7 @@ export class ColumnValues {
    * Counts a row.
    * @param among columns to count
    */
-  take(row: Row, among: readonly string[] = Object.keys(row)): void {
+  add(row: Row, among: readonly string[] = Object.keys(row)): void {
     this.rows++;
     for (const name of among) {
       const column = this.columns.get(name) ?? { values: new Set<string>(), characters: 0 };

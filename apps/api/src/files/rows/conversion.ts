@@ -1,7 +1,7 @@
 import { UnknownColumns } from '@graft/contracts';
 import { meantAsRecord, shapeOf, type Columns, type Shape } from '../../catalog/plugins.js';
 import { ColumnValues } from './column-values.js';
-import { FileCheck, kept, type Checked } from './file-check.js';
+import { FileCheck, reportName, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
@@ -21,7 +21,7 @@ interface Source {
    * Whether to reject plain texts next to a column that looks like their labels, so that the user selects the
    * columns.
    */
-  readonly asks?: boolean;
+  readonly requiresLabelColumns?: boolean;
 }
 
 /** Converts rows of other formats to JSON Lines and checks them. Invalid rows are written as they are. */
@@ -31,7 +31,7 @@ export class Conversion {
   /** Columns of the first row. */
   private keys: readonly string[] = [];
   /** Values of columns that are not used. */
-  private readonly leftOut = new ColumnValues();
+  private readonly unusedColumns = new ColumnValues();
 
   constructor(private readonly source: Source) {
     this.check = new FileCheck(source.noun);
@@ -52,7 +52,7 @@ export class Conversion {
       batch = '';
     }
     if (unknown) throw unknown.refusal();
-    if (this.source.asks) this.refuseUnlabelled();
+    if (this.source.requiresLabelColumns) this.rejectUnlabelled();
     if (batch !== '') yield Buffer.from(batch);
   }
 
@@ -62,7 +62,10 @@ export class Conversion {
     const warning = this.labelWarning();
     const notes = [note, warning].filter((one) => one !== null);
     const { container } = this.source;
-    const columns = Object.entries(this.source.columns).map(([field, one]) => [field, kept(one)]);
+    const columns = Object.entries(this.source.columns).map(([field, one]) => [
+      field,
+      reportName(one),
+    ]);
     return this.check.end(shaped && name ? name : container, notes, {
       ...(columns.length > 0 ? { columns: Object.fromEntries(columns) } : {}),
       ...(warning === null ? {} : { label_warning: warning }),
@@ -72,7 +75,7 @@ export class Conversion {
   /** Returns the text column with the column that looks like its labels, or null. */
   private labelled(): { readonly columns: Columns; readonly values: number } | null {
     const text = this.shape?.unlabelled;
-    const label = text === undefined ? null : this.leftOut.label();
+    const label = text === undefined ? null : this.unusedColumns.label();
     if (text === undefined || label === null) return null;
     return { columns: { text, label: label.name }, values: label.values };
   }
@@ -95,7 +98,7 @@ export class Conversion {
    * Rejects a table of plain texts next to a column that looks like their labels.
    * @throws UnknownColumns
    */
-  private refuseUnlabelled(): void {
+  private rejectUnlabelled(): void {
     const found = this.labelled();
     if (!found || this.shape?.note) return;
     const { columns } = found;
@@ -109,19 +112,19 @@ export class Conversion {
 
   private line({ number, row, reason }: NumberedRow): string {
     if (row === null) {
-      this.check.refuse(reason ?? 'it cannot be read', number);
+      this.check.reject(reason ?? 'it cannot be read', number);
       return 'null';
     }
     const shape = this.shape as Shape;
     const converted = shape.convert(row);
     if (typeof converted === 'string') {
-      this.check.refuse(converted, number);
+      this.check.reject(converted, number);
       return JSON.stringify(row);
     }
     const text = JSON.stringify(converted.record);
     this.check.take(text, Buffer.byteLength(text), number);
     for (const field of converted.ignored) this.check.ignore(field);
-    if (shape.unlabelled !== undefined) this.leftOut.take(row, converted.ignored);
+    if (shape.unlabelled !== undefined) this.unusedColumns.add(row, converted.ignored);
     return text;
   }
 
@@ -154,7 +157,7 @@ class Sample {
 
   /** Adds a row. Returns whether the sample is large enough. */
   isEnough(row: Row): boolean {
-    this.values.take(row, this.columns);
+    this.values.add(row, this.columns);
     for (const value of Object.values(row)) this.characters += String(value).length;
     return ++this.rows >= SAMPLE_ROWS || this.characters >= SAMPLE_CHARACTERS;
   }
@@ -183,11 +186,11 @@ type Named = (field: string) => string;
 /** Formats columns as request fields: `columns[text]=message and columns[label]=category`. */
 const asFields = (columns: Columns, named: Named = (field) => `columns[${field}]`): string =>
   Object.entries(columns)
-    .map(([field, column]) => `${named(field)}=${kept(column)}`)
+    .map(([field, column]) => `${named(field)}=${reportName(column)}`)
     .join(' and ');
 
 /** Formats columns as CLI flags: `--map text=message --map label=category`. */
 const asFlags = (columns: Columns): string =>
   Object.entries(columns)
-    .map(([field, column]) => `--map ${field}=${kept(column)}`)
+    .map(([field, column]) => `--map ${field}=${reportName(column)}`)
     .join(' ');

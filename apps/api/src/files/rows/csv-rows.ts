@@ -36,7 +36,7 @@ export async function* csvRows(
       else if (record.some((field) => field !== '')) yield { number, row: rowOf(header, record) };
     }
   } catch (error) {
-    throw error instanceof CsvError ? unreadable(inWords(error)) : error;
+    throw error instanceof CsvError ? unreadable(describeError(error)) : error;
   }
 }
 
@@ -67,7 +67,7 @@ function headerOf(fields: readonly string[]): readonly string[] {
 const rowOf = (header: readonly string[], fields: readonly string[]): Row =>
   Object.fromEntries(header.map((name, i) => [name, fields[i]]));
 
-function inWords(error: CsvError): string {
+function describeError(error: CsvError): string {
   const { code, message, records = 0, empty_lines: empty = 0 } = error as CsvError & Partial<Info>;
   const row = `row ${records + empty + 1}`;
   if (code === 'CSV_QUOTE_NOT_CLOSED') return `${row}: a quoted field is never closed`;

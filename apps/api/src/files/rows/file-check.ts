@@ -3,8 +3,8 @@ import { LineRanges, readLine, TaskFit } from '../../catalog/plugins.js';
 import { LabelCounts } from './label-counts.js';
 import { Problems } from './problems.js';
 import type { Row } from './rows.js';
-import { Seen } from './seen.js';
-import { few, warningsOf } from './warnings.js';
+import { TextHashSet } from './text-hash-set.js';
+import { fewRecordsWarning, warningsOf } from './warnings.js';
 
 /** Maximum number of records in a file. It also bounds the memory for finding duplicates. */
 const MAX_RECORDS = 1_000_000;
@@ -23,7 +23,7 @@ export class FileCheck {
   private records = 0;
   private readonly formats: Record<string, number> = {};
   private readonly ignored = new Map<string, number>();
-  private readonly seen = new Seen();
+  private readonly seen = new TextHashSet();
   private readonly duplicates = new LineRanges();
   private readonly duplicateLines: number[] = [];
   private longest = { line: 0, bytes: 0 };
@@ -51,20 +51,20 @@ export class FileCheck {
     }
     this.formats[read.format] = (this.formats[read.format] ?? 0) + 1;
     for (const field of read.ignored) this.ignore(field);
-    this.labels.take(record as Row);
+    this.labels.add(record as Row);
     if (bytes > this.longest.bytes) this.longest = { line: this.line, bytes };
     if (this.seen.add(read.identity)) this.duplicate();
   }
 
   /** Reports a line that could not be read. */
-  refuse(reason: string, number = this.line + 1): void {
+  reject(reason: string, number = this.line + 1): void {
     this.line++;
     this.problems.add(reason, number);
   }
 
   /** Counts a field of the current line that training does not use. */
   ignore(field: string): void {
-    const name = this.ignored.has(field) ? field : kept(field);
+    const name = this.ignored.has(field) ? field : reportName(field);
     if (this.ignored.has(name) || this.ignored.size < IGNORED_FIELDS)
       this.ignored.set(name, (this.ignored.get(name) ?? 0) + 1);
   }
@@ -76,7 +76,7 @@ export class FileCheck {
   ): Checked {
     const none = this.records === 0 && this.problems.none;
     const problems = none ? ['the file contains no records'] : this.problems.sentences();
-    const labels = [...this.labels.all].map(([name, n]) => [kept(name), n] as const);
+    const labels = [...this.labels.all].map(([name, n]) => [reportName(name), n] as const);
     const counted = {
       records: this.records,
       problems,
@@ -94,7 +94,7 @@ export class FileCheck {
     const warnings = [...notes, ...warningsOf(counted, this.duplicates.label('line'))];
     return {
       report: { ...counted, warnings },
-      details: problems.length > 0 ? problems.join('; ') : few(this.records),
+      details: problems.length > 0 ? problems.join('; ') : fewRecordsWarning(this.records),
     };
   }
 
@@ -116,7 +116,7 @@ export class FileCheck {
 /**
  * Makes a name fit for the report: it is shortened, and characters that PostgreSQL's JSON cannot store are replaced.
  */
-export const kept = (name: string): string =>
+export const reportName = (name: string): string =>
   shorten(name, 100)
     .toWellFormed()
     .replaceAll(/\p{Cc}/gu, '\ufffd');

@@ -45,10 +45,10 @@ const BINARY: readonly (readonly [begins: string, kind: WholeFormat])[] = [
 /** Detects the format of training data from its first line and its file name. */
 export function formatOf(head: Buffer, filename: string, columns: Columns): Format {
   const hex = head.subarray(0, 8).toString('hex');
-  for (const [begins, what] of UNREADABLE)
-    if (hex.startsWith(begins))
+  for (const [prefix, what] of UNREADABLE)
+    if (hex.startsWith(prefix))
       throw new DomainError('invalid_training_file', `this is ${what}`, 'file');
-  const binary = BINARY.find(([begins]) => hex.startsWith(begins));
+  const binary = BINARY.find(([prefix]) => hex.startsWith(prefix));
   if (binary) return { kind: binary[1] };
   if (isTar(head)) return { kind: 'tar' };
   const text = head

@@ -8,7 +8,7 @@ export class LabelCounts {
   /** `null` if there is nothing to count. */
   private counts: Map<string, number> | null = new Map();
 
-  take({ label, labels = label }: Row): void {
+  add({ label, labels = label }: Row): void {
     for (const one of Array.isArray(labels) ? (labels as unknown[]) : [labels]) {
       const isLabel = typeof one === 'string' || typeof one === 'boolean' || Number.isInteger(one);
       if (!isLabel || this.counts === null) continue;

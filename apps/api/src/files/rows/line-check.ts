@@ -20,12 +20,12 @@ export class LineCheck {
   }
 
   private take(line: Buffer | null, bytes: number): void {
-    if (line === null) return this.check.refuse(`longer than ${MAX_MEDIA_LINE_BYTES} bytes`);
+    if (line === null) return this.check.reject(`longer than ${MAX_MEDIA_LINE_BYTES} bytes`);
     let text: string;
     try {
       text = this.decoder.decode(line);
     } catch {
-      return this.check.refuse('not valid UTF-8');
+      return this.check.reject('not valid UTF-8');
     }
     this.check.take(text, bytes);
   }

@@ -7,7 +7,7 @@ const FEW_RECORDS = 10;
 const counted = (n: number, noun: string): string =>
   `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 
-export const few = (records: number): string | null =>
+export const fewRecordsWarning = (records: number): string | null =>
   records < FEW_RECORDS
     ? `only ${counted(records, 'example')}; at least ${FEW_RECORDS} are recommended`
     : null;
@@ -16,7 +16,7 @@ export const few = (records: number): string | null =>
 export function warningsOf(report: Omit<FileReport, 'warnings'>, duplicateLines: string): string[] {
   const { records, formats, duplicates, ignored_fields: ignored } = report;
   const warnings: string[] = [];
-  const tooFew = few(records);
+  const tooFew = fewRecordsWarning(records);
   if (tooFew && records > 0) warnings.push(`O${tooFew.slice(1)}.`);
   const kinds = Object.entries(formats);
   if (kinds.length > 1) {

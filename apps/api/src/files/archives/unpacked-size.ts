@@ -7,7 +7,7 @@ import { unreadable } from '../rows/rows.js';
 const UNPACKED = { bytes: 64 * 2 ** 20, times: 200 };
 
 /** Returns a function that throws if an upload of `size` bytes unpacks to too many bytes. */
-export function unpackedWithin(size: number): (bytes: number) => void {
+export function unpackedSizeGuard(size: number): (bytes: number) => void {
   const most = Math.max(UNPACKED.bytes, UNPACKED.times * size);
   return (bytes) => {
     if (bytes <= most) return;

@@ -13,7 +13,7 @@ const compress = compression({
     compression.filter(request, response),
 });
 
-export const compressed: RequestHandler = (request, response, next) => {
+export const compressResponse: RequestHandler = (request, response, next) => {
   // The middleware and a download's pipeline add eleven "close" listeners; Node.js warns of a leak above
   // ten.
   response.setMaxListeners(20);

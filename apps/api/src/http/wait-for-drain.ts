@@ -7,7 +7,7 @@ const PATIENCE_MS = 30_000;
  * Waits until the client has read the written data. Closes the connection if the client does not read for
  * 30 s.
  */
-export async function drained(response: Response): Promise<void> {
+export async function waitForDrain(response: Response): Promise<void> {
   const over = new AbortController();
   const patience = setTimeout(() => response.destroy(), PATIENCE_MS);
   try {

@@ -4,7 +4,7 @@ const START = 1024;
  * Set of lists of texts, stored as 64-bit hashes with at most 32 bytes each: a million take 32 MB, and the
  * probability that any two different ones among them count as equal is 1 in 30 million.
  */
-export class Seen {
+export class TextHashSet {
   /** Hash table of pairs of 32-bit words; 0, 0 is an empty slot. */
   private places = new Uint32Array(2 * START);
   private size = 0;
