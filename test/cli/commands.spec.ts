@@ -75,6 +75,16 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'get', file.id, '-o', copy)).code).toBe(0);
     expect(readFileSync(copy).equals(readFileSync(path))).toBe(true);
     expect((await run('files', 'get', file.id, '-o', '-')).out).toBe(readFileSync(path, 'utf8'));
+    for (const name of ['train.jsonl', file.id.slice(0, 12)])
+      expect((await run('files', 'show', name)).out, name).toContain(file.id);
+    const twin = JSON.parse((await run('files', 'upload', path, '--json')).out) as { id: string };
+    const many = await run('files', 'show', 'train.jsonl');
+    expect(many).toMatchObject({ code: 2, out: '' });
+    for (const { id } of [file, twin]) expect(many.err).toContain(id);
+    await run('files', 'delete', twin.id);
+    expect((await run('files', 'show', 'none.jsonl')).err).toBe(
+      'graft: no file named none.jsonl; see graft files --all\n',
+    );
     expect(await run('files', 'delete', file.id)).toMatchObject({
       code: 0,
       out: `${file.id} deleted\n`,

@@ -37,7 +37,7 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
   expect(listed).toMatchObject([{ id, event_types: ['eval.run.failed'], enabled: true }]);
   expect(listed[0]).not.toHaveProperty('secret');
 
-  const tested = await run('test', id);
+  const tested = await run('test', 'ours');
   expect(tested.err).toBe('');
   expect(tested.out).toMatch(/^whd_\d+ delivered: HTTP 204 after \d+ ms\n$/);
   expect((await receiver.of(id)).length).toBe(1);
@@ -50,7 +50,9 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
     expect.stringMatching(/^graft: whd_\d+ failed: responded with 418\n$/),
   ]);
   expect((await run('list')).out).toMatch(new RegExp(`${id} +ours +\\S+ +failing for `));
-  const sent = JSON.parse((await run('deliveries', id, '--json')).out) as WebhookDeliveryObject[];
+  const sent = JSON.parse(
+    (await run('deliveries', 'ours', '--json')).out,
+  ) as WebhookDeliveryObject[];
   expect(sent.map(({ status }) => status)).toEqual(['pending', 'delivered']);
   expect((await run('deliveries', id)).out).toMatch(
     /graft\.webhook_endpoint\.test .*responded with 418/,
@@ -69,7 +71,16 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
     `graft: ${id} is disabled; enable it first (endpoint_id)\n`,
   );
   expect((await run('enable', id)).out).toBe(`${id} theirs on\n`);
-  expect((await run('delete', id)).out).toBe(`${id} deleted\n`);
+  expect((await run('delete', 'ours')).err).toBe(
+    'graft: no endpoint named ours; see graft webhooks\n',
+  );
+  const twin = await run('create', 'theirs', other);
+  const twinId = /we_\w+/.exec(twin.err)?.[0] ?? '';
+  const many = await run('delete', 'theirs');
+  expect(many).toMatchObject({ code: 2, out: '' });
+  for (const one of [id, twinId]) expect(many.err).toContain(one);
+  await run('delete', twinId);
+  expect((await run('delete', 'theirs')).out).toBe(`${id} deleted\n`);
   expect((await run('create', 'x', 'https://10.0.0.1/')).err).toContain(
     'url: 10.0.0.1 is not an address of the public internet',
   );

@@ -3,11 +3,14 @@ import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
+import { findFile } from '../find/find-file.js';
 import { contentsOf, fileCard, problemsOf } from '../output/file-card.js';
 import { saveFile } from '../client/save-file.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
 import { MAP_HELP, mapped, uploaded, type Mapping } from '../client/upload.js';
+
+const FILE_HELP = 'id, prefix of the id, or name';
 
 export function addFiles(program: Command): void {
   const files = program.command('files').description('Manage training data and result files');
@@ -32,10 +35,10 @@ export function addFiles(program: Command): void {
   files
     .command('show')
     .description('Show what a file contains, its problems and matching tasks')
-    .argument('<file>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .argument('<file>', FILE_HELP)
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
-      const file = await api().get<FileObject>(`/files/${encodeURIComponent(id)}`);
+      const file = await findFile(api(), name);
       if (out.json) out.value(file);
       else out.line(fileCard(file));
     });
@@ -43,18 +46,18 @@ export function addFiles(program: Command): void {
   files
     .command('get')
     .description('Download a file (-o - writes to stdout)')
-    .argument('<file>')
+    .argument('<file>', FILE_HELP)
     .option('-o, --out <path>', 'file to write (default: its name)')
-    .action(async (id: string, options: { out?: string }, command: Command) => {
+    .action(async (name: string, options: { out?: string }, command: Command) => {
       const { out, api } = callOf(command);
-      const file = await api().get<FileObject>(`/files/${encodeURIComponent(id)}`);
+      const file = await findFile(api(), name);
       const path = await saveFile(api(), file, options.out ?? safeName(file.filename));
       if (path !== null) out.note(`saved ${path} (${bytes(file.bytes)})`);
     });
   files
     .command('delete')
     .description('Delete files permanently')
-    .argument('[file...]')
+    .argument('[file...]', 'ids')
     .option('--unusable', 'all files that cannot be used for training')
     .action(async (ids: string[], options: { unusable?: boolean }, command: Command) => {
       const { out, api } = callOf(command);

@@ -8,6 +8,7 @@ import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
+import { findWebhookId } from '../find/find-webhook.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
 
 interface Changes {
@@ -15,6 +16,8 @@ interface Changes {
   readonly to?: string;
   readonly event?: readonly WebhookEventType[];
 }
+
+const ENDPOINT_HELP = 'id, prefix of the id, or name';
 
 /** An attempt may last 15 s on the server, and another event may be ahead of it. */
 const TEST_SECONDS = 40;
@@ -36,12 +39,13 @@ export function addWebhooks(program: Command): void {
   webhooks
     .command('update')
     .description('Change an endpoint')
-    .argument('<endpoint>')
+    .argument('<endpoint>', ENDPOINT_HELP)
     .option('--name <name>')
     .option('--to <url>', 'send to this address')
     .addOption(events('event types to send, replacing the previous ones'))
-    .action(async (id: string, { name, to, event }: Changes, command: Command) => {
+    .action(async (called: string, { name, to, event }: Changes, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), called);
       const body = { name, url: to, ...(event && { event_types: event }) };
       show(out, await api().post<WebhookEndpointObject>(at(id), body));
     });
@@ -52,26 +56,29 @@ export function addWebhooks(program: Command): void {
     webhooks
       .command(verb)
       .description(description)
-      .argument('<endpoint>')
-      .action(async (id: string, _options: unknown, command: Command) => {
+      .argument('<endpoint>', ENDPOINT_HELP)
+      .action(async (name: string, _options: unknown, command: Command) => {
         const { out, api } = callOf(command);
+        const id = await findWebhookId(api(), name);
         show(out, await api().post<WebhookEndpointObject>(at(id), { enabled }));
       });
   webhooks
     .command('delete')
     .description('Delete an endpoint and its delivery history')
-    .argument('<endpoint>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .argument('<endpoint>', ENDPOINT_HELP)
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), name);
       await api().delete<unknown>(at(id));
       out.line(`${id} deleted`);
     });
   webhooks
     .command('rotate-secret')
     .description('Create a new secret; the old one works for another 24 hours')
-    .argument('<endpoint>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .argument('<endpoint>', ENDPOINT_HELP)
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), name);
       showSecret(out, await api().post<WebhookEndpointObject>(`${at(id)}/rotate_secret`));
     });
   addSending(webhooks);
@@ -94,9 +101,10 @@ function addReading(webhooks: Command): void {
   webhooks
     .command('deliveries')
     .description('List deliveries to an endpoint and their results')
-    .argument('<endpoint>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .argument('<endpoint>', ENDPOINT_HELP)
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), name);
       const path = `${at(id)}/deliveries?limit=50`;
       const { data } = await api().get<{ data: readonly WebhookDeliveryObject[] }>(path);
       if (out.json) return out.value(data);
@@ -110,19 +118,21 @@ function addSending(webhooks: Command): void {
   webhooks
     .command('test')
     .description('Send a test event to an endpoint')
-    .argument('<endpoint>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .argument('<endpoint>', ENDPOINT_HELP)
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), name);
       const sent = await api().post<WebhookDeliveryObject>(`${at(id)}/test`);
       await report(out, api(), id, sent);
     });
   webhooks
     .command('retry')
     .description('Retry a delivery immediately')
-    .argument('<endpoint>')
+    .argument('<endpoint>', ENDPOINT_HELP)
     .argument('<delivery>')
-    .action(async (id: string, delivery: string, _options: unknown, command: Command) => {
+    .action(async (name: string, delivery: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
+      const id = await findWebhookId(api(), name);
       const path = `${at(id)}/deliveries/${encodeURIComponent(delivery)}/retry`;
       await report(out, api(), id, await api().post<WebhookDeliveryObject>(path));
     });

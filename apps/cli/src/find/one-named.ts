@@ -1,0 +1,31 @@
+import { CliError, EXIT } from '../cli-error.js';
+
+interface Named {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** Finds the only object with this name, or otherwise with this id or prefix of its id. @throws CliError with the candidates */
+export function oneNamed<T extends Named>(
+  all: readonly T[],
+  name: string,
+  kind: string,
+  list: string,
+): T {
+  // Tables truncate ids with an ellipsis.
+  const start = name.replace(/…$/, '');
+  const called = all.filter((each) => each.name === start);
+  const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));
+  const [first] = found;
+  if (first === undefined || start === '')
+    throw new CliError(`no ${kind} named ${name}; see ${list}`, EXIT.failed);
+  if (found.length > 1)
+    throw new CliError(
+      `${found.length} ${kind}s match ${name}; use an id:\n${found
+        .slice(0, 10)
+        .map(({ id, name: is }) => `  ${id} ${is}`.trimEnd())
+        .join('\n')}`,
+      EXIT.usage,
+    );
+  return first;
+}
