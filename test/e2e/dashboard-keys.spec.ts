@@ -72,7 +72,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect(await page.getByRole('link', { name: 'Clone' }).count()).toBe(0);
     await page.keyboard.press('c');
     expect(await page.getByRole('alertdialog').count()).toBe(0);
-    // A page that the key may not use names the missing scopes, and loads nothing.
+    // A page that the key cannot use names the missing scopes, and loads nothing.
     for (const [path, lacks] of [
       ['/new', 'jobs:write, models:read, files:read'],
       ['/files', 'files:read'],

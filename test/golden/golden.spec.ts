@@ -72,7 +72,7 @@ const F32_ALL = { logits: F32, loss: F32, gradients: F32 };
  */
 const F32_DIRECTIONS = { logits: 5e-4, loss: 5e-4, gradients: 2e-3 };
 /**
- * Gradients that are zero except for rounding have no scale of their own. They are compared with the largest
+ * Gradients that are zero except for rounding have no separate scale. They are compared with the largest
  * gradient of the case.
  */
 const SCALE_FLOOR = 1e-3;

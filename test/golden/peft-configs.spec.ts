@@ -27,7 +27,7 @@ const BOOKKEEPING = new Set([
   ...['auto_mapping', 'base_model_name_or_path', 'inference_mode', 'peft_version', 'revision'],
   ...['peft_type', 'task_type'],
 ]);
-/** Fields whose values follow from the base, whatever the file contains. */
+/** Fields whose values follow from the base, regardless of the content of the file. */
 const FROM_BASE = new Set(['fan_in_fan_out', 'tokenizer_name_or_path']);
 /**
  * Fields that are validated and have only one value, which other fields determine, or that are only stored
@@ -207,7 +207,7 @@ describe.each(compared.map((method) => [method.name, method] as const))('%s', (n
 
   it('reads every option', () => {
     const read = readByCases(method);
-    // an option with only one value need not be read
+    // an option with only one value does not need to be read
     const hasChoice = (field: string): boolean => {
       const { enum: values, const: value } = options[field] as Fields;
       return value === undefined && !(Array.isArray(values) && values.length === 1);

@@ -51,7 +51,7 @@ const RUN = 3;
  */
 const F32 = 1e-4;
 /**
- * Gradients that are zero except for rounding have no scale of their own. They are compared with the largest
+ * Gradients that are zero except for rounding have no separate scale. They are compared with the largest
  * gradient of the case.
  */
 const SCALE_FLOOR = 1e-3;

@@ -249,7 +249,7 @@ it('starts from an adapter, in the order of the file, for max_steps', () => {
   const steps = metrics('init');
   expect(steps.length).toBe(3);
   expect(steps[0]?.['loss']).toBeLessThan(metrics('again')[0]?.['loss'] as number);
-  // The first batch is the file's first four records, whatever the seed.
+  // The first batch is the file's first four records, regardless of the seed.
   expect(run(job('init-seed', { graft, seed: 99 }), 'init-seed').status).toBe(0);
   expect(metrics('init-seed')[0]?.['loss']).toBe(steps[0]?.['loss']);
 });

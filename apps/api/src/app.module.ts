@@ -38,7 +38,9 @@ import { WEBHOOKS } from './webhooks/providers.js';
 import { WORKER_SERVICE } from './worker-service/providers.js';
 import { WORKERS } from './workers/providers.js';
 
-/** Modules in the order of the layers (docs/adr/0010). Folders with a single provider have no module of their own. */
+/**
+ * Modules in the order of the layers (docs/adr/0010). Folders with a single provider have no separate module.
+ */
 const FOLDERS: readonly ModuleMetadata[] = [
   BLOBS,
   AUTH,

@@ -13,7 +13,7 @@ export const DEPENDENCIES = {
 export type Dependency = keyof typeof DEPENDENCIES;
 
 /**
- * - `own`: the request itself is to blame. It fails however often it is tried.
+ * - `own`: the request itself is to blame. Retrying does not help.
  * - `limit`: the project has reached one of its limits. It may continue later.
  * - `bug`: the server or a worker has a defect.
  * - `unknown`: no entry of the tables below matches the error.
@@ -58,7 +58,7 @@ interface Foreign {
   /** The path of the file that an operation failed on. */
   readonly path?: unknown;
   readonly syscall?: unknown;
-  /** Every error of the S3 client has it. */
+  /** Present in every error of the S3 client. */
   readonly $metadata?: unknown;
 }
 

@@ -19,7 +19,6 @@ export interface KernelsInfo {
   libtorch: string;
   /** whether a CUDA device can be used */
   cuda: boolean;
-  /** number of CUDA devices */
   cudaDevices: number;
   threads: number;
   /** Graft's own operators */

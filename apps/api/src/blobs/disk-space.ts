@@ -118,7 +118,7 @@ export class SpaceReservation {
   }
 }
 
-/** Creates the error without figures: users may not see how full the server is or how much others upload. */
+/** Creates the error without figures: users are not allowed to see how full the server is or how much others upload. */
 const diskFull = (): DomainError =>
   new DomainError(
     'disk_full',

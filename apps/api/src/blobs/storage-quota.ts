@@ -7,9 +7,9 @@ import { Database } from '../database/database.js';
 const MOST_CHANGES = 100;
 
 /**
- * Bytes of a project's files, checkpoints and results (`storage_bytes`). Each content counts once, however many rows
- * reference it. Items of eval runs count, except for evals of checkpoints. Base models are shared and count for no
- * project.
+ * Bytes of a project's files, checkpoints and results (`storage_bytes`). Each content counts once, regardless
+ * of how many rows reference it. Items of eval runs count, except for evals of checkpoints. Base models are
+ * shared and count for no project.
  */
 @Injectable()
 export class StorageQuota {

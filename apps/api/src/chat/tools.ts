@@ -44,7 +44,7 @@ export const ToolCallOfMessage = z.strictObject({
 type ToolFields = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
 
 /**
- * Returns the tools of a request, or null if the answer may not call any.
+ * Returns the tools of a request, or null if the answer is not allowed to call any.
  * @throws DomainError if options contradict each other or arguments cannot be constrained to their schema
  */
 export function toolsOf({

@@ -36,7 +36,7 @@ const LOST: Failure = {
 
 /**
  * Revokes expired leases, by the database's clock. It has its own timer and does not depend on other work of the
- * control plane: whatever hangs, the job of a dead worker continues elsewhere.
+ * control plane: whichever part hangs, the job of a dead worker continues elsewhere.
  *
  * After an outage on our side, in which workers could not renew, nothing is revoked for the duration of a lease (the
  * brake). Either of these is an outage:

@@ -122,7 +122,7 @@ export class EvalRunsService {
     for (const [i, { model }] of of.testing_criteria.entries())
       if (typeof model === 'string') named.set(model, `testing_criteria.${i}.model`);
     if (source.type !== 'jsonl') named.set(source.model, 'data_source.model');
-    // A checkpoint has no row of its own and cannot be deleted by its name.
+    // A checkpoint has no separate row and cannot be deleted by its name.
     for (const id of [...named.keys()].filter((one) => !isCheckpoint(one)).sort())
       await this.models.hold(manager, id, named.get(id)!);
   }

@@ -107,7 +107,7 @@ function compiled(schema: Schema, param: string): ValidateFunction {
   if (!of) throw wrong(`${param}.$schema`, 'expected draft 2020-12, 2019-09, 7 or 6');
   const checker = checkerOf(of);
   return timed(() => {
-    // The URI in `$schema` has several spellings, and each validator only knows that of its own draft.
+    // The URI in `$schema` has several spellings, and each validator only recognizes the spelling of its own draft.
     const { $schema: _, ...own } = schema;
     const isSchema = checker.validateSchema(own);
     const [first] = checker.errors ?? [];

@@ -1,8 +1,8 @@
 import { Slots } from '../limits/slots.js';
 
 /**
- * Limits requests while their file arrives. Each keeps an unfinished line and the hashes of its records in memory.
- * Conversions and inspections that follow have slots of their own (confined-process.ts).
+ * Limits requests while their file arrives. Each keeps an unfinished line and the hashes of its records in
+ * memory. Conversions and inspections that follow have their own slots (confined-process.ts).
  */
 export const receivingSlots = new Slots({
   atOnce: 64,

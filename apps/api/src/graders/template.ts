@@ -33,7 +33,7 @@ export function sampleOf(
  */
 export class MissingSampleValue extends Error {}
 
-/** Excludes braces, so that each character is read once, however many braces are opened. */
+/** Excludes braces, so that each character is read once, regardless of how many braces are opened. */
 const NAME = /\{\{([^{}]*)\}\}/g;
 /** Matches `.name`, `[0]`, `["a name"]` or `['a name']`. */
 const STEP = /\.([^.[\]]+)|\[(\d+)\]|\["([^"]*)"\]|\['([^']*)'\]/y;

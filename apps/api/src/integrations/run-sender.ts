@@ -27,7 +27,7 @@ const MOST_BYTES = 1024 * 1024;
 /** Whether other runs of the tracker follow. After `forbidden` they do, unless several in a row are. */
 type Turn = 'next' | 'over' | 'forbidden';
 
-/** Another process owns the tracker, so this one may not send to it. */
+/** Another process owns the tracker, so this one must not send to it. */
 class ClaimLost extends Error {}
 
 /** Sends metrics of jobs to trackers. One API process at a time sends to a tracker, run by run. */

@@ -4,6 +4,6 @@
  */
 const ALONE_AFTER = 2;
 
-/** Whether the job gets a trainer process of its own. */
+/** Whether the job gets its own trainer process. */
 export const runsAlone = ({ present_at_deaths: deaths }: { present_at_deaths: number }): boolean =>
   deaths >= ALONE_AFTER;

@@ -11,7 +11,6 @@ export type Verdict =
       readonly delayMs: number;
     };
 
-/** End of an attempt. */
 export interface AttemptEnd {
   readonly code: string;
   /** Opinion of the worker. It counts only for codes that are unknown to this build. */

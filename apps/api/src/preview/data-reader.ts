@@ -99,7 +99,7 @@ export class DataReader implements OnModuleDestroy {
   }
 }
 
-/** Identity of the file at a path. A new upload is another file, which the process may not read. */
+/** Identity of the file at a path. A new upload is another file, which the process cannot read. */
 function identity(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false });
   return `${found?.dev}/${found?.ino} ${path}`;

@@ -24,7 +24,7 @@ export class PoolTerms {
     private readonly pools: Pools,
   ) {}
 
-  /** @throws DomainError if the project may not use the pool. The pool need not exist yet. */
+  /** @throws DomainError if the project cannot use the pool. The pool need not exist yet. */
   async of(projectId: string, pool: string, parameter: string): Promise<Terms> {
     const [terms] = await this.database.query<Row>(
       `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown,

@@ -32,9 +32,7 @@ interface Pair {
 
 /** Timeout of each call: an unreachable queue must not block a request or the dispatcher. */
 const PATIENCE_MS = 5_000;
-/**
- * Pools whose queues stay open. A queue holds no connection of its own, but any job may name a new pool.
- */
+/** Pools whose queues stay open. A queue holds no separate connection, but any job may name a new pool. */
 const KEPT_POOLS = 500;
 /** PostgreSQL connections that the queues of all pools share. */
 const CONNECTIONS = 4;
@@ -66,7 +64,7 @@ async function openPostgres(databaseUrl: string, prefix: string): Promise<Dispat
   });
   pool.on('error', reportQueueError);
   const connection = withoutListeners(pool);
-  // Share the pool: by default every BullMQ worker opens a connection of its own to wait for jobs.
+  // Share the pool: by default every BullMQ worker opens its own connection to wait for jobs.
   const classes = withBackend((name: string, opts: Parameters<typeof createPostgresBackend>[1]) =>
     createPostgresBackend(name, opts),
   );

@@ -130,7 +130,9 @@ export class Relay implements OnModuleDestroy {
   }
 }
 
-/** Accepts only the certificate that the process stored in the database, whatever its name and issuer. */
+/**
+ * Accepts only the certificate that the process stored in the database, regardless of its name and issuer.
+ */
 function security({ certificate }: Gateway): ChannelCredentials {
   if (certificate === null) return credentials.createInsecure();
   const { fingerprint256 } = new X509Certificate(certificate);

@@ -29,7 +29,7 @@ const IOCTL_SIGNALS = [0x8901, 0x8902];
 
 interface Calls {
   readonly architecture: number;
-  /** Calls that fail with EPERM, whatever their arguments. */
+  /** Calls that fail with EPERM, regardless of their arguments. */
   readonly refused: readonly number[];
   /** Calls that fail with ENOSYS, as on a kernel without them. */
   readonly absent: readonly number[];

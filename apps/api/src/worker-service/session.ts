@@ -108,9 +108,9 @@ export class Session implements Connection {
   }
 
   /**
-   * Sends large messages one at a time, so that a heartbeat reply waits for at most one of them, however many
-   * requests carry media. If sending one takes too long, the worker has stopped reading or its network has
-   * failed, and the stream ends.
+   * Sends large messages one at a time, so that a heartbeat reply waits for at most one of them, regardless
+   * of how many requests carry media. If sending one takes too long, the worker has stopped reading or its
+   * network has failed, and the stream ends.
    */
   sendInTurn(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
     const turn = this.lastTurn.then(() => this.taken(body));

@@ -172,7 +172,7 @@ export class Workers {
   /**
    * Stores the free slots: what the worker reports, but at most the slots of its Hello that none of its
    * leases uses.
-   * @throws DomainError if the worker may not receive jobs
+   * @throws DomainError if the worker cannot receive jobs
    */
   async pulled(worker: Pick<Joined, 'workerId' | 'sessionId'>, pull: Pull): Promise<void> {
     const noted = await this.database.query(

@@ -25,8 +25,8 @@ export function missingScopes(
 }
 
 /**
- * Returns a function that tests whether this tab's key has all given scopes. Pages hide actions
- * that the key may not use.
+ * Returns a function that tests whether this tab's key has all given scopes. Pages hide actions that the key
+ * cannot use.
  */
 export function useMay(): (...needed: Scope[]) => boolean {
   const key = useContext(OwnKey);

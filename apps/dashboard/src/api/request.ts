@@ -31,8 +31,8 @@ export class NoAnswer extends Error {
 }
 
 /**
- * Sends a request and returns the response, whatever its status. Browsers differ in their message
- * for a failed connection, so it is replaced.
+ * Sends a request and returns the response, regardless of its status. Browsers differ in their message for a
+ * failed connection, so it is replaced.
  */
 async function ask(path: string, init: RequestInit): Promise<Response> {
   try {

@@ -132,7 +132,6 @@ export function useJobList(typedQuery: JobQuery): JobList {
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
   const { set } = first;
-  /** The current query. */
   const current = useRef({ key, query });
   if (current.current.key !== key) current.current = { key, query };
   /** Last job of the list whose next page is being loaded. */

@@ -9,7 +9,7 @@ import { Link } from '../ui/link.js';
 interface Props {
   readonly picked: readonly JobObject[];
   readonly clear: () => void;
-  /** Null if the key may not change jobs. */
+  /** Null if the key cannot change jobs. */
   readonly actions: JobActions | null;
 }
 

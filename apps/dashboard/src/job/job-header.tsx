@@ -80,7 +80,6 @@ export function JobHeader({ job, metrics, cancel, hold }: Props) {
   );
 }
 
-/** Tags and note of a job. */
 function TagsAndNote({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | 'note'> }) {
   if (tags.length === 0 && note === null) return null;
   return (

@@ -6,7 +6,7 @@ import { useLoaded, type Loaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Link } from '../ui/link.js';
 
-/** Loads a model by name. Null if it does not exist or this key may not read it. */
+/** Loads a model by name. Null if it does not exist or this key cannot read it. */
 export function useModel(name: string | null): Loaded<ModelObject | null> {
   const isAllowed = useMay()('models:read');
   return useLoaded(['model', name, isAllowed], () =>

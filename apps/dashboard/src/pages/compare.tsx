@@ -31,7 +31,7 @@ const POLL_MS = 5000;
 interface Compared {
   readonly job: JobObject;
   readonly metrics: MetricsObject;
-  /** Size of the resulting model. Null if there is none or the key may not read it. */
+  /** Size of the resulting model. Null if there is none or the key cannot read it. */
   readonly size: number | null;
 }
 

@@ -232,7 +232,7 @@ function NoJob({ id, error }: { id: string; error: Error | null }) {
 const isWarnedOfPool = ({ graft }: JobObject): boolean =>
   graft.warnings.some(({ code }) => code === 'pool_never_joined');
 
-/** Explains why no worker takes a queued job, whatever its position. Null if one may. */
+/** Explains why no worker takes a queued job, regardless of its position. Null if one may. */
 function whyNobody(name: string, pool: PoolObject | null): string | null {
   if (pool?.cordoned) return `Pool ${name} is cordoned: no jobs start until it is uncordoned.`;
   if (pool && pool.workers.online > 0) return null;
@@ -241,7 +241,7 @@ function whyNobody(name: string, pool: PoolObject | null): string | null {
   return `No worker of pool ${name} is online: the job waits until one joins.`;
 }
 
-/** Loads the pool. Null if it does not exist or this key may not see it. */
+/** Loads the pool. Null if it does not exist or this key cannot see it. */
 const poolOrNone = async (name: string): Promise<PoolObject | null> =>
   (await api.poolNamed(name)).data[0] ?? null;
 

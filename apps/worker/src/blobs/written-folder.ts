@@ -55,7 +55,7 @@ export class WrittenFolder {
   }
 }
 
-/** Removes the entry `name` of `workDir`, whatever its type. */
+/** Removes the entry `name` of `workDir`, regardless of its type. */
 export function removeInside(workDir: string, name: string): Promise<void> {
   return inside(workDir, (path) => removeWritten(`${path}/${name}`));
 }
@@ -91,8 +91,8 @@ async function removeNow(path: string): Promise<void> {
 }
 
 /**
- * Empties a folder. Nested folders are moved up to it one level at a time, so that paths stay short and two handles suffice
- * at any depth. Names are bytes, since those of a trainer need not be UTF-8.
+ * Empties a folder. Nested folders are moved up to it one level at a time, so that paths stay short and two
+ * handles suffice at any depth. Names are bytes, since those of a trainer do not need to be UTF-8.
  */
 async function empty(root: string): Promise<void> {
   const folders = await unlinkAll(root);

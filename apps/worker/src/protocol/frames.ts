@@ -21,7 +21,10 @@ export function encodeFrame(message: unknown, most = MAX_FRAME_BYTES): Buffer {
   return frame;
 }
 
-/** Decodes the chunks of a stream into messages. Each byte is copied at most twice, however small the chunks. */
+/**
+ * Decodes the chunks of a stream into messages. Each byte is copied at most twice, regardless of the size of
+ * the chunks.
+ */
 export class FrameDecoder {
   private parts: Buffer[] = [];
   private bytes = 0;

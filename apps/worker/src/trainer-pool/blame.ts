@@ -11,8 +11,8 @@ export interface ProcessUsers {
 }
 
 /**
- * Exit classes that all runs in the process may have contributed to. Host memory, JavaScript heap and device memory are
- * shared, and the run that made the last allocation need not be the largest.
+ * Exit classes that all runs in the process may have contributed to. Host memory, JavaScript heap and device
+ * memory are shared, and the run that made the last allocation does not need to be the largest.
  */
 const TOGETHER: ReadonlySet<string> = new Set(['oom_host', 'oom_heap', 'oom_gpu']);
 

@@ -19,7 +19,7 @@ import { answered, failed } from './answer-facts.js';
 import type { AttachedAdapters } from './attached-adapters.js';
 import type { WorkMark } from './work-mark.js';
 
-/** Maximum rows of a forward pass. A longer input gets a forward pass of its own. */
+/** Maximum rows of a forward pass. A longer input gets its own forward pass. */
 const FORWARD_ROWS = 512;
 /** Maximum tokens of an input, as for OpenAI, because other requests wait for each forward pass. */
 const MAX_TOKENS = 8192;

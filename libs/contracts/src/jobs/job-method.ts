@@ -6,7 +6,7 @@ type Made = Pick<JobObject, 'peft'> & {
   readonly graft: Pick<JobObject['graft'], 'operation'> & { readonly quantization?: unknown };
 };
 
-/** LoRA variants with a name of their own, by the PEFT field and value that select them. */
+/** LoRA variants with their own name, by the PEFT field and value that select them. */
 export const LORA_VARIANTS = {
   DoRA: { use_dora: true },
   rsLoRA: { use_rslora: true },
@@ -30,7 +30,9 @@ const CONFIGURED: Readonly<Record<string, string>> = {
 
 const TITLES: Readonly<Record<string, string>> = { LORA: 'LoRA', ADALORA: 'AdaLoRA' };
 
-/** LoRA variant with a name of its own. Without a `value`, any value of the field but null and false selects it. */
+/**
+ * LoRA variant with its own name. Without a `value`, any value of the field but null and false selects it.
+ */
 export interface LoraVariant {
   readonly name: string;
   readonly field: string;

@@ -134,7 +134,7 @@ describe('checkPeft rejects', () => {
     expect(found.message).toMatch(/^alpha_pattern makes the patterns of this job too large/);
     const one = { peft_type: 'LORA', target_modules: '(q|k).{900}'.repeat(4), rank_pattern };
     expect(refusal(() => checkPeft(one, 'llama'))).toMatchObject({ param: 'peft.rank_pattern' });
-    // the number of patterns counts, however short they are
+    // the number of patterns counts, regardless of their length
     const short = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`[${n}].`, 8]));
     expect(
       refusal(() =>

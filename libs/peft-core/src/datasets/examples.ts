@@ -11,7 +11,6 @@ import type { JsonObject } from '../data/json-line.js';
 import { taskIdProblem } from './task-ids.js';
 
 export interface LoadOptions<O = unknown> extends EncodeOptions {
-  /** Task options. */
   readonly taskOptions: O;
   /** Number of tasks that the method has prompts for. Unset or null: the method has none. */
   readonly tasks?: number | null;

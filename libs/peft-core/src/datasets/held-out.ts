@@ -71,7 +71,7 @@ export function heldOut(path: string, use: RecordUse, split: Split): Set<number>
   const held = new Set<number>();
   let least: Uint32Array | null = null;
   for (const group of groups) {
-    // The last group of a label stays in the training data, whatever the share.
+    // The last group of a label stays in the training data, regardless of the share.
     if (held.size >= wanted || ranks?.[group[0] as number] === Infinity) break;
     if (group.length < (least?.length ?? order.length)) least = group;
     if (held.size + group.length <= wanted) group.forEach((place) => held.add(place));

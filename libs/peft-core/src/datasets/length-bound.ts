@@ -1,6 +1,6 @@
 // Upper bound of the tokens of a line, computed from its bytes: a line that cannot exceed the maximum length
-// need not be tokenized. A token covers at least one byte of the normalized text. The text consists of the
-// line's strings (never longer than their JSON) and the frame that the template puts around messages.
+// does not need to be tokenized. A token covers at least one byte of the normalized text. The text consists
+// of the line's strings (never longer than their JSON) and the frame that the template puts around messages.
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { ChatMessage, RenderOptions } from '../data/text/chat-template.js';
 import type { Chat } from '../tasks/task.js';

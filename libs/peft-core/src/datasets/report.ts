@@ -31,7 +31,6 @@ export interface DataFile {
 
 export interface ReportOptions {
   readonly task: Task;
-  /** Task options. */
   readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly maxSeqLen: number;
   /** Number of tasks that the method has prompts for. Unset or null: the method has none. */

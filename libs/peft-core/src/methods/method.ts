@@ -36,7 +36,6 @@ export interface AttachContext {
   readonly onModule?: (done: number, of: number) => void;
 }
 
-/** Tensors by name. */
 export type NamedTensors = ReadonlyMap<string, Tensor>;
 
 /** Update that an adapter adds to one linear layer. */
@@ -118,7 +117,6 @@ export interface Held {
 
 /** Resources that an adapter needs of a model, known before anything is loaded. */
 export interface Footprint {
-  /** Number of trainable parameters. */
   readonly trainableParameters: number;
   /** Number of trainable parameters by part name, if an optimizer may freeze some parts. */
   readonly parts?: Readonly<Record<string, number>>;

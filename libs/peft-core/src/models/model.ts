@@ -59,7 +59,6 @@ export interface Model {
   readonly attendingLayers: number;
   /** Whether every layer has attention, and so keys and values. */
   readonly allLayersAttend: boolean;
-  /** Kind of its input. */
   readonly inputKind: InputKind;
   /** Whether the first row of an image is a learned class token. */
   readonly hasClassToken: boolean;

@@ -1,7 +1,6 @@
 /**
  * RoBERTa (arXiv:1907.11692), XLM-R (1911.02116) and CamemBERT (1911.03894): BERT's encoder with positions
- * that start after the padding index. The classification head has a hidden layer of its own instead of a
- * pooler.
+ * that start after the padding index. The classification head has its own hidden layer instead of a pooler.
  */
 import { defineModel } from './model.js';
 import { BERT_KEYS, bertEncoder, encoderPaths } from './bert.js';

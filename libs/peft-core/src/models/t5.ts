@@ -1,8 +1,8 @@
 /**
  * T5 (arXiv:1910.10683), v1.1 and Flan-T5 (2210.11416): an encoder and a decoder with cross-attention and
  * learned relative biases of scores, which are not divided by √d. The first version ties its head to the
- * embedding and scales the head's input. Later versions have a gate, and a head of their own if the files
- * contain one.
+ * embedding and scales the head's input. Later versions have a gate, and their own head if the files contain
+ * one.
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
@@ -55,7 +55,7 @@ export const t5 = defineModel({
     decoder_start_token_id: optional(integer(0, 1 << 24)),
     pad_token_id: optional(integer(0, 1 << 24)),
     tie_word_embeddings: or(flag, true),
-    // Transformers 5 always sets tie_word_embeddings to true, whatever the files contain; this key says
+    // Transformers 5 always sets tie_word_embeddings to true, even if the files contain another value; this key says
     // whether the head's input is scaled
     scale_decoder_outputs: optional(flag),
     dropout_rate: optional(fraction),

@@ -57,8 +57,8 @@ export interface RowContext {
   /** Row-wise scalings, for adapters that use them. Null if such adapters do not act. */
   readonly scalings: Tensor | null;
   /**
-   * Whether y has rows of this run only (no other run in the batch, or a product of its own). If so, it may
-   * be modified in place.
+   * Whether y has rows of this run only (no other run in the batch, or its own product). If so, it may be
+   * modified in place.
    */
   readonly alone: boolean;
 }

@@ -2,8 +2,7 @@
  * Cache of keys and values of sequences that are being continued. Each sequence has one buffer [capacity, key
  * heads, head size] per layer, which grows by doubling. Virtual tokens and prefixes are stored like real
  * rows. Keys and values of the encoder's rows are stored separately and computed once, and so are those that
- * a run's queries read apart from its sequences. A run's side network has a cache of its own with the same
- * rows.
+ * a run's queries read apart from its sequences. A run's side network has its own cache with the same rows.
  */
 import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';

@@ -125,7 +125,7 @@ export class PackedLayout {
     return this.spans.some(({ virtual }) => virtual > 0);
   }
 
-  /** Whether virtual rows have segments of their own. */
+  /** Whether virtual rows have their own segments. */
   get sharesVirtual(): boolean {
     return this.kind === 'causal';
   }

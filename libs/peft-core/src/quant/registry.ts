@@ -7,7 +7,6 @@ import { int8 } from './int8.js';
 import { nf4 } from './nf4.js';
 import type { Quantizer } from './quantizer.js';
 
-/** All quantizers. */
 export const quantizers: readonly Quantizer[] = [nf4, fp4, int8, ggufBlocks];
 
 const byName = registry('quantizer', quantizers, ({ name }) => [name]);

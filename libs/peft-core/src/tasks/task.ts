@@ -273,8 +273,8 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   /** Stacks that the base model may have. The default is a decoder only. */
   readonly stacks?: readonly StackKinds[];
   /**
-   * Whether the examples of a batch (`batch_size`) affect each other's loss. If so, `loss` receives the
-   * whole batch, however long it is, and limits the size of its forward passes.
+   * Whether the examples of a batch (`batch_size`) affect each other's loss. If so, `loss` receives the whole
+   * batch, regardless of its length, and limits the size of its forward passes.
    */
   readonly wholeBatches?: boolean;
   /**

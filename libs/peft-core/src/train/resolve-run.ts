@@ -79,7 +79,7 @@ export function resolveRun(base: Base, asked: Spec, options: RunOptions): Resolv
 
 /**
  * Completes the spec with the CTC vocabulary of the initial adapter. A fully fine-tuned model with its base's
- * vocabulary has none of its own.
+ * vocabulary does not have one.
  */
 function withStoredLetters(
   spec: Spec,

@@ -10,7 +10,7 @@ import type { Run } from './run.js';
 import { Turns } from './turns.js';
 
 /**
- * Maximum number of forward passes of an optimizer step that have dropout masks of their own. The number of a
+ * Maximum number of forward passes of an optimizer step that have their own dropout masks. The number of a
  * forward pass may have 48 bits, which is enough for 2³⁶ steps.
  */
 const FORWARDS_PER_STEP = 4096;

@@ -1,7 +1,7 @@
 /**
- * Decides whose turn it is in a shared process: the one that has used the least time (stride scheduling by measured
- * seconds, with equal weights). Each waits for at most one turn of each of the others, and over time all get the same
- * share, however long single turns are.
+ * Decides whose turn it is in a shared process: the one that has used the least time (stride scheduling by
+ * measured seconds, with equal weights). Each waits for at most one turn of each of the others, and over time
+ * all get the same share, regardless of the length of single turns.
  */
 export class Turns<T> {
   /** Seconds used; the least recently served come first. */

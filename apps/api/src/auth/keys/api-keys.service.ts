@@ -122,7 +122,7 @@ export class ApiKeysService {
 
   /**
    * Returns a key of a project.
-   * @throws DomainError if it does not exist or the caller may not manage it
+   * @throws DomainError if it does not exist or the caller is not allowed to manage it
    */
   async one(caller: Principal, id: string, projectId: string): Promise<KeyRow> {
     const [key] = await this.rows(

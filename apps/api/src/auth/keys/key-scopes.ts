@@ -12,13 +12,13 @@ const within = (role: Role, scope: string): boolean =>
 export const effectiveScopes = (scopes: readonly string[], role: Role | null): readonly string[] =>
   role === null ? scopes : scopes.filter((scope) => within(role, scope));
 
-/** Whether the caller may see and revoke a key. Owners of a project may not manage administrators' keys. */
+/** Whether the caller may see and revoke a key. Owners of a project cannot manage administrators' keys. */
 export const mayManageKey = (caller: Principal, { scopes }: Pick<ApiKey, 'scopes'>): boolean =>
   isAdmin(caller) || !scopes.some((scope) => BEYOND_PROJECT.includes(scope));
 
 /**
  * Returns the scopes of a new key.
- * @throws DomainError if the caller may not grant the requested scopes
+ * @throws DomainError if the caller is not allowed to grant the requested scopes
  */
 export function grantableScopes(
   caller: Principal,

@@ -56,9 +56,9 @@ const MAX_CHATS = 8;
 const LIVES = 'until > clock_timestamp()';
 
 /**
- * SQL for the workers that may answer for a project, whatever their schema version: they are online and connected to
- * a live API process, their join token is valid, their pool is open or granted to the project, and they are not
- * cordoned.
+ * SQL for the workers that may answer for a project, regardless of their schema version: they are online and
+ * connected to a live API process, their join token is valid, their pool is open or granted to the project,
+ * and they are not cordoned.
  * @param project placeholder or column
  * @param leaseMs placeholder for the lease in milliseconds
  */

@@ -138,10 +138,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     if (last) this.wakeUps.announce(`answers:${last.gatewayId}`);
   }
 
-  /**
-   * Error for an answer that did not fit in the queue or was evicted by one of another project or an earlier one of
-   * its own.
-   */
+  /** Error for an answer that did not fit in the queue, or was evicted for another answer. */
   private queueFull(): DomainError {
     const { chatQueue } = this.settings;
     return full(

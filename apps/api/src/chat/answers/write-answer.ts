@@ -14,7 +14,6 @@ import type { AnswerChunk } from './answer-chunks.js';
 
 export type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 
-/** A completed answer. */
 export interface CompletedAnswer {
   readonly text: string;
   readonly finishReason: string;

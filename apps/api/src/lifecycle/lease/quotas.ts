@@ -204,7 +204,7 @@ export const highestPriority = (projectId: string, { priority }: ProjectLimits):
 
 /**
  * Returns the priority of a job. `requested` is the value in the request, if any.
- * @throws DomainError if the project may not use a number that low
+ * @throws DomainError if the project cannot use a number that low
  */
 export function priorityWithin(
   projectId: string,

@@ -55,7 +55,7 @@ export class AdapterUpload {
         'file',
         2,
       );
-      // Inspections have slots of their own, so this one is released.
+      // Inspections have their own slots, so this one is released.
       done();
       for (const { filename, content } of parts)
         if (isZip(filename))

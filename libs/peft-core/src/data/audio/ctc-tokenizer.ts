@@ -92,7 +92,7 @@ export class CtcTokenizer {
     });
   }
 
-  /** Whether a character of a text has a token of its own. */
+  /** Whether a character of a text has its own token. */
   knows(character: string): boolean {
     const { word_delimiter_token: delimiter, do_lower_case: isUpper } = this.#config;
     const written = isUpper ? character.toUpperCase() : character;

@@ -48,7 +48,7 @@ export function writeShards(
 
 type Shard = (readonly [name: string, weight: LazyTensor])[];
 
-/** Groups weights into files, in order. A weight larger than the limit has a file of its own. */
+/** Groups weights into files, in order. A weight larger than the limit has its own file. */
 function shardsOf(weights: ReadonlyMap<string, LazyTensor>, most: number): Shard[] {
   const shards: Shard[] = [];
   let free = 0;

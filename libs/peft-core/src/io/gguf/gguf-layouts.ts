@@ -25,7 +25,7 @@ export const FILE_TYPES: Readonly<Record<GgufQuantization, number>> = {
 export interface LayoutChoice {
   readonly quantization: GgufQuantization;
   readonly blocks: number;
-  /** Whether the head has a matrix of its own. */
+  /** Whether the head has its own matrix. */
   readonly hasOutput: boolean;
   readonly is70B: boolean;
 }

@@ -17,7 +17,7 @@ export interface ChatFrame {
   readonly begin: string;
   readonly user: Around;
   readonly assistant: Around;
-  /** Frame of a system prompt in a turn of its own. */
+  /** Frame of a system prompt in its own turn. */
   readonly system: Around | null;
   /** Text between the system prompt and the first user message, if they share a turn. */
   readonly inFirstTurn: string | null;

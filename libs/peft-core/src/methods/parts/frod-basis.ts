@@ -44,7 +44,7 @@ export interface BasisOptions {
   readonly regularization_alpha: number;
   readonly projection_prng_key: number;
   readonly save_projection: boolean;
-  /** Whether a file's values are loaded next, so that saved parts need not be computed. */
+  /** Whether a file's values are loaded next, so that saved parts do not need to be computed. */
   readonly begun: boolean;
 }
 

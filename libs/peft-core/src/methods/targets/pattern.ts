@@ -11,8 +11,8 @@ const MOST_STEPS = 5_000;
 /** Maximum number of steps for patterns that read a number from the path, which is ten times slower. */
 const MOST_STEPS_READING = 2_000;
 /**
- * Minimum number of steps counted for a pattern, because each path is checked however short the pattern is. A plain
- * name counts 1.
+ * Minimum number of steps counted for a pattern, because each path is checked even if the pattern is short. A
+ * plain name counts 1.
  */
 const LEAST_STEPS = 50;
 /** Number of compiled pattern lists to cache: those of the latest jobs. */

@@ -141,7 +141,7 @@ export interface ModelPaths {
     /** Additional layers of the class without a head. */
     readonly inHeadless: readonly string[];
   };
-  /** Task heads. Decoders without a classification head of their own have Transformers' usual one. */
+  /** Task heads. Decoders without their own classification head have Transformers' usual one. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
 }
 

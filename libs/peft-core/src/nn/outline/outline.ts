@@ -64,7 +64,7 @@ export interface TableShape {
    * Whether it is a convolution's kernel with one row per channel, which files store as [rows, 1, columns].
    */
   readonly isKernel?: true;
-  /** Shape in files, if it is a parameter without a module of its own, named by its path alone. */
+  /** Shape in files, if it is a parameter without its own module, named by its path alone. */
   readonly parameter?: readonly number[] | undefined;
 }
 
@@ -132,7 +132,6 @@ export interface StackShape {
   readonly defaultMaxSeqLen?: number | undefined;
   /** Whether every layer has attention, and so keys and values. */
   readonly allLayersAttend: boolean;
-  /** Kind of its input. */
   readonly inputKind: InputKind;
   /**
    * Returns the number of rows for an input of this shape.

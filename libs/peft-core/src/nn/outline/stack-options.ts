@@ -19,9 +19,9 @@ const BiasOptions = z.discriminatedUnion('kind', [
   /** ALiBi slopes by head, arXiv:2108.12409. */
   z.object({ kind: z.literal('alibi') }),
   /**
-   * slope · position of the key. Both and their product are bf16, whatever the base's dtype; added before
-   * scores are scaled. For runs with virtual tokens only slopes are rounded, because PEFT's positions are f32
-   * then.
+   * slope · position of the key. Both and their product are bf16, regardless of the base's dtype; added
+   * before scores are scaled. For runs with virtual tokens only slopes are rounded, because PEFT's positions
+   * are f32 then.
    */
   z.object({ kind: z.literal('alibi_bf16') }),
   /** Learned value per head and bucket of distances, arXiv:1910.10683. All layers share one table. */

@@ -13,7 +13,7 @@ import { Slot } from './slots.js';
 import type { VirtualInputs, VirtualPrefix } from './slots.js';
 import type { TaskHead } from '../layers/task-head.js';
 
-/** Places in a stack where runs may insert values of their own. */
+/** Places in a stack where runs may insert their own values. */
 interface RunSlots extends VirtualSlots {
   readonly invocation: Slot<Invocation>;
   readonly attention: Slot<GatedPrompts>;

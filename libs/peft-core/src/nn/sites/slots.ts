@@ -1,5 +1,5 @@
 /**
- * Places where a run inserts values of its own into a model, in addition to adapters of its modules. p virtual tokens,
+ * Places where a run inserts its own values into a model, in addition to adapters of its modules. p virtual tokens,
  * D hidden size.
  */
 import type { Tensor } from '@graft/kernels';

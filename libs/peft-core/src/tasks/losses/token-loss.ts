@@ -315,7 +315,7 @@ function supervised(
       at += count;
     }
   }
-  // A run with one prompt uses it for all sequences, whatever their task ids.
+  // A run with one prompt uses it for all sequences, regardless of their task ids.
   const keyOf = ({ run, taskId = 0 }: Sequence): string =>
     prompts.has(`${run} ${taskId}`) ? `${run} ${taskId}` : `${run} 0`;
   const behind = new Map<string, number>();

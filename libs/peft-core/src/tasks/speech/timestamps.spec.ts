@@ -36,7 +36,7 @@ it.each(parts)(
 );
 
 it('returns no time after the end of the audio', () => {
-  // Base models generate timestamps up to 30 s, however short the audio is.
+  // Base models generate timestamps up to 30 s, even if the audio is shorter.
   expect(partsOf([first, 1, first + 90], first, 0.5)).toEqual({
     parts: [{ start: 0, end: 0.5, ids: [first, 1, first + 90] }],
     until: 0.5,

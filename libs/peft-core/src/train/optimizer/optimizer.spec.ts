@@ -20,7 +20,9 @@ const SPEC: OptimizerSpec = {
 const NAMES = ['x.lora_A', 'x.lora_B', 'x.lora_magnitude_vector', 'e.lora_embedding_B'];
 const shapeOf = (name: string): number[] => (name.endsWith('vector') ? [2] : [2, 2]);
 
-/** Change of each parameter in its first step. With AdamW it is the learning rate, whatever the gradient. */
+/**
+ * Change of each parameter in its first step. With AdamW it is the learning rate, regardless of the gradient.
+ */
 function moved(names: readonly string[], spec: Partial<OptimizerSpec>): Record<string, number> {
   const parameters = new Map(
     names.map((name) => [name, tidy(() => parameter(ones(shapeOf(name))))]),

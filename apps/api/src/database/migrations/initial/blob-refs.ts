@@ -83,9 +83,9 @@ export const BLOB_REFS = [
   `CREATE TRIGGER note_dropped_blobs AFTER DELETE ON "blob_ref" REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION note_dropped_blobs()`,
 
-  // A project's storage counts each content once, however many rows reference it. Every change is a separate row, and
-  // retention sums them, so that transactions do not wait for each other. Rows are locked in the order of their keys
-  // here, too. `xmax = 0` means that the row is new.
+  // A project's storage counts each content once, regardless of how many rows reference it. Every change is
+  // a separate row, and retention sums them, so that transactions do not wait for each other. Rows are
+  // locked in the order of their keys here, too. `xmax = 0` means that the row is new.
   `CREATE FUNCTION count_named_blobs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
      WITH counted AS (
        INSERT INTO project_blob AS known (project_id, sha256, size, refs)
