@@ -135,7 +135,7 @@ function measure(
     const wanted =
       labels.filter((label) => label >= 0).length +
       firstLabels.filter((label) => virtual && label >= 0).length +
-      firstLabels.length * (virtual?.learnt?.length ?? 0);
+      firstLabels.length * (virtual?.promptTargets?.length ?? 0);
     const sums = packedLoss(
       model,
       model.forward(batch, ctx).decoder,

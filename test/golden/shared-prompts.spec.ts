@@ -181,7 +181,7 @@ it('does not share trained tokens, other tasks, few tokens, single sequences or 
     // a virtual token predicts the first token
     expect(saved({ ...a, first: 3 }, b)).toBe(0);
     const { inputs } = model.modules;
-    inputs.attach(RUN, { ...inputs.of(RUN)!, learnt: [{ row: 1, label: 3, weight: 1 }] });
+    inputs.attach(RUN, { ...inputs.of(RUN)!, promptTargets: [{ row: 1, label: 3, weight: 1 }] });
     expect(saved(a, b)).toBe(0);
     adapter.detach();
   } finally {

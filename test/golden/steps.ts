@@ -82,7 +82,7 @@ export function train(
       (n, { labels, first }) =>
         n +
         labels.filter((label) => label >= 0).length +
-        (virtual ? Number(first >= 0) + (virtual.learnt?.length ?? 0) : 0),
+        (virtual ? Number(first >= 0) + (virtual.promptTargets?.length ?? 0) : 0),
       0,
     );
     let loss = 0;

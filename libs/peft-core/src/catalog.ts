@@ -31,7 +31,7 @@ export {
 export type { PeftConfig } from './methods/frame/config.js';
 export type { HfConfig } from './nn/hf-files.js';
 export { checkTrained, trainedBy } from './train/optimizer/optimizer.js';
-export { continued, isToldByFile, namedAdapters } from './methods/frame/config.js';
+export { continued, isMarkedInFile, namedAdapters } from './methods/frame/config.js';
 export { checkOperation, loraRank, operationsOf } from './adapters/supported.js';
 export type { Operand } from './adapters/supported.js';
 export {
@@ -46,7 +46,7 @@ export {
   continuedOptions,
   headOf,
   inOrderOf,
-  learntOn,
+  withBaseVocabulary,
   trainedOptions,
 } from './tasks/heads/head-request.js';
 export { charactersIn } from './data/audio/derived-vocabulary.js';

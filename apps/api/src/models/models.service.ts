@@ -11,7 +11,7 @@ import { Audit } from '../auth/audit.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import {
   adapterConfig,
-  isToldByFile,
+  isMarkedInFile,
   charactersIn,
   loraRank,
   operationsOf,
@@ -249,12 +249,12 @@ export class ModelsService {
     if (isCheckpoint(adapter)) {
       const { job, checkpoint } = await this.checkpoint(caller, adapter, parameter);
       const { peft } = job.spec;
-      return isToldByFile(peft) ? this.configIn(checkpoint.adapter, parameter) : peft;
+      return isMarkedInFile(peft) ? this.configIn(checkpoint.adapter, parameter) : peft;
     }
     const { job_id: id, files } = await this.row(caller, adapter, parameter);
     const jobs = this.database.manager.getRepository(Job);
     const job = id === null ? null : await jobs.findOneBy({ id, project_id: caller.projectId });
-    const isInSpec = job && !job.spec.operation && !isToldByFile(job.spec.peft);
+    const isInSpec = job && !job.spec.operation && !isMarkedInFile(job.spec.peft);
     return isInSpec ? job.spec.peft : this.configIn(files, parameter);
   }
 

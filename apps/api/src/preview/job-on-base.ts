@@ -12,7 +12,7 @@ import {
   heldAs,
   inOrderOf,
   invocationOf,
-  learntOn,
+  withBaseVocabulary,
   promptTasks,
   splitOf,
   type BaseFootprint,
@@ -116,7 +116,7 @@ function fitToBase(
   data?: Reports,
 ): { readonly spec: Spec; readonly footprint: BaseFootprint } {
   checkWrites(requested, config);
-  const onBase = learntOn(heldAs(requested, config), config);
+  const onBase = withBaseVocabulary(heldAs(requested, config), config);
   const spec = data ? withFound(onBase, config, data) : onBase;
   const footprint = footprintOf(spec.peft, config, isWarmStart, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);

@@ -107,7 +107,7 @@ export class JobPlans {
       },
       facts: {
         trainingRecords: training.records,
-        begun: start !== null,
+        warmStart: start !== null,
         fineTuned: base.base.job_id !== null,
         ...(modelType === undefined ? {} : { modelType }),
       },

@@ -58,7 +58,7 @@ export function readJobFile(path: string): LocalJob {
   const initAdapterDir = init === undefined ? null : local(init, 'graft.init_adapter');
   const spec = resolved(withInitAdapter(initAdapterDir, body), trainFile, {
     trainingRecords: countRecords(trainFile),
-    begun: initAdapterDir !== null,
+    warmStart: initAdapterDir !== null,
     ...(modelType === '' ? {} : { modelType }),
   });
   // An initial adapter has them in its folder.

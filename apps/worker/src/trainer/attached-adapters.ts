@@ -128,7 +128,7 @@ export class AttachedAdapters {
         seed: 0,
         head,
         adapters: stored.adapters,
-        begun: true,
+        warmStart: true,
         ...(options.pieceMs !== undefined && { pieceMs: options.pieceMs }),
         ...(options.onProgress && { onModule: options.onProgress }),
         tokenize: (text) => base.tokenizer.encode(text, { special: true }),

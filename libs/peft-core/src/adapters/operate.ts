@@ -129,7 +129,7 @@ function attached(
     tokenize: (text: string) => base.tokenizer.encode(text, { special: true }),
     head: headOf(spec),
     adapters,
-    begun: true,
+    warmStart: true,
   });
   try {
     adapter.load(tensors);

@@ -162,10 +162,10 @@ describe('checkPeft rejects', () => {
 
 describe('an option that has no effect', () => {
   const XLORA = { peft_type: 'XLORA', adapters: { 0: 'ft:a', 1: 'ft:b' } };
-  const create = (peft: object, task = 'causal_lm', begun = false) =>
+  const create = (peft: object, task = 'causal_lm', warmStart = false) =>
     resolveSpec(
       { ...body, peft: peft as PeftConfig, graft: { task } },
-      { trainingRecords: 100, begun },
+      { trainingRecords: 100, warmStart },
     );
 
   it.each([

@@ -88,12 +88,16 @@ function checkPatterns(peft: PeftConfig, prefix: string, whose: string): void {
 }
 
 /** Rejects an initialization that observes only labeled rows if the task does not know them. @throws DomainError */
-export function checkStart(peft: PeftConfig, { name, learntRows }: Task, begun: boolean): void {
+export function checkStart(
+  peft: PeftConfig,
+  { name, supervisedRows }: Task,
+  warmStart: boolean,
+): void {
   const { method, options } = parsePeft(peft);
-  const { learntOnly, shown } = method.needs?.(options) ?? {};
-  if (begun || learntOnly === undefined || learntRows) return;
-  const message = `${shown} is not supported by task ${name}, which has no per-row targets; set ${learntOnly} to false`;
-  throw new DomainError('invalid_value', message, `peft.${learntOnly}`);
+  const { supervisedOnly, shown } = method.needs?.(options) ?? {};
+  if (warmStart || supervisedOnly === undefined || supervisedRows) return;
+  const message = `${shown} is not supported by task ${name}, which has no per-row targets; set ${supervisedOnly} to false`;
+  throw new DomainError('invalid_value', message, `peft.${supervisedOnly}`);
 }
 
 export function checkQuantization(name: string | null, peft: PeftConfig): void {

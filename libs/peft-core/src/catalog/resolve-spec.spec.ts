@@ -196,8 +196,8 @@ describe('an initialization that needs data or unquantized weights', () => {
     init_lora_weights: init,
     ...more,
   });
-  const resolve = (peft: CreateJob['peft'], graft: CreateJob['graft'] = {}, begun = false) =>
-    resolveSpec({ ...body, peft, graft }, { trainingRecords: 10, modelType: 'llama', begun });
+  const resolve = (peft: CreateJob['peft'], graft: CreateJob['graft'] = {}, warmStart = false) =>
+    resolveSpec({ ...body, peft, graft }, { trainingRecords: 10, modelType: 'llama', warmStart });
 
   it.each([
     ['corda', {}],

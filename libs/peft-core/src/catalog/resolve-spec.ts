@@ -45,7 +45,7 @@ export interface JobFacts {
   /** Number of held-out records, if already counted. */
   readonly heldOut?: number;
   /** Whether it starts from an adapter. */
-  readonly begun?: boolean;
+  readonly warmStart?: boolean;
   /** Whether another job produced the base. */
   readonly fineTuned?: boolean;
   /** model_type of the base's config.json, if known. */
@@ -73,11 +73,11 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   const { method, options } = parsePeft(peft);
   checkTaskOptions(method, options, task);
   // An initial adapter may come from PEFT, which accepts options that have no effect.
-  if (!facts.begun) checkIdle(method, options, task);
+  if (!facts.warmStart) checkIdle(method, options, task);
   if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
   if (task.head) checkAlone(peft, task, facts.modelType);
   checkQuantization(graft.quantization ?? null, peft);
-  checkStart(peft, task, facts.begun ?? false);
+  checkStart(peft, task, facts.warmStart ?? false);
   const asked = TRAINING_OPTIONS.flatMap((name) =>
     graft[name] === undefined || OF_SPLIT.includes(name) ? [] : [[name, graft[name]] as const],
   );
@@ -136,7 +136,7 @@ function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): v
 }
 
 /** Returns what a job needs to be evaluated during training; null if it has everything. */
-function lackedToEvaluate({ validation_file: file, graft }: CreateJob): string | null {
+function missingForEvaluation({ validation_file: file, graft }: CreateJob): string | null {
   const { validation_split: split, eval_steps: every } = graft ?? {};
   if (!file && !split) return 'a validation_file or graft.validation_split';
   return every ? null : 'graft.eval_steps above 0';
@@ -144,7 +144,7 @@ function lackedToEvaluate({ validation_file: file, graft }: CreateJob): string |
 
 /** Rejects early stopping without evaluations, because it would never apply. @throws DomainError */
 function checkPatience(body: CreateJob): void {
-  const missing = lackedToEvaluate(body);
+  const missing = missingForEvaluation(body);
   if (body.graft?.early_stopping_patience == null || missing === null) return;
   const message = `the run is measured by evaluations: give it ${missing}`;
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
@@ -160,7 +160,7 @@ function bestModelOf(
 ): Pick<Spec, 'load_best_model_at_end' | 'metric_for_best_model'> {
   const { load_best_model_at_end: asked, metric_for_best_model: metric } = body.graft ?? {};
   if (asked === false) return {};
-  const missing = lackedToEvaluate(body);
+  const missing = missingForEvaluation(body);
   if (missing === null && peft !== null)
     return { load_best_model_at_end: true, ...(metric && { metric_for_best_model: metric }) };
   if (asked === undefined) return {};

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { AskedThread } from './asked-thread.js';
+import { BlockingThread } from './asked-thread.js';
 
 it('throws an error of loading its package on every call, immediately', () => {
-  const thread = new AskedThread<string>({
+  const thread = new BlockingThread<string>({
     name: 'the thread under test',
     package: 'sharp',
     source: `() => { throw new Error('libvips cannot be loaded'); }`,

@@ -24,7 +24,7 @@ export interface ThreadOptions {
 
 const TIMEOUT_MS = 600_000;
 
-export class AskedThread<Request> {
+export class BlockingThread<Request> {
   #open: { readonly port: MessagePort; readonly flag: Int32Array } | undefined;
 
   constructor(private readonly options: ThreadOptions) {}

@@ -12,7 +12,7 @@ export type Columns = Readonly<Record<string, string>>;
 export interface Shape {
   readonly name: 'records' | 'sharegpt' | 'alpaca' | 'columns';
   /** Column that was read as text by default. Its labels may be in a column that was not mapped. */
-  readonly unlabelled?: string;
+  readonly promptOnly?: string;
   /** Sentence that explains what was guessed. */
   readonly note: string | null;
   /** Converts a row to a record and the fields that were left out, or returns why it cannot be converted. */
@@ -51,10 +51,10 @@ export function shapeOf(
     const note = `Column ${shown(prompt)} was read as the prompt, ${shown(completion)} as the completion.`;
     return plain
       ? tableShape({ prompt, completion }, null)
-      : { ...tableShape({ prompt, completion }, note), unlabelled: prompt };
+      : { ...tableShape({ prompt, completion }, note), promptOnly: prompt };
   }
   const text = named.get('text');
-  return text === undefined ? null : { ...tableShape({ text }, null), unlabelled: text };
+  return text === undefined ? null : { ...tableShape({ text }, null), promptOnly: text };
 }
 
 /**

@@ -37,7 +37,7 @@ const attach = (more: object = {}) =>
 describe('the labels of the prompt', () => {
   const learnt = (more: object) => {
     const adapter = attach(more);
-    const found = model.modules.inputs.of(1)?.learnt;
+    const found = model.modules.inputs.of(1)?.promptTargets;
     adapter.detach();
     return found;
   };

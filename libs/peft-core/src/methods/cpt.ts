@@ -122,7 +122,7 @@ export const cpt = softPrompt<Options>({
   defaultLearningRate: 1e-3,
   options: Options,
   unsupported: { modules_to_save: null },
-  asks: 'learns_prompts',
+  requires: 'learns_prompts',
   place: INPUTS,
   length: (options) => idsOf(options).length,
   fits: (options, { vocabulary }) => checkIds(idsOf(options), vocabulary),
@@ -147,7 +147,7 @@ export const cpt = softPrompt<Options>({
     const table = stored(TABLE);
     return { [FROZEN]: table, [DELTA]: zeros(table.shape) };
   },
-  learnt: learntTokens,
+  promptTargets,
   afterStep(part, { options, model }) {
     const delta = part(DELTA);
     noGrad(() => tidy(() => copy_(delta, within(delta, bounds(options, model.embeddingSize)))));
@@ -180,7 +180,7 @@ function within(delta: Tensor, most: readonly number[]): Tensor {
 }
 
 /** Label tokens of the prompt, except at the first position, which has no token before it. */
-function learntTokens(options: Options): PromptTarget[] {
+function promptTargets(options: Options): PromptTarget[] {
   const { opt_weighted_loss_type: kind, opt_loss_decay_factor: factor } = options;
   const [ids, types] = [idsOf(options), typesOf(options)];
   const places = types.flatMap((type, i) => (i > 0 && isLabel(type) ? [i] : []));

@@ -128,13 +128,13 @@ export const frod = linearMethod<Options, Bases>({
   }),
   shared: {
     shapes: () => ({}),
-    make: (targets, options, parameters, dtype, begun) =>
-      new Bases(targets, { ...options, begun }, parameters, dtype),
+    make: (targets, options, parameters, dtype, warmStart) =>
+      new Bases(targets, { ...options, warmStart }, parameters, dtype),
   },
   adapt:
-    (options, _, begun = false) =>
+    (options, _, warmStart = false) =>
     (target, parameters, bases) =>
-      new FrodLinear({ ...options, begun }, target, parameters, bases),
+      new FrodLinear({ ...options, warmStart }, target, parameters, bases),
 });
 
 /** U and λ₀ of a weight. */
@@ -151,17 +151,17 @@ class FrodLinear implements LinearUpdate {
   #decomposed: Decomposed | null = null;
 
   constructor(
-    private readonly options: Options & { readonly begun: boolean },
+    private readonly options: Options & { readonly warmStart: boolean },
     private readonly target: Linear,
     parameters: ModuleParameters,
     bases: Bases,
   ) {
-    const { init_weights: neutral, begun } = options;
+    const { init_weights: neutral, warmStart } = options;
     this.#basis = bases.of(target);
     this.#dtype = bases.dtype;
     const size = [target.inFeatures];
     this.#lambda = parameters.parameter('frod_lambda_l', () => {
-      if (begun) return zeros(size);
+      if (warmStart) return zeros(size);
       const { lambda } = this.#parts();
       return neutral ? lambda : add(lambda, parameters.noise('frod_lambda_l', size), 0.1);
     });

@@ -37,9 +37,9 @@ const Options = z
   })
   .superRefine(({ target_modules: targets, feedforward_modules: inner }, ctx) => {
     if (!Array.isArray(targets) || !Array.isArray(inner)) return;
-    const stray = inner.find((name) => !targets.includes(name));
-    if (stray === undefined) return;
-    const message = `feedforward_modules must be among target_modules, which do not list "${stray}"`;
+    const missing = inner.find((name) => !targets.includes(name));
+    if (missing === undefined) return;
+    const message = `feedforward_modules must be among target_modules, which do not list "${missing}"`;
     ctx.addIssue({ code: 'custom', message, path: ['feedforward_modules'] });
   });
 type Options = z.infer<typeof Options>;

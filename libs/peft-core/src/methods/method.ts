@@ -6,7 +6,7 @@ import type { PartShapes } from './frame/parameters.js';
 import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import type { Outline } from '../nn/outline/model-outline.js';
 import type { Preparation, StartNeeds } from './frame/preparation.js';
-import type { Asked, Task } from '../tasks/task.js';
+import type { TaskFeature, Task } from '../tasks/task.js';
 
 /** Another adapter that this one uses: the name of its method, and its options. */
 export interface PartOfAdapter {
@@ -29,7 +29,7 @@ export interface AttachContext {
   /** Head that the run's task requires; by default, that of the base's files. */
   readonly head?: HeadRequest | null;
   /** Whether the values of a file are loaded next, so that initial values are not used. */
-  readonly begun?: boolean;
+  readonly warmStart?: boolean;
   /** Duration of a step of `attaching` in milliseconds. */
   readonly pieceMs?: number;
   /** Called after each adapted module, because initializations that decompose weights take long. */
@@ -96,7 +96,7 @@ export interface Adapter {
 export interface FootprintContext {
   readonly modelType: string;
   /** Whether the adapter comes from a file, which may store less than an adapter trained from scratch. */
-  readonly begun: boolean;
+  readonly warmStart: boolean;
   /** Config of the base model. */
   readonly config: HfConfig;
   /** Adapters that this one uses, in order. */
@@ -179,7 +179,7 @@ export interface Method<O = unknown> {
   /** Invocation tokens: the adapter acts from their last occurrence in a sequence on. Null means everywhere. */
   invocation?(options: O): readonly number[] | null;
   /** Requirements of the method on a task, in addition to a loss. */
-  readonly asks?: Asked;
+  readonly requires?: TaskFeature;
   /** Field that PEFT applies to some task types only, and these types; null if the options apply to all. */
   taskTypes?(options: O): { readonly field: string; readonly types: readonly string[] } | null;
   /**

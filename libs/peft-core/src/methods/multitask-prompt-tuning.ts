@@ -84,11 +84,11 @@ export const multitaskPromptTuning = softPrompt<Options>({
     prompt_tuning_init_state_dict_path:
       'the server cannot read your files; set graft.init_adapter to the adapter of the source tasks (or, to import an adapter, set prompt_tuning_init to RANDOM in its adapter_config.json)',
   },
-  asks: 'task_ids',
+  requires: 'task_ids',
   tasks: ({ num_tasks: tasks }) => tasks,
   place: INPUTS,
-  fits(options, { begun }) {
-    if (begun || !isFromSource(options)) return;
+  fits(options, { warmStart }) {
+    if (warmStart || !isFromSource(options)) return;
     const message = `prompt_tuning_init ${options.prompt_tuning_init} starts from the prompts of other tasks: set graft.init_adapter to their adapter`;
     throw new DomainError('invalid_value', message, 'peft.prompt_tuning_init');
   },

@@ -81,7 +81,7 @@ export const poly = linearMethod<Options>({
   defaultLearningRate: 2e-4,
   options: Options,
   unsupported: {},
-  asks: 'task_ids',
+  requires: 'task_ids',
   unmerged: 'its update differs by task',
   tasks: ({ n_tasks: tasks }) => tasks,
   tensors: {

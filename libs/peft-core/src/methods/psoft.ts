@@ -128,7 +128,7 @@ export const psoft = linearMethod<Options>({
     field: 'peft_type',
     shown: 'PSOFT',
     data: false,
-    toldByFile: false,
+    markedInFile: false,
     packed: false,
   }),
   held: (targets, { r, use_cayley_neumann: isSeries, num_cayley_neumann_terms: terms }) => ({

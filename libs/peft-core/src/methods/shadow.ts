@@ -162,8 +162,8 @@ export const shadow = defineMethod<Options>({
     const own = new ModulesToSave(run);
     trainModulesToSave(own, modules, options.modules_to_save ?? []);
     const backbone = new Backbone(model, run, seed, options);
-    const beside = new ModuleParameters(null, seed);
-    const projection = projectionOf(model, backbone, beside);
+    const projectionParameters = new ModuleParameters(null, seed);
+    const projection = projectionOf(model, backbone, projectionParameters);
     const sets = blocks.map(({ path }) => new ModuleParameters(path, seed));
     const made = blocks.map(({ layer }, i): [number, ShadowBlock] => {
       const isLast = i === blocks.length - 1;
@@ -171,7 +171,7 @@ export const shadow = defineMethod<Options>({
       return [layer, block];
     });
     modules.side.attach(run, new Shadow(run, backbone, projection, new Map(made), options));
-    const trained = [...sets, beside].flatMap((set) => [...set.trained]);
+    const trained = [...sets, projectionParameters].flatMap((set) => [...set.trained]);
     const parameters = new Map([...trained, ...backbone.parameters, ...own.parameters]);
     const saved = new Map([...sets.flatMap((set) => [...set.frozen]), ...parameters]);
     return {
@@ -185,7 +185,7 @@ export const shadow = defineMethod<Options>({
       }),
       detach() {
         modules.detach(run);
-        [backbone, own, beside, ...sets].forEach((each) => each.dispose());
+        [backbone, own, projectionParameters, ...sets].forEach((each) => each.dispose());
       },
     };
   },
@@ -305,15 +305,15 @@ class Shadow implements SideNetwork {
 
   open(...[rows, ctx, cache]: Parameters<SideNetwork['open']>): SidePass {
     const { auxiliary_loss_weight: weight } = this.options;
-    const begun = tidy(() => {
+    const initial = tidy(() => {
       const hidden = this.backbone.forward(rows, ctx, cache);
       return this.projection ? linear(hidden, to(this.projection, hidden.dtype)) : hidden;
     });
-    const auxiliary = weight > 0 ? { hidden: begun, weight } : null;
-    const length = begun.shape[0] as number;
+    const auxiliary = weight > 0 ? { hidden: initial, weight } : null;
+    const length = initial.shape[0] as number;
     const here = { ...ctx, rows: [{ run: this.run, start: 0, length }] };
     const at = (layer: number): RowContext => rowContext(here, this.run, layer);
-    return new ShadowPass(this.blocks, this.options, at, begun, auxiliary);
+    return new ShadowPass(this.blocks, this.options, at, initial, auxiliary);
   }
 }
 

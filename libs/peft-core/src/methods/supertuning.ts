@@ -128,7 +128,7 @@ function shapesOf({ sparsity, r }: Options, target: Size): PartShapes {
 }
 
 /** Optional LoRA that is added to the trained values. */
-interface Beside {
+interface AddedLora {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly scale: number;
@@ -138,7 +138,7 @@ class SupertuningLinear implements LinearUpdate {
   readonly #values: Tensor;
   /** Positions as in files: i32. */
   readonly #indices: Tensor;
-  readonly #lora: Beside | null;
+  readonly #lora: AddedLora | null;
   /** Positions as i64, computed on first use. */
   #places: Tensor | null = null;
 
@@ -207,7 +207,7 @@ function loraOf(
   { inFeatures, outFeatures }: Size,
   { r, lora_alpha: alpha, init_weights: init }: Options,
   parameters: ModuleParameters,
-): Beside | null {
+): AddedLora | null {
   if (r === null) return null;
   const a = parameters.uniform(A, [r, inFeatures], 1 / Math.sqrt(inFeatures));
   const b = init

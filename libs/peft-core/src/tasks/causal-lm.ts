@@ -103,9 +103,10 @@ export const causalLm = defineTask({
     });
   },
   sequences: (example) => [example],
-  units: (example, learnt) =>
-    countLabels(example) + (learnt === null ? 0 : learnt + Number(example.first !== UNSUPERVISED)),
-  learntRows({ labels, first }) {
+  units: (example, promptTargets) =>
+    countLabels(example) +
+    (promptTargets === null ? 0 : promptTargets + Number(example.first !== UNSUPERVISED)),
+  supervisedRows({ labels, first }) {
     const isLearnt = (row: number): boolean =>
       (row === 0 ? first : (labels[row - 1] as number)) !== UNSUPERVISED;
     return [...labels.keys()].filter(isLearnt);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TaskFit } from '../datasets/task-fit.js';
 import { imageCls } from './image-cls.js';
-import { learnt } from './labels/label-losses.js';
+import { labelLosses } from './labels/label-losses.js';
 import { tensor, tidy } from '@graft/kernels';
 
 const URL_ = 'data:image/png;base64,aGVsbG8=';
@@ -93,7 +93,7 @@ it('counts top-5 accuracy for at least six labels', () => {
   const one = (...logits: number[]) =>
     tidy(() => {
       const options = { problem_type: 'single_label_classification' as const, labels: null };
-      return learnt(tensor(logits, [1, logits.length]), [{ target: Float64Array.of(0) }], options).totals; // prettier-ignore
+      return labelLosses(tensor(logits, [1, logits.length]), [{ target: Float64Array.of(0) }], options).totals; // prettier-ignore
     });
   expect(one(1, 2, 3, 4, 5, 0)).toMatchObject({ right: 0, top5: 1 });
   expect(one(1, 2, 3, 4, 5, 6)).toMatchObject({ top5: 0 });

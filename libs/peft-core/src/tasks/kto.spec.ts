@@ -56,7 +56,7 @@ describe('kto records', () => {
     expect(kto.check(record)).toBeNull();
     const { example, lost } = encode(record);
     expect([text(example.prompt), text(example.completion.tokens)]).toEqual([prompt, completion]);
-    expect(example.completion.learnt).toEqual(new Uint8Array(completion.length).fill(1));
+    expect(example.completion.targetMask).toEqual(new Uint8Array(completion.length).fill(1));
     expect(example.good).toBe(record.label === true);
     expect(lost).toBe(false);
     expect(kto.facts(record).label).toBe(String(record.label).toLowerCase());

@@ -82,13 +82,13 @@ export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
     good: labelOf(record['label']) === true,
   }),
   encode(prepared, { tokenizer }, { maxSeqLen }) {
-    return tokenize(prepared, tokenizer).map(({ tokens, learnt }, i) => {
-      const at = learnt.indexOf(1);
+    return tokenize(prepared, tokenizer).map(({ tokens, targetMask }, i) => {
+      const at = targetMask.indexOf(1);
       const prompt = tokens.slice(0, at < 0 ? maxSeqLen : Math.min(at, maxSeqLen));
       const end = prompt.length + maxSeqLen;
       const completion = {
         tokens: tokens.slice(prompt.length, end),
-        learnt: learnt.slice(prompt.length, end),
+        targetMask: targetMask.slice(prompt.length, end),
       };
       const { good } = prepared[i] as PreparedAnswer;
       const sequence = joined(prompt, completion, maxSeqLen);
@@ -182,16 +182,16 @@ const sequenceOf = ({ prompt, maxSeqLen }: JudgedExample, { completion }: Judged
 
 function joined(
   prompt: Int32Array,
-  { tokens, learnt }: SupervisedTokens,
+  { tokens, targetMask }: SupervisedTokens,
   maxSeqLen: number,
 ): TokenSequence {
   const whole = {
     tokens: new Int32Array(prompt.length + tokens.length),
-    learnt: new Uint8Array(prompt.length + tokens.length),
+    targetMask: new Uint8Array(prompt.length + tokens.length),
   };
   whole.tokens.set(prompt);
   whole.tokens.set(tokens, prompt.length);
-  whole.learnt.set(learnt, prompt.length);
+  whole.targetMask.set(targetMask, prompt.length);
   return cut(whole, maxSeqLen);
 }
 

@@ -38,7 +38,7 @@ import {
 import { defineTask, mean, type Encoded, type Example } from './task.js';
 import type { Share, Sums } from './task.js';
 
-interface LearntWindow extends Window {
+interface TrainedWindow extends Window {
   /** First and last token of the answer. */
   readonly target: readonly [number, number];
 }
@@ -46,7 +46,7 @@ interface LearntWindow extends Window {
 interface QuestionExample extends Example {
   readonly context: string;
   readonly answers: readonly string[];
-  readonly windows: readonly LearntWindow[];
+  readonly windows: readonly TrainedWindow[];
 }
 
 interface Prepared {
@@ -239,7 +239,7 @@ function encoded(
   return inputs.map((input, i) => {
     const { context, answers, stride } = prepared[i] as Prepared;
     const [answer] = answers.map(({ text, start }) => ({ start, end: start + pointsIn(text) }));
-    const windows = windowsOf(input, maxSeqLen, stride).map((window): LearntWindow => ({
+    const windows = windowsOf(input, maxSeqLen, stride).map((window): TrainedWindow => ({
       ...window,
       target: placesOf(window, answer ?? null),
     }));
@@ -269,7 +269,7 @@ function outputsOf(
 }
 
 /** Returns the sum over the windows. */
-function lossOf(logits: Tensor, windows: readonly LearntWindow[]): Tensor {
+function lossOf(logits: Tensor, windows: readonly TrainedWindow[]): Tensor {
   let at = 0;
   return windows
     .map(({ tokens, target }) => {

@@ -259,7 +259,7 @@ export interface Inference<E extends Example = Example, O = unknown> {
  * - `task_ids`: its records may select the prompt.
  * - `learns_beside`: it has an auxiliary loss, for the same targets from other rows.
  */
-export type Asked = 'learns_prompts' | 'task_ids' | 'learns_beside';
+export type TaskFeature = 'learns_prompts' | 'task_ids' | 'learns_beside';
 
 /** Training task: everything from a record to a loss and its metrics. */
 export interface Task<E extends Example = Example, P = unknown, O = unknown> {
@@ -287,7 +287,7 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   /** Factor on the default learning rate of a method. The default is 1. */
   readonly learningRateScale?: number;
   /** Features for methods that require them. */
-  readonly gives?: readonly Asked[];
+  readonly gives?: readonly TaskFeature[];
   /** Omitted if training uses the base model's own head or none. */
   readonly head?: OwnHead<O>;
   /** Schema of the task options, `graft.task_options` of a job. */
@@ -326,7 +326,7 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
    * Returns the rows of an example that hold a supervised token, counted from its first row. Omitted if the
    * rows of a forward pass are not those of the examples in order.
    */
-  learntRows?(example: E): ArrayLike<number>;
+  supervisedRows?(example: E): ArrayLike<number>;
   /**
    * Runs the forward pass and returns sums by run. With `scales`, the weight of one unit of each run, also
    * runs the backward pass into the parameters.

@@ -106,7 +106,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
     target: Int32Array.from(tags as Label[], (tag) => numberOf(tag, labels ?? [])),
   }),
   encode: (prepared, { tokenizer }, options) => encoded(prepared, tokenizer, options),
-  learntRows: ({ places }) => places,
+  supervisedRows: ({ places }) => places,
   units: ({ target }) => target.length,
   loss(model, shares, ctx, scales) {
     const outputs = outputsOf(model, shares, ctx);

@@ -103,8 +103,8 @@ function finishStep({ group, report }: Loop, member: Member): boolean {
 }
 
 function beginEvaluation(_: Loop, member: Member): boolean {
-  const { data, step, isToldToEnd } = member.run;
-  const due = isToldToEnd && data.validation.length > 0 ? data.atEnd : data.evaluationAt(step);
+  const { data, step, endsEarly } = member.run;
+  const due = endsEarly && data.validation.length > 0 ? data.atEnd : data.evaluationAt(step);
   if (due) member.evaluate(due);
   return due !== null;
 }

@@ -96,7 +96,7 @@ function* attachAdapter(
       tokenize: (text: string) => base.tokenizer.encode(text, { special: true }),
       head,
       adapters,
-      begun: Boolean(options.initAdapterDir),
+      warmStart: Boolean(options.initAdapterDir),
       ...(found && { found }),
       onModule: makingAdapter(options.onPhase),
     });

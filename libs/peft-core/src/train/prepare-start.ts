@@ -123,7 +123,7 @@ interface Pass {
 /** Runs one pass. Returns whether the observer needs another pass over the same examples. */
 function pass(model: Model, { task, spec, examples, run, observer }: Pass): boolean {
   return tidy(() => {
-    observer.begin(observer.learntOnly ? learntOf(task, examples) : null);
+    observer.begin(observer.supervisedOnly ? supervisedRowsOf(task, examples) : null);
     const { differentiates: learns } = observer;
     const units = examples.reduce((sum, example) => sum + task.units(example, null), 0);
     const runs = new Map([[run, { seed: spec.seed, step: 0 }]]);
@@ -137,12 +137,12 @@ function pass(model: Model, { task, spec, examples, run, observer }: Pass): bool
   });
 }
 
-function learntOf(task: Task, examples: readonly Example[]): Tensor | null {
-  if (!task.learntRows) return null;
+function supervisedRowsOf(task: Task, examples: readonly Example[]): Tensor | null {
+  if (!task.supervisedRows) return null;
   const rows: number[] = [];
   let from = 0;
   for (const example of examples) {
-    for (const row of Array.from(task.learntRows(example))) rows.push(from + row);
+    for (const row of Array.from(task.supervisedRows(example))) rows.push(from + row);
     from += example.rows;
   }
   return toDevice(tensor(rows, [rows.length], 'i64'), device());

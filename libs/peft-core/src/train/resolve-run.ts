@@ -14,7 +14,7 @@ import {
   continuedOptions,
   headOf,
   inOrderOf,
-  learntOn,
+  withBaseVocabulary,
 } from '../tasks/heads/head-request.js';
 import { checkBase, taskFor } from '../tasks/registry.js';
 import type { Task } from '../tasks/task.js';
@@ -66,7 +66,7 @@ export function resolveRun(base: Base, asked: Spec, options: RunOptions): Resolv
   const records = { task, tasks: promptTasks(asked.peft) };
   const held = split && heldOut(trainFile, records, split);
   const continued = withStoredLetters(asked, initAdapterDir, base);
-  const known = learntOn(continued, config);
+  const known = withBaseVocabulary(continued, config);
   const open = known.task_options as unknown;
   const found = surveyed(task, open, trainFile, validFile, held ?? undefined);
   const ordered = inOrderOf(config, found as Spec['task_options'], known.task_options);

@@ -82,9 +82,14 @@ const SLACK_BYTES = 24 << 20;
  */
 const GARBAGE = { times: 8, most: 96 << 20 };
 
-export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = false): RunBytes {
+export function runBytes(
+  spec: Spec,
+  config: HfConfig,
+  sizes: RunSizes,
+  warmStart = false,
+): RunBytes {
   const head = headOf(spec);
-  const footprint = footprintOf(spec.peft, config, begun, head, spec.adapters);
+  const footprint = footprintOf(spec.peft, config, warmStart, head, spec.adapters);
   const { trainableParameters: trained, held = {}, prompts = 1 } = footprint;
   const virtualTokens = footprint.virtualTokens * Math.min(prompts, examplesPerStep(spec));
   const width = spec.base_dtype === 'f32' ? 4 : 2;
@@ -92,7 +97,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const { answers = { rows: 0, bytes: 0 } } = sizes;
   const withoutGradient = Math.max(sizes.evaluatedRows, answers.rows);
   const evaluated = withoutGradient > 0 ? withoutGradient + virtualTokens : 0;
-  const learnt = sizes.rows + virtualTokens;
+  const trainedRows = sizes.rows + virtualTokens;
   const { through, norms, outside, narrowest } = throughModules(outline);
   // A rank has one row and one column: the number of ranks that would have this many trainable parameters.
   const ranks = spec.peft === null ? 0 : Math.min(trained / narrowest, through);
@@ -100,12 +105,12 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const all = outline.passes * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms);
   const { layers, attendingLayers, hiddenSize } = outline;
   const ofOneLayer = (all - 1.5 * outside) / layers;
-  const kept = Math.max(learnt, evaluated / layers) * all;
+  const kept = Math.max(trainedRows, evaluated / layers) * all;
   const recomputed =
-    learnt * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
-    Math.max(2 * learnt, evaluated) * ofOneLayer;
+    trainedRows * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
+    Math.max(2 * trainedRows, evaluated) * ofOneLayer;
   const vocabulary = outline.tokenEmbedding?.rows ?? 0;
-  const most = Math.max(learnt, evaluated);
+  const most = Math.max(trainedRows, evaluated);
   const ctcTokens = taskFor(spec.task).vocabulary ? (head?.outputs ?? outline.vocabSize) : 0;
   const perRow = ctcTokens * (2 * width + 16) + (2 * (sizes.transcriptTokens ?? 0) + 1) * 8;
   const logits = ctcTokens > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
@@ -113,7 +118,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const least = inputBytesOf(config, sizes.longest ?? 0);
   const heldFor = (numbers: number): number =>
     Math.max(width * numbers + logits, least, answers.bytes);
-  const fewest = held.startKeepsAll && !begun ? heldFor(kept) : heldFor(recomputed);
+  const fewest = held.startKeepsAll && !warmStart ? heldFor(kept) : heldFor(recomputed);
   const activations = spec.gradient_checkpointing ? fewest : heldFor(kept);
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
   const spared = Math.max(0, activations - fewest);

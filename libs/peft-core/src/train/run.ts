@@ -73,7 +73,7 @@ export class Run {
   /**
    * Number of virtual tokens per example that are targets of the loss; null if the run has no virtual tokens.
    */
-  private readonly learntTokens: number | null;
+  private readonly promptTargets: number | null;
   private readonly files: RunFiles;
   private readonly forgetting: RunParts['forgetting'];
   private readonly samples: RunParts['samples'];
@@ -100,17 +100,17 @@ export class Run {
       learningRate: spec.learning_rate,
     });
     const virtual = model.modules.inputs.of(id);
-    this.learntTokens = virtual ? (virtual.learnt?.length ?? 0) : null;
+    this.promptTargets = virtual ? (virtual.promptTargets?.length ?? 0) : null;
     if (parts.checkpointDir !== null) this.resume(parts.checkpointDir, parts.onWarning);
     this.fromStep = this.step;
     this.schedule = new CheckpointSchedule(spec.save_steps, this.fromStep);
   }
 
   get done(): boolean {
-    return this.step >= this.data.totalSteps || this.isToldToEnd || this.isStoppedEarly;
+    return this.step >= this.data.totalSteps || this.endsEarly || this.isStoppedEarly;
   }
 
-  get isToldToEnd(): boolean {
+  get endsEarly(): boolean {
     return this.step >= this.endAt;
   }
 
@@ -143,7 +143,7 @@ export class Run {
   unitsIn(examples: readonly Example[]): number {
     return Math.max(
       1,
-      examples.reduce((sum, example) => sum + this.task.units(example, this.learntTokens), 0),
+      examples.reduce((sum, example) => sum + this.task.units(example, this.promptTargets), 0),
     );
   }
 

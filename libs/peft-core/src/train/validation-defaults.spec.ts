@@ -26,7 +26,12 @@ it('holds out a tenth of 50 or more records and evaluates it after each epoch', 
 it.each([
   ['the request disables it', { validation_split: null }, {}, {}],
   ['there is a validation file', {}, {}, { validation_file: 'file-2' }],
-  ['it starts from an adapter, which may have been trained on any record', {}, { begun: true }, {}],
+  [
+    'it starts from an adapter, which may have been trained on any record',
+    {},
+    { warmStart: true },
+    {},
+  ],
 ])('holds nothing out if %s', (_, graft, facts, more) => {
   expect(specOf(graft, facts, more)).toMatchObject({ validation_split: null });
 });
@@ -35,7 +40,7 @@ it('evaluates a validation file after each epoch, too', () => {
   const file = { validation_file: 'file-2' };
   // 100 remain: batches of 3, and epochs of 34 steps
   expect(specOf({}, {}, file)).toMatchObject({ eval_steps: 34, load_best_model_at_end: true });
-  expect(specOf({}, { begun: true }, file).eval_steps).toBe(34);
+  expect(specOf({}, { warmStart: true }, file).eval_steps).toBe(34);
   expect(specOf({ validation_split: 0.2 })).toMatchObject({ ...HELD, validation_split: 0.2, eval_steps: 40 }); // prettier-ignore
   // a single epoch is evaluated at its end
   expect(specOf({}, {}, { ...file, hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
@@ -43,7 +48,7 @@ it('evaluates a validation file after each epoch, too', () => {
   expect(specOf({ eval_steps: 0 }, {}, file).eval_steps).toBe(0);
   // without validation data there is nothing to evaluate
   expect(specOf({ validation_split: null }).eval_steps).toBe(0);
-  expect(specOf({}, { begun: true }).eval_steps).toBe(0);
+  expect(specOf({}, { warmStart: true }).eval_steps).toBe(0);
 });
 
 it('keeps the eval_steps of the request, even 0', () => {

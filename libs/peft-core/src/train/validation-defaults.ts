@@ -15,7 +15,7 @@ export interface HeldOutFacts {
   /** Number of records in the training file. */
   readonly trainingRecords: number;
   /** Whether the job starts from an adapter, which may have been trained on any of the records. */
-  readonly begun?: boolean;
+  readonly warmStart?: boolean;
   /** Whether the base is the result of another job, which may have been trained on any of the records. */
   readonly fineTuned?: boolean;
 }
@@ -24,11 +24,11 @@ export interface HeldOutFacts {
  * file has at least HELD_OUT_FROM records, and no initial adapter or base may have been trained on them. */
 export const holdsOutByDefault = (
   { validation_file: file, graft }: CreateJob,
-  { trainingRecords, begun = false, fineTuned = false }: HeldOutFacts,
+  { trainingRecords, warmStart = false, fineTuned = false }: HeldOutFacts,
 ): boolean =>
   !file &&
   graft?.validation_split === undefined &&
-  !begun &&
+  !warmStart &&
   !fineTuned &&
   trainingRecords >= HELD_OUT_FROM;
 

@@ -74,7 +74,7 @@ export class Conversion {
 
   /** Returns the text column with the column that looks like its labels, or null. */
   private labelled(): { readonly columns: Columns; readonly values: number } | null {
-    const text = this.shape?.unlabelled;
+    const text = this.shape?.promptOnly;
     const label = text === undefined ? null : this.unusedColumns.label();
     if (text === undefined || label === null) return null;
     return { columns: { text, label: label.name }, values: label.values };
@@ -124,7 +124,7 @@ export class Conversion {
     const text = JSON.stringify(converted.record);
     this.check.take(text, Buffer.byteLength(text), number);
     for (const field of converted.ignored) this.check.ignore(field);
-    if (shape.unlabelled !== undefined) this.unusedColumns.add(row, converted.ignored);
+    if (shape.promptOnly !== undefined) this.unusedColumns.add(row, converted.ignored);
     return text;
   }
 

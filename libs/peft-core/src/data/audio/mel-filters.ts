@@ -11,7 +11,7 @@ export interface MelFilters {
   readonly weights: Float64Array;
 }
 
-interface Asked {
+interface FilterOptions {
   /** Bins of the spectrum, including zero frequency and Nyquist. */
   readonly bins: number;
   readonly filters: number;
@@ -20,16 +20,18 @@ interface Asked {
   readonly samplingRate: number;
 }
 
-export function slaneyFilters(asked: Asked): MelFilters {
-  const points = spaced(slaney(asked.from), slaney(asked.to), asked.filters + 2).map(slaneyHertz);
-  const bins = spaced(0, Math.floor(asked.samplingRate / 2), asked.bins);
+export function slaneyFilters(options: FilterOptions): MelFilters {
+  const points = spaced(slaney(options.from), slaney(options.to), options.filters + 2).map(
+    slaneyHertz,
+  );
+  const bins = spaced(0, Math.floor(options.samplingRate / 2), options.bins);
   return triangles(points, bins, (m) => 2 / (at(points, m + 2) - at(points, m)));
 }
 
-export function kaldiFilters(asked: Asked): MelFilters {
-  const points = spaced(kaldi(asked.from), kaldi(asked.to), asked.filters + 2);
-  const width = asked.samplingRate / (2 * (asked.bins - 1));
-  const bins = Array.from({ length: asked.bins }, (_, bin) => kaldi(bin * width));
+export function kaldiFilters(options: FilterOptions): MelFilters {
+  const points = spaced(kaldi(options.from), kaldi(options.to), options.filters + 2);
+  const width = options.samplingRate / (2 * (options.bins - 1));
+  const bins = Array.from({ length: options.bins }, (_, bin) => kaldi(bin * width));
   return triangles(points, bins, () => 1);
 }
 

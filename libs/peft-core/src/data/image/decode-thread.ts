@@ -1,5 +1,5 @@
 // Decodes images with sharp, several in parallel on libuv's threads, in a thread that the caller waits for.
-import { AskedThread } from '../asked-thread.js';
+import { BlockingThread } from '../asked-thread.js';
 
 export type Request =
   | { readonly op: 'sizes'; readonly images: readonly Uint8Array[] }
@@ -26,7 +26,7 @@ export interface Undecoded {
   readonly problem: string;
 }
 
-const thread = new AskedThread<Request>({
+const thread = new BlockingThread<Request>({
   name: 'the image decoding thread',
   package: 'sharp',
   source: answering.toString(),

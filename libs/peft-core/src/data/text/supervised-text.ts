@@ -16,7 +16,7 @@ export interface SupervisedText {
 export interface SupervisedTokens {
   readonly tokens: Int32Array;
   /** 1 for each supervised token. */
-  readonly learnt: Uint8Array;
+  readonly targetMask: Uint8Array;
 }
 
 /** A token sequence with its labels. */
@@ -61,22 +61,27 @@ function ended(
   eosId: number | null,
 ): SupervisedTokens {
   const tokens = encoded.ids;
-  const learnt = supervised(encoded.starts, spans);
-  if (!ends || eosId === null) return { tokens, learnt };
+  const targetMask = supervised(encoded.starts, spans);
+  if (!ends || eosId === null) return { tokens, targetMask };
   // some tokenizers append it themselves
   const hasEnd = tokens.at(-1) === eosId && encoded.starts.at(-1) === -1;
   const length = tokens.length + (hasEnd ? 0 : 1);
   return {
     tokens: Int32Array.from({ length }, (_, i) => tokens[i] ?? eosId),
-    learnt: Uint8Array.from({ length }, (_, i) => (i === length - 1 ? 1 : (learnt[i] as number))),
+    targetMask: Uint8Array.from({ length }, (_, i) =>
+      i === length - 1 ? 1 : (targetMask[i] as number),
+    ),
   };
 }
 
-export function cut({ tokens: whole, learnt }: SupervisedTokens, maxSeqLen: number): TokenSequence {
+export function cut(
+  { tokens: whole, targetMask }: SupervisedTokens,
+  maxSeqLen: number,
+): TokenSequence {
   const tokens = whole.slice(0, maxSeqLen);
   const labels = new Int32Array(tokens.length).fill(UNSUPERVISED);
-  for (let i = 1; i < tokens.length; i++) if (learnt[i]) labels[i - 1] = tokens[i] as number;
-  return { tokens, labels, first: learnt[0] ? (tokens[0] as number) : UNSUPERVISED };
+  for (let i = 1; i < tokens.length; i++) if (targetMask[i]) labels[i - 1] = tokens[i] as number;
+  return { tokens, labels, first: targetMask[0] ? (tokens[0] as number) : UNSUPERVISED };
 }
 
 /** Returns 1 for each token that starts within a span; special tokens (-1) start in none. */

@@ -1,6 +1,6 @@
 // Runs the official tokenizers package in one thread. Texts are sent in batches, because each call has
 // overhead.
-import { AskedThread } from '../asked-thread.js';
+import { BlockingThread } from '../asked-thread.js';
 
 /** Token ids of several texts, concatenated. */
 export interface Encoded {
@@ -57,7 +57,7 @@ export type Request =
       readonly inputs: readonly Input[];
     };
 
-const thread = new AskedThread<Request>({
+const thread = new BlockingThread<Request>({
   name: 'the tokenizer thread',
   package: 'tokenizers',
   source: `(load, path) => (${answering.toString()})(load, path, ${encodedInputs.toString()})`,

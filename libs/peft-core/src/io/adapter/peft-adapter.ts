@@ -29,7 +29,7 @@ import { storedQuantizer } from '../../quant/registry.js';
 import type { Base } from '../base/base-folder.js';
 import { asModulesCall } from '../base/file-names.js';
 import { configJson, vocabularyTexts, writeModel } from '../base/model-folder.js';
-import { lacksIn, namesInside, namesOnDisk } from './peft-names.js';
+import { lacksPrefix, namesInside, namesOnDisk } from './peft-names.js';
 import { pythonJson } from '../python-json.js';
 import { writeSafetensors } from '../safetensors.js';
 import { openCheckpoint } from '../base/weights.js';
@@ -96,7 +96,7 @@ export function writeAdapter(
   const hasLabels = headConfig !== null;
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
-  const lacking = lackedBy(base.config, task, hasLabels);
+  const lacking = missingPrefixFor(base.config, task, hasLabels);
   tidy(() => {
     const exported = adapter.exported();
     const names = namesOnDisk([...exported.keys()], methodFor(peft).tensors, {
@@ -194,7 +194,7 @@ function classOf({ architectures, model_type: type }: HfConfig): Json {
 }
 
 /** Returns the path prefix that a task's adapter files omit; null if there is none. */
-function lackedBy(
+function missingPrefixFor(
   config: HfConfig,
   { hasHead }: PeftTask,
   isLabelled: boolean,
@@ -277,7 +277,7 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
     const unread = config ? unreadIn(config, { hasHead: false }) : [];
     const tensors = [...file.tensors].filter(([name]) => !isUnread(name, unread));
     const inFile = tensors.map(([name]) => name);
-    const lacking = config ? lackedIn(config, peft, inFile) : null;
+    const lacking = config ? missingPrefixIn(config, peft, inFile) : null;
     const names = namesInside(inFile, methodOf(peft).tensors, lacking);
     return stored(
       lacking ? pathsWith(lacking, peft) : peft,
@@ -290,7 +290,7 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
 }
 
 /** Returns the path prefix that an adapter's file omits; null if there is none. */
-function lackedIn(
+function missingPrefixIn(
   config: HfConfig,
   peft: AdapterConfig,
   names: readonly string[],
@@ -301,7 +301,7 @@ function lackedIn(
   );
   if (isHeadless) return headless(paths);
   const lacking = missingPrefixOf(paths);
-  return lacking && names.some((name) => lacksIn(name, lacking)) ? lacking : null;
+  return lacking && names.some((name) => lacksPrefix(name, lacking)) ? lacking : null;
 }
 
 function adaptersIn(dir: string, config: HfConfig | undefined): StoredAdapter[] {

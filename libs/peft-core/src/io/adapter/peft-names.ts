@@ -127,7 +127,7 @@ function inner(name: string, parts: Parts): string | null {
 }
 
 /** Whether a name in a file shows that its paths do not have the prefix. */
-export const lacksIn = (name: string, { before }: MissingPrefix): boolean =>
+export const lacksPrefix = (name: string, { before }: MissingPrefix): boolean =>
   name.startsWith(PREFIX + before);
 
 const isBeside = (parts: Parts, name: string): boolean =>

@@ -19,7 +19,7 @@ export function asFilesCall(
   config: HfConfig,
 ): ReadonlyMap<string, LazyTensor> {
   const { aliases = {} } = forConfig(config);
-  const lacking = lackedBy(config);
+  const lacking = missingPrefixFor(config);
   const parts = partsOf(outlineOf(config).experts());
   const divided = new Map<string, LazyTensor[]>();
   return new Map(
@@ -47,7 +47,7 @@ export function asFilesCall(
  * Path prefix that the files of a model with an encoder and a head, but no decoder, do not have; null if
  * there is none.
  */
-function lackedBy(config: HfConfig): MissingPrefix | null {
+function missingPrefixFor(config: HfConfig): MissingPrefix | null {
   const { paths } = forConfig(config);
   return optionsOf(config).decoder ? null : missingPrefixOf(paths);
 }
@@ -78,7 +78,7 @@ export function asModulesCall(
     wholes.flatMap(([whole]) => (parts.get(whole) ?? []).map(({ file }) => file)),
   );
   const others = names.filter((name) => !taken.has(name));
-  const lacking = lackedBy(config);
+  const lacking = missingPrefixFor(config);
   return [
     ...others.flatMap((name) => {
       const dot = name.lastIndexOf('.');

@@ -40,14 +40,14 @@ export interface BaseFootprint {
 export const windowOf = (config: HfConfig): number => inputShape(optionsOf(config)).maxPositions;
 
 /**
- * Returns the footprint of a resolved PEFT config on a base model. `begun`: the adapter starts from a file. `head`: the
+ * Returns the footprint of a resolved PEFT config on a base model. `warmStart`: the adapter starts from a file. `head`: the
  * head of the job's task. `adapters`: configs of the adapters that it combines.
  * @throws DomainError with param `peft.<field>` when the config does not fit the base
  */
 export function footprintOf(
   peft: PeftConfig,
   config: HfConfig,
-  begun = false,
+  warmStart = false,
   head: HeadRequest | null = null,
   adapters: readonly PeftConfig[] = [],
 ): BaseFootprint {
@@ -57,7 +57,7 @@ export function footprintOf(
   if (storedQuantizer(config))
     refusePacked(peft, 'the base model is stored quantized; choose another base model');
   const outline = outlineOf(config, head);
-  const base = { modelType: config.model_type, begun, config, adapters: partsOf(adapters) };
+  const base = { modelType: config.model_type, warmStart, config, adapters: partsOf(adapters) };
   const footprint = footprintWithHead(method.footprint(outline, options, base), outline);
   const positions = method.virtual === 'inputs' ? outline.fixedRopePositions : outline.maxPositions;
   const maxTokens = positions - footprint.virtualTokens;

@@ -109,9 +109,9 @@ const FROM_BASE: ReadonlySet<string> = new Set([
  * Whether only the adapter's file has the options used in training, because the initialization changes them from the
  * training data.
  */
-export function isToldByFile(peft: PeftConfig): boolean {
+export function isMarkedInFile(peft: PeftConfig): boolean {
   const { method, options } = parsePeft(peft);
-  return method.needs?.(options)?.toldByFile === true;
+  return method.needs?.(options)?.markedInFile === true;
 }
 
 function withoutSpent(stored: PeftConfig): PeftConfig {

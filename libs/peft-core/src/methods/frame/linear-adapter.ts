@@ -30,7 +30,7 @@ interface Setup extends Pick<AttachContext, 'run' | 'seed' | 'found' | 'onModule
   readonly targets: Targets<Linear, Embedding>;
   /** Heads that are trained together with their tied embedding. */
   readonly pairs: readonly Pair<Linear, Embedding>[];
-  readonly begun: boolean;
+  readonly warmStart: boolean;
   readonly pieces: Pieces;
 }
 
@@ -73,7 +73,7 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
 
   *#attach(): Generator<void, void, undefined> {
     const { method, model, options, setup } = this;
-    const { targets, found, begun, pieces } = setup;
+    const { targets, found, warmStart, pieces } = setup;
     const { linears } = targets;
     const invocation = method.invocation?.(options) ?? null;
     if (invocation) {
@@ -84,8 +84,8 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
     // before the updates, which may act on a trainable bias
     this.#whole.attach(model, options, linears);
     const dtype = model.quantization === null ? model.dtype : 'f32';
-    this.#state = method.shared?.make(linears, options, this.#shared, dtype, begun);
-    const adapt = method.adapt(options, found, begun);
+    this.#state = method.shared?.make(linears, options, this.#shared, dtype, warmStart);
+    const adapt = method.adapt(options, found, warmStart);
     const adaptOne = (linear: Linear, parameters: ModuleParameters) =>
       adapt(linear, parameters, this.#state as S);
     yield* this.#linears.attach(adaptOne, setup, pieces);

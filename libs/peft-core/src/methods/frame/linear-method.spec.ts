@@ -128,7 +128,7 @@ it('trains shared parameters once, and saves frozen tensors with them', () => {
   expect([...adapter.parameters.keys()]).toEqual([...targets, 'common']);
   expect([...adapter.exported().keys()]).toEqual([...targets, 'common', 'fixed']);
   const sizes = [...adapter.parameters.values()].reduce((n, { size }) => n + size, 0);
-  const base = { modelType: 'llama', begun: false, config, adapters: [] };
+  const base = { modelType: 'llama', warmStart: false, config, adapters: [] };
   expect(shift.footprint(outlineOf(config), options(), base).trainableParameters).toBe(sizes);
   // load() restores both parts
   set(adapter.exported(), 'fixed', 7);

@@ -32,7 +32,7 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
   function* attaching(
     model: Model,
     asked: O,
-    { run, seed, found, begun = false, pieceMs, onModule }: AttachContext,
+    { run, seed, found, warmStart = false, pieceMs, onModule }: AttachContext,
   ): Generator<void, Adapter, undefined> {
     const given = resolvedBy(method, model.modules, asked, model.config.model_type);
     const { options: tied, pairs } = tie(model.modules, given);
@@ -40,7 +40,7 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
     const targets = targetsOf(method, model.modules, options, model.config.model_type);
     refuseWeights(method, targets.linears);
     const pieces = new Pieces(pieceMs);
-    const setup = { targets, pairs, run, seed, found, begun, pieces, onModule };
+    const setup = { targets, pairs, run, seed, found, warmStart, pieces, onModule };
     return yield* new LinearMethodAdapter(method, model, options, setup).attaching();
   }
   return defineMethod<O>({

@@ -85,17 +85,17 @@ export interface LinearMethod<
     shapes(targets: readonly LinearShape[], options: O): PartShapes;
     /**
      * @param dtype in which PEFT creates parts: the base's dtype, to which it rounds, or f32 on a quantized base
-     * @param `begun` whether a file's values are loaded next
+     * @param `warmStart` whether a file's values are loaded next
      */
     make(
-      ...of: [readonly Linear[], O, ModuleParameters, dtype: BaseDtype, begun: boolean] // prettier-ignore
+      ...of: [readonly Linear[], O, ModuleParameters, dtype: BaseDtype, warmStart: boolean] // prettier-ignore
     ): S;
   };
   /** Creates the update of one linear layer, with its parts in `parameters`. */
   adapt(
     options: O,
     found?: NamedTensors,
-    begun?: boolean,
+    warmStart?: boolean,
   ): (linear: Linear, parameters: ModuleParameters, shared: S) => LinearUpdate;
   /** Returns an observer of the training data if the initialization needs one before the updates are created. */
   observer?(targets: readonly Linear[], options: O, seed: number): Observer | null;

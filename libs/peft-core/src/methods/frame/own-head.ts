@@ -41,10 +41,10 @@ const REFUSED: Readonly<Record<TaskHeadKind, Readonly<Partial<Record<string, str
 
 /** Returns why a method does not support a head, or undefined. */
 const refusal = (
-  { virtual, asks, withoutHeads: why }: Method,
+  { virtual, requires, withoutHeads: why }: Method,
   kind: TaskHeadKind,
 ): string | undefined => {
-  if (asks !== undefined) return 'the task does not provide the data that the method needs';
+  if (requires !== undefined) return 'the task does not provide the data that the method needs';
   return why ?? (virtual && REFUSED[kind][virtual]);
 };
 
@@ -110,7 +110,7 @@ export function* attachingWithHead<O>(
     adapter.detach();
     throw error;
   }
-  return beside(adapter, own, head, model);
+  return withHead(adapter, own, head, model);
 }
 
 function trainHead(seen: Model, adapter: Adapter, run: number, own: ModulesToSave): void {
@@ -126,7 +126,7 @@ function trainHead(seen: Model, adapter: Adapter, run: number, own: ModulesToSav
   }
 }
 
-function beside(
+function withHead(
   adapter: Adapter,
   own: ModulesToSave,
   { kind }: HeadRequest,
@@ -152,8 +152,11 @@ function beside(
     load(stored) {
       const isOwn = (name: string): boolean => own.parameters.has(name);
       // PEFT selects modules by name, so it neither trains nor saves these weights: they keep their initial values
-      const begun = [...own.parameters].filter(([name]) => name === LAYER_WEIGHTS);
-      restore(own.parameters, new Map([...begun, ...[...stored].filter(([name]) => isOwn(name))]));
+      const initial = [...own.parameters].filter(([name]) => name === LAYER_WEIGHTS);
+      restore(
+        own.parameters,
+        new Map([...initial, ...[...stored].filter(([name]) => isOwn(name))]),
+      );
       adapter.load(new Map([...stored].filter(([name]) => !isOwn(name))));
     },
     resolvedConfig() {

@@ -11,7 +11,7 @@ export interface Observer {
   /** Whether a sample is a single example; otherwise it is a micro-batch. */
   readonly apart: boolean;
   /** Whether rows without a label are skipped. */
-  readonly learntOnly: boolean;
+  readonly supervisedOnly: boolean;
   /** Number of examples of the first epoch to use. Infinity: examples repeat until the observer is done. */
   readonly examples: number;
   /** Returns the adapter to attach to a linear layer. */
@@ -62,9 +62,9 @@ export interface StartNeeds {
   /** Whether it must read the training data. */
   readonly data: boolean;
   /** Whether only the adapter's file has the options used in training, because the data change them. */
-  readonly toldByFile: boolean;
+  readonly markedInFile: boolean;
   /** Whether the base's weights may be quantized. */
   readonly packed: boolean;
   /** Field that restricts the observer to rows with a label, if it is set. */
-  readonly learntOnly?: string;
+  readonly supervisedOnly?: string;
 }

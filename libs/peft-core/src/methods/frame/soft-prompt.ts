@@ -48,7 +48,7 @@ interface Prompt {
   /** Number of virtual tokens, p. */
   readonly length: number;
   table(ctx: RowContext, taskId: number): Tensor;
-  readonly learnt: readonly PromptTarget[];
+  readonly promptTargets: readonly PromptTarget[];
   /** Number of prompts, one per task; undefined if all tasks share one. */
   readonly tasks: number | undefined;
 }
@@ -67,10 +67,10 @@ export const INPUTS: Place = {
   }),
   rows: ({ stackCount }, p) => stackCount * p,
   columns: ({ embeddingSize }) => embeddingSize,
-  attach: (model, run, { length, table, learnt, tasks }) =>
+  attach: (model, run, { length, table, promptTargets, tasks }) =>
     model.modules.inputs.attach(run, {
       length,
-      learnt,
+      promptTargets,
       ...(tasks !== undefined && { tasks }),
       embeddings(ctx, taskId) {
         const all = table(ctx, taskId);
@@ -122,7 +122,7 @@ interface Given {
   /** Vocabulary size: all token ids are smaller. */
   readonly vocabulary: number;
   /** Whether the job continues from an adapter's file, if known. */
-  readonly begun: boolean;
+  readonly warmStart: boolean;
 }
 
 /** Returns a part by its name. */
@@ -156,7 +156,7 @@ export interface SoftPromptMethod<O extends SoftPromptFields>
     parts(part: PartOf): Readonly<Record<string, Tensor>>;
   };
   /** Returns the virtual tokens that are also targets of the loss. The default is none. */
-  learnt?(options: O): readonly PromptTarget[];
+  promptTargets?(options: O): readonly PromptTarget[];
   /** Called after each optimizer step. */
   afterStep?(part: PartOf, setup: Setup<O>): void;
   /** Returns the adapter_config.json fields that PEFT resolves for this method. */
@@ -197,10 +197,10 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
     virtual: place.kind,
     unmerged: "virtual tokens are not part of the base's weights",
     tensors: { [TABLE]: 'prompt', ...method.tensors },
-    footprint(outline, options, { begun }) {
-      check(options, outline, { vocabulary: outline.tokenEmbedding?.rows ?? 0, begun });
+    footprint(outline, options, { warmStart }) {
+      check(options, outline, { vocabulary: outline.tokenEmbedding?.rows ?? 0, warmStart });
       const virtualTokens = lengthOf(options);
-      const isFlat = begun && !method.begin;
+      const isFlat = warmStart && !method.begin;
       const shapes = isFlat
         ? { [TABLE]: [place.rows(outline, virtualTokens), place.columns(outline)] }
         : method.shapes(options, outline);
@@ -213,7 +213,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
       };
     },
     attach(model, options, init) {
-      check(options, model, { vocabulary: model.vocabSize, begun: true });
+      check(options, model, { vocabulary: model.vocabSize, warmStart: true });
       const length = lengthOf(options);
       const setup: Setup<O> = { ...init, model, options };
       const parts = new Parts(method, setup);
@@ -222,7 +222,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
       place.attach(model, init.run, {
         length,
         table,
-        learnt: method.learnt?.(options) ?? [],
+        promptTargets: method.promptTargets?.(options) ?? [],
         tasks: method.tasks?.(options),
       });
       return {
@@ -276,10 +276,10 @@ class Parts<O extends SoftPromptFields> {
   /** Continues from the tensors of a file. */
   begin(stored: NamedTensors): void {
     const of = (name: string): Tensor => stored.get(name) as Tensor;
-    const begun = this.method.begin?.(of, this.setup) ?? { [TABLE]: of(TABLE) };
-    const trained = Object.entries(begun).filter(([name]) => !this.#frozen.has(name));
+    const initial = this.method.begin?.(of, this.setup) ?? { [TABLE]: of(TABLE) };
+    const trained = Object.entries(initial).filter(([name]) => !this.#frozen.has(name));
     noGrad(() =>
-      this.#frozen.forEach((values, name) => copy_(values, placed(begun[name] as Tensor))),
+      this.#frozen.forEach((values, name) => copy_(values, placed(initial[name] as Tensor))),
     );
     this.#disposeTrained();
     this.trained = new Map(trained.map(([name, values]) => [name, parameter(values)]));

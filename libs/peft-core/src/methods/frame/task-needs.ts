@@ -1,17 +1,17 @@
 /** Checks of the tasks that a method supports. Some methods require more of a task than a loss. */
 import { DomainError } from '@graft/contracts';
-import type { Asked, OwnHead, Task } from '../../tasks/task.js';
+import type { TaskFeature, OwnHead, Task } from '../../tasks/task.js';
 import type { Method } from '../method.js';
 import { takesHead } from './own-head.js';
 
-const LACKING: Readonly<Record<Asked, string>> = {
+const REQUIREMENTS: Readonly<Record<TaskFeature, string>> = {
   learns_prompts: 'learns the tokens of its prompt',
   task_ids: 'requires task_ids in the records',
   learns_beside: 'has an auxiliary loss',
 };
 
-const gives = ({ asks }: Method, task: Pick<Task, 'gives'>): boolean =>
-  asks === undefined || (task.gives ?? []).includes(asks);
+const gives = ({ requires }: Method, task: Pick<Task, 'gives'>): boolean =>
+  requires === undefined || (task.gives ?? []).includes(requires);
 
 /** Whether a task has a head by default. Heads that only some options add are not counted. */
 const hasHead = ({ head, options }: Task): boolean =>
@@ -41,7 +41,7 @@ export function checkIdle<O>(method: Method<O>, options: O, task: Task): void {
 export function checkTask(method: Method, task: Task, tasks: readonly Task[]): void {
   if (gives(method, task)) return;
   const others = tasks.filter((one) => gives(method, one)).map(({ name }) => name);
-  const what = LACKING[method.asks as Asked];
+  const what = REQUIREMENTS[method.requires as TaskFeature];
   const message = `${method.name} ${what}, which task ${task.name} does not support; use task ${others.join(' or ')}, or another method`;
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }

@@ -77,7 +77,7 @@ interface Seen {
 export class CordaObserver implements Observer {
   readonly differentiates = false;
   readonly apart = true;
-  readonly learntOnly = false;
+  readonly supervisedOnly = false;
   readonly examples = EXAMPLES;
   readonly #seen = new Map<string, Seen>();
   readonly #leaders = new Map<string, string>();

@@ -85,7 +85,7 @@ export class EvaObserver implements Observer {
   readonly differentiates = false;
   readonly apart = false;
   readonly examples = Infinity;
-  readonly learntOnly: boolean;
+  readonly supervisedOnly: boolean;
   /** Groups by the path of the first linear layer that reads the input. */
   readonly #groups = new Map<string, Group>();
   /** First linear layer with the same input, by linear layer. */
@@ -102,7 +102,7 @@ export class EvaObserver implements Observer {
     private readonly rankOf: (path: string) => number,
     private readonly config: EvaConfig,
   ) {
-    this.learntOnly = config.use_label_mask;
+    this.supervisedOnly = config.use_label_mask;
     for (const linear of targets) checkEva(linear, rankOf(linear.path), config);
   }
 
@@ -140,7 +140,7 @@ export class EvaObserver implements Observer {
   round(): void {
     const lacking = [...this.#groups.values()].find(({ pca }) => !pca.found);
     if (lacking) {
-      const what = this.learntOnly ? 'tokens with labels' : 'tokens';
+      const what = this.supervisedOnly ? 'tokens with labels' : 'tokens';
       const message = `init_lora_weights "eva" needs a micro-batch with at least ${lacking.pca.count} ${what}, and none has them; raise batch_size, or lower r or eva_config.rho`;
       throw new DomainError('invalid_value', message, 'peft.eva_config');
     }

@@ -62,13 +62,13 @@ interface Pass {
   /** [n, in] */
   readonly x: Tensor;
   /** Zeros added to y [n, out]; their gradient is that of y. */
-  readonly beside: Tensor;
+  readonly output: Tensor;
 }
 
 export class LoraGaObserver implements Observer {
   readonly differentiates = true;
   readonly apart = false;
-  readonly learntOnly = false;
+  readonly supervisedOnly = false;
   readonly examples = EXAMPLES;
   /** Σ ∂loss/∂W [out, in], by linear layer. */
   readonly #gradients = new Map<string, Tensor>();
@@ -85,10 +85,10 @@ export class LoraGaObserver implements Observer {
   of({ path }: Linear): LinearAdapter {
     return {
       after: (y, x) => {
-        const beside = keep(zeros(y.shape, y.dtype, y.device));
-        beside.requiresGrad = true;
-        this.#passes.push({ path, x: keep(noGrad(() => x.detach())), beside });
-        return add(y, beside);
+        const output = keep(zeros(y.shape, y.dtype, y.device));
+        output.requiresGrad = true;
+        this.#passes.push({ path, x: keep(noGrad(() => x.detach())), output });
+        return add(y, output);
       },
     };
   }
@@ -101,8 +101,8 @@ export class LoraGaObserver implements Observer {
     this.#samples += 1;
     noGrad(() =>
       tidy(() => {
-        for (const { path, x, beside } of this.#passes) {
-          const { grad } = beside;
+        for (const { path, x, output } of this.#passes) {
+          const { grad } = output;
           if (!grad) continue;
           const own = matmul(transpose(to(grad, 'f32'), 0, 1), to(x, 'f32'));
           const sum = this.#gradients.get(path);
@@ -133,7 +133,7 @@ export class LoraGaObserver implements Observer {
   }
 
   #free(): void {
-    for (const { x, beside } of this.#passes) [x, beside].forEach((one) => one.dispose());
+    for (const { x, output } of this.#passes) [x, output].forEach((one) => one.dispose());
     this.#passes = [];
   }
 

@@ -52,10 +52,10 @@ export function startNeeds(options: Options): StartNeeds | null {
     field: 'init_lora_weights',
     shown: `init_lora_weights ${JSON.stringify(init)}`,
     data: isByData,
-    toldByFile: init === 'eva',
+    markedInFile: init === 'eva',
     packed: init === 'eva',
     ...(init === 'eva' &&
-      evaOf(options.eva_config).use_label_mask && { learntOnly: 'eva_config.use_label_mask' }),
+      evaOf(options.eva_config).use_label_mask && { supervisedOnly: 'eva_config.use_label_mask' }),
   };
 }
 

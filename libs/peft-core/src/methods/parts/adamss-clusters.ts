@@ -99,7 +99,7 @@ export function clustersOf(
     });
     const all = Array.from({ length: clusters }, (_, cluster) => {
       const rows = [...labels.keys()].filter((row) => labels[row] === cluster);
-      if (rows.length > 0) return { rows, a: begun(u, rows, options) };
+      if (rows.length > 0) return { rows, a: initialFactor(u, rows, options) };
       const message = `the outputs of ${path} form fewer than ${clusters} clusters; lower num_subspaces`;
       throw new DomainError('invalid_value', message, 'peft.num_subspaces');
     });
@@ -113,7 +113,7 @@ const onCpu = (t: Tensor): Tensor => (t.device.startsWith('cuda') ? toDevice(t, 
  * Returns the initial A: the first right singular vectors of a cluster's rows of U. PEFT approximates them with random
  * values of its process.
  */
-function begun(
+function initialFactor(
   u: Tensor,
   rows: readonly number[],
   { subspace_rank: most, use_dynamic_rank: isDynamic, svd_threshold: threshold }: ClusterOptions,

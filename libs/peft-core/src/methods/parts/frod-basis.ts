@@ -45,7 +45,7 @@ export interface BasisOptions {
   readonly projection_prng_key: number;
   readonly save_projection: boolean;
   /** Whether a file's values are loaded next, so that saved parts do not need to be computed. */
-  readonly begun: boolean;
+  readonly warmStart: boolean;
 }
 
 const isNumber = (name: string | undefined): boolean => /^\d+$/.test(name ?? '');
@@ -163,7 +163,7 @@ class OneBasis implements Basis {
     const { category, linears } = made;
     const [first] = linears as [Linear];
     const { save_projection: saved } = options;
-    const comes = options.begun && saved;
+    const comes = options.warmStart && saved;
     this.#size = first.inFeatures;
     this.#v = parameters.constant(
       `frod_V.${category}`,

@@ -79,8 +79,9 @@ export function findTargets<L extends NamedLinear, E extends Named>(
     wanted(module);
   const linears = modules.linears().filter(isTarget);
   const table = tables.find(isTarget) ?? null;
-  const beside = (fields.target_parameters ?? []).length > 0 && fields.target_modules?.length === 0;
-  if (linears.length > 0 || table || beside) return { linears, table };
+  const parametersOnly =
+    (fields.target_parameters ?? []).length > 0 && fields.target_modules?.length === 0;
+  if (linears.length > 0 || table || parametersOnly) return { linears, table };
   const shown = shorten(JSON.stringify(fields.target_modules ?? 'the default'), 200);
   const names = [...new Set(modules.linears().map(({ path }) => lastSegment(path)))];
   const message = `no module matches target_modules ${shown}; ${available(names, fields.target_modules)}`;
@@ -114,8 +115,8 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
       matcher(targets, 'peft.target_modules');
     return;
   }
-  const beside = targets.length === 0 && (fields.target_parameters ?? []).length > 0;
-  if (beside || targets.some((name: string) => linears.includes(lastSegment(name)))) return;
+  const parametersOnly = targets.length === 0 && (fields.target_parameters ?? []).length > 0;
+  if (parametersOnly || targets.some((name: string) => linears.includes(lastSegment(name)))) return;
   const message = `no module matches target_modules ${shorten(JSON.stringify(targets), 200)}; ${available(linears, targets)}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }

@@ -18,7 +18,7 @@ export interface VirtualInputs {
   /** Returns the prompt of a task (counted from 0), [p, D], in any float dtype. */
   embeddings(ctx: RowContext, taskId: number): Tensor;
   /** Prompt tokens that are trained themselves. Defaults to none. */
-  readonly learnt?: readonly PromptTarget[];
+  readonly promptTargets?: readonly PromptTarget[];
 }
 
 /** Virtual keys and values of one run in every layer, without rotary embedding. */

@@ -40,7 +40,7 @@ export function takenApart(
   const virtual = new Map<number, VirtualRows>();
   let at = 0;
   const real = spans.map(({ run, taskIds, virtual: skip, real: length }) => {
-    const { learnt: promptTargets = [], length: rows = 0 } = inputs.of(run) ?? {};
+    const { promptTargets = [], length: rows = 0 } = inputs.of(run) ?? {};
     const count = promptTargets.length > 0 ? rows : 1;
     const read = taskIds.map((_, i) => narrow(x, 0, at + (i + 1) * rows - count, count));
     if (skip > 0) virtual.set(run, { hidden: joined(read), taskIds, promptTargets });

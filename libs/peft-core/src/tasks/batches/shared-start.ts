@@ -43,12 +43,12 @@ function canShare(
 ): boolean {
   const { inputs, prefix, invocation, side, scaling } = modules;
   const isPlain = ![invocation, side, scaling].some((slot) => slot.of(run));
-  const { length: virtual = 0, learnt = [] } = inputs.of(run) ?? {};
+  const { length: virtual = 0, promptTargets = [] } = inputs.of(run) ?? {};
   const longest = fixedRopePositions - virtual - (prefix.of(run)?.length ?? 0);
   const task = sequences[0]?.taskId;
   return (
     isPlain &&
-    learnt.length === 0 &&
+    promptTargets.length === 0 &&
     sequences.every(
       ({ tokens, taskId, first }) =>
         tokens.length <= longest && taskId === task && (virtual === 0 || first === UNSUPERVISED),

@@ -48,7 +48,7 @@ export function headFilesOf(spec: TaskOf): HeadFiles {
 }
 
 /** Returns the Spec with task options completed for its base model. */
-export function learntOn(spec: Spec, config: HfConfig): Spec {
+export function withBaseVocabulary(spec: Spec, config: HfConfig): Spec {
   const { vocabulary } = taskFor(spec.task);
   if (!vocabulary) return spec;
   return { ...spec, task_options: vocabulary.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore

@@ -1,7 +1,7 @@
 import { tensor, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { confusedAs, confusionOf } from './confusion.js';
-import { learnt } from './label-losses.js';
+import { labelLosses } from './label-losses.js';
 import { addTotals } from '../task.js';
 
 const OPTIONS = { problem_type: 'single_label_classification', labels: ['a', 'b', 'c'] } as const;
@@ -19,7 +19,7 @@ function sumsOf(pairs: readonly (readonly [number, number])[], lines: readonly n
     });
     addTotals(
       totals,
-      tidy(() => learnt(tensor(logits, [some.length, 3]), targets, OPTIONS).totals),
+      tidy(() => labelLosses(tensor(logits, [some.length, 3]), targets, OPTIONS).totals),
     );
   }
   return { units: pairs.length, totals };

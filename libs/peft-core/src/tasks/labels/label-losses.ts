@@ -25,17 +25,17 @@ export interface Labelled {
   readonly line?: number;
 }
 
-export interface Learnt {
+export interface LabelLosses {
   /** Sum over the examples, with its autograd graph. */
   readonly loss: Tensor;
   readonly totals: Readonly<Record<string, number>>;
 }
 
-export function learnt(
+export function labelLosses(
   logits: Tensor,
   examples: readonly Labelled[],
   { problem_type: problem }: LabelOptions,
-): Learnt {
+): LabelLosses {
   const [n, outputs] = logits.shape as [number, number];
   const loss = lossOf(logits, examples, problem);
   const values = noGrad(() => logits.detach().toArray() as Float32Array);

@@ -3,7 +3,7 @@ import { add, backward, mul, tidy, to, type Tensor } from '@graft/kernels';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
 import { headOutputs, type HeadShare } from '../heads/head-outputs.js';
-import { answers, learnt, type Labelled } from './label-losses.js';
+import { answers, labelLosses, type Labelled } from './label-losses.js';
 import { macroF1 } from './label-metrics.js';
 import { realOf, type LabelOptions } from './label-survey.js';
 import { isLabel, numberOf, type Label } from './labels.js';
@@ -52,7 +52,7 @@ export function labelLoss<E extends Labelled, O extends LabelOptions>(
   const outputs = outputsOf(model, read, ctx);
   const sums = new Map<number, Sums>();
   const weighed = shares.map(({ run, examples, options }, i) => {
-    const found = learnt(outputs[i] as Tensor, examples, options);
+    const found = labelLosses(outputs[i] as Tensor, examples, options);
     sums.set(run, { units: examples.length, totals: found.totals });
     return mul(found.loss, scales?.get(run) ?? 0);
   });

@@ -29,12 +29,12 @@ export function encodePairs(
       TokenSequence,
     ];
     const tokenCount = chosen.tokens.length + rejected.tokens.length;
-    const learnt = [countLabels(chosen), countLabels(rejected)] as const;
+    const supervised = [countLabels(chosen), countLabels(rejected)] as const;
     return {
       example: { chosen, rejected, tokenCount, rows: passes * tokenCount },
       longest: Math.max(...both.map(({ tokens }) => tokens.length)),
-      supervised: learnt[0] + learnt[1],
-      lost: learnt.includes(0),
+      supervised: supervised[0] + supervised[1],
+      lost: supervised.includes(0),
     };
   });
 }

@@ -65,7 +65,7 @@ function referenceFreeLoss<O>(
   scales: ReadonlyMap<number, number> | null,
 ): Map<number, Sums> {
   const items = shares.flatMap(({ run, options, examples }) => {
-    const tokens = examples.reduce((n, one) => n + learntTokens(objective, one), 0);
+    const tokens = examples.reduce((n, one) => n + supervisedTokens(objective, one), 0);
     const perToken = examples.length / Math.max(1, tokens);
     return examples.map((example): Item<O> => ({ run, options, example, perToken }));
   });
@@ -78,8 +78,10 @@ function referenceFreeLoss<O>(
   );
 }
 
-const learntTokens = <O>({ ofPrompts }: PairObjective<O>, { chosen }: PreferencePair): number =>
-  ofPrompts ? chosen.tokens.length - 1 : countLabels(chosen);
+const supervisedTokens = <O>(
+  { ofPrompts }: PairObjective<O>,
+  { chosen }: PreferencePair,
+): number => (ofPrompts ? chosen.tokens.length - 1 : countLabels(chosen));
 
 function pieceLoss<O>(
   objective: PairObjective<O>,

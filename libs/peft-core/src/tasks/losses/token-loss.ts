@@ -101,7 +101,7 @@ function auxiliaryLosses(
   { rows, labels, runs }: Targets,
   ctx: BatchContext,
   scales: Float32Array,
-): (Learnt & { readonly run: number; readonly loss: number })[] {
+): (HeadLosses & { readonly run: number; readonly loss: number })[] {
   const bare: Head = {
     head: (kind, h, here) => (model.outputHeads.get(kind) as Linear).forward(h, here),
   };
@@ -140,7 +140,7 @@ export function targetLosses(
   });
 }
 
-function backwardOf(all: readonly Learnt[]): void {
+function backwardOf(all: readonly HeadLosses[]): void {
   const through = all.filter(({ picked, gradient }) => gradient && picked.requiresGrad);
   if (through.length === 0) return;
   backward(
@@ -200,14 +200,14 @@ function headTrains(model: Model, hidden: Tensor, { rows, runs }: Targets, ctx: 
   });
 }
 
-interface Learnt {
+interface HeadLosses {
   /** Rows of `hidden` that have a target, [targets, D]. */
   readonly picked: Tensor;
   /** Gradient of these rows, if there are scales. */
   readonly gradient: Tensor | null;
 }
 
-type ThroughHead = TargetLosses & Learnt;
+type ThroughHead = TargetLosses & HeadLosses;
 
 /** Computes losses by chunks. With `scales`, also accumulates the gradients of the head's parameters. */
 function throughHead(

@@ -108,7 +108,7 @@ export function checkOptimizer({
     );
   if (method.name !== lora.name)
     refuse('optimizer', `optimizer ${optimizer} is for LoRA, not ${method.name}`);
-  const other = besidesFactors(options as LoraOptions);
+  const other = unsupportedField(options as LoraOptions);
   if (other !== null)
     refuse(
       'optimizer',
@@ -116,15 +116,15 @@ export function checkOptimizer({
     );
 }
 
-const BESIDES = [
+const UNSUPPORTED_FIELDS = [
   ...(['use_dora', 'lora_bias', 'use_bdlora', 'kasa_config', 'velora_config'] as const),
   'monteclora_config',
 ] as const;
 
 /** The option that makes the update differ from the product of B and the initial A, or null. */
-function besidesFactors(options: LoraOptions): string | null {
+function unsupportedField(options: LoraOptions): string | null {
   const found =
-    BESIDES.find((field) => options[field]) ??
+    UNSUPPORTED_FIELDS.find((field) => options[field]) ??
     (options.target_parameters?.length ? 'target_parameters' : undefined);
   // EVA's ranks, and so its scales, depend on the data
   const start = ['mica', 'eva'].find((one) => options.init_lora_weights === one);
