@@ -1,5 +1,5 @@
 import type { FileObject } from '@graft/contracts';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
@@ -80,7 +80,7 @@ function addUpload(files: Command): void {
       '<path...>',
       'JSON Lines, JSON, CSV, Parquet, Arrow, a folder of Dataset.save_to_disk, or images or audio in a .zip, .tar or folder (one folder per label, or metadata.csv)',
     )
-    .option('--map <part=column>', MAP_HELP, mapped, {})
+    .addOption(new Option('--map <part=column>', MAP_HELP).argParser(mapped).default({}, 'none'))
     .action(async (paths: string[], options: { map: Mapping }, command: Command) => {
       const { out, api } = callOf(command);
       const unusable: string[] = [];

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { MODEL_MAP_HELP, modelMapped, type ModelMap } from '../openai-import/model-names.js';
@@ -28,7 +28,7 @@ export function addImportOpenai(program: Command): void {
       'files and folders: JSON Lines, JSON of the OpenAI API, Promptfoo YAML or JSON',
     )
     .option('-m, --model <base>', 'base model of jobs whose model is not in --map')
-    .option('--map <name=model>', MODEL_MAP_HELP, modelMapped, {})
+    .addOption(new Option('--map <name=model>', MODEL_MAP_HELP).argParser(modelMapped).default({}, 'none'))
     .option('--train', 'create the jobs (default: write drafts for graft submit)')
     .option('--run', 're-run evals whose model is known (default: write drafts)')
     .option('--skip-media', 'skip lines with images or audio')

@@ -1,7 +1,7 @@
 import { methodCalled } from '@graft/contracts/job-method';
 import { valueOf } from '@graft/contracts/sweep-values';
 import { HELD_OUT, HELD_OUT_FROM } from '@graft/contracts/validation';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { readBody, type Body } from './read-body.js';
 import { MAP_HELP, mapped, type Mapping } from '../client/upload.js';
@@ -42,7 +42,7 @@ export const withJobFlags = (command: Command): Command =>
       `fraction of the training data to hold out for validation (default: ${HELD_OUT} if it has at least ${HELD_OUT_FROM} records)`,
     )
     .option('--no-validation-split', 'train on all of the training data, without holding out any')
-    .option('--map <part=column>', MAP_HELP, mapped, {})
+    .addOption(new Option('--map <part=column>', MAP_HELP).argParser(mapped).default({}, 'none'))
     .option(
       '--method <peft_type>',
       'method (see graft help methods), LoRA variant (DoRA, rsLoRA, PiSSA, …) or FULL for full fine-tuning',
