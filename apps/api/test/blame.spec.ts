@@ -226,7 +226,7 @@ describe('a worker on which several jobs die', () => {
     await kill(worker, pool);
     expect(await cordoned(pool)).toEqual(['lemon']);
     const [lemon] = (await workers(pool)).filter((one) => one.cordoned);
-    expect(lemon?.cordon_reason).toContain('trainer processes of 3 jobs died here');
+    expect(lemon?.cordon_reason).toContain('trainer processes of 3 jobs died on this worker');
     const metrics = await fetch(`${api.url}/metrics`, { headers: api.headers });
     expect(await metrics.text()).toMatch(/^graft_workers_cordoned_total 1$/m);
     // After an uncordon, counting starts from zero.

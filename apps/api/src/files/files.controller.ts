@@ -29,7 +29,7 @@ export class FilesController {
       required: ['file', 'purpose'],
       properties: {
         file: { type: 'string', format: 'binary' },
-        purpose: { type: 'string', enum: ['fine-tune'] },
+        purpose: { type: 'string', enum: ['fine-tune', 'evals'] },
         'columns[prompt]': { type: 'string' },
         'columns[completion]': { type: 'string' },
         'columns[text]': { type: 'string' },

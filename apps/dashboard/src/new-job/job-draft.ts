@@ -115,7 +115,7 @@ const STACK_NAMES = {
   encoder_decoder: 'an encoder–decoder',
 } as const;
 
-const INPUT_NAMES = { tokens: 'text', image: 'pictures', audio: 'sound' } as const;
+const INPUT_NAMES = { tokens: 'text', image: 'images', audio: 'audio' } as const;
 
 /** Reason why a task does not fit. */
 export interface Misfit {
