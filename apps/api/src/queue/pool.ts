@@ -1,2 +1,2 @@
-/** Pool of a job that names none. */
+/** Pool of jobs that do not specify one. */
 export const DEFAULT_POOL = 'default';

@@ -7,8 +7,8 @@ const INSTRUCTION_SETS = ['generic', 'avx2', 'avx512', 'avx512bf16', 'amx'] as c
 export type InstructionSet = (typeof INSTRUCTION_SETS)[number];
 
 /**
- * Returns the instruction set in use: the best available one, or `wanted` from now on (tests compare them). `amx` is
- * used only if `GRAFT_ISA` or `wanted` selects it.
+ * Returns the instruction set in use: the best available one, or `requested` from now on (tests compare them).
+ * `amx` is used only if `GRAFT_ISA` or `requested` selects it.
  */
 export const instructionSet = (requested?: InstructionSet): InstructionSet =>
   INSTRUCTION_SETS[

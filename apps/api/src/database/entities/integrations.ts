@@ -11,7 +11,7 @@ export class Integration {
   @Text(optional) username!: string | null;
   /** Stored in plain text because each request sends it. */
   @Text(optional) secret!: string | null;
-  /** Default project in W&B, or default experiment in MLflow, for jobs that name none. */
+  /** Default W&B project or MLflow experiment, for jobs that do not specify one. */
   @Text() project!: string;
   @Text(optional) entity!: string | null;
   @Column({ type: 'boolean', default: false }) every_job!: boolean;
