@@ -249,7 +249,7 @@ describe('Python graders that cannot be confined', () => {
   it.each([
     [{}, 'the operator can set GRAFT_PYTHON'],
     [{ python: PYTHON }, 'GRAFT_PYTHON_USER is not set'],
-    [{ python: '/no/python', pythonUser: 'nobody' }, 'it cannot be confined'],
+    [{ python: '/no/python', pythonUser: 'nobody' }, 'the interpreter cannot be confined'],
   ] as const)('are rejected with the reason: %j', async (options, message) => {
     if ('pythonUser' in options && !can()) return;
     const other = await startTestApi(options);

@@ -237,12 +237,12 @@ export class PythonGraders {
       const reason =
         stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter printed nothing');
       if (isTransient(`${stderr}\n${ended ?? ''}`)) throw new StartFailure(reason);
-      throw new Error(`it cannot be confined: ${reason}`);
+      throw new Error(`the interpreter cannot be confined: ${reason}`);
     }
     const limits = { CPU: LIMITS.cpuSeconds, AS: LIMITS.memoryBytes, FSIZE: 0, CORE: 0 };
     const loose = Object.entries(limits).find(([name, most]) => found.limits[name] !== most);
-    if (loose) throw new Error(`its limit ${loose[0]} cannot be set`);
-    if (found.uid !== confinement.uid) throw new Error(`it runs as user ${found.uid}`);
+    if (loose) throw new Error(`the limit ${loose[0]} cannot be set`);
+    if (found.uid !== confinement.uid) throw new Error(`the interpreter runs as user ${found.uid}`);
     if (found.network !== 'none') throw new Error(`it has a network (${found.network})`);
     const seen = confinement.uid === process.getuid?.() ? found.pid : found.processes;
     if (seen > 3) throw new Error('it sees other processes');

@@ -13,7 +13,9 @@ export const SET_INTEGRATION = {
     ...common,
     url: common.url.default('https://api.wandb.ai').describe('Address of the W&B server'),
     api_key: z.string().trim().min(1).max(1000).describe('W&B API key'),
-    project: Name.default('graft').describe('W&B project of jobs that name none'),
+    project: Name.default('graft').describe(
+      'Default W&B project, for jobs that do not specify one',
+    ),
     entity: Name.optional().describe('W&B team or user; default: that of the API key'),
   }),
   mlflow: z.strictObject({
@@ -27,7 +29,9 @@ export const SET_INTEGRATION = {
       .max(4000)
       .optional()
       .describe('Password of `username`; without `username`, a bearer token'),
-    project: Name.default('graft').describe('MLflow experiment of jobs that name none'),
+    project: Name.default('graft').describe(
+      'Default MLflow experiment, for jobs that do not specify one',
+    ),
   }),
 };
 

@@ -89,7 +89,7 @@ export const IntegrationObject = z
     username: z.string().nullable(),
     project: z
       .string()
-      .describe('Default W&B project or MLflow experiment of jobs that name none.'),
+      .describe('Default W&B project or MLflow experiment, for jobs that do not specify one.'),
     entity: z.string().nullable(),
     every_job: z.boolean().describe('Whether jobs without `integrations` are logged, too.'),
     failing_since: z
