@@ -28,7 +28,9 @@ export function addImportOpenai(program: Command): void {
       'files and folders: JSON Lines, JSON of the OpenAI API, Promptfoo YAML or JSON',
     )
     .option('-m, --model <base>', 'base model of jobs whose model is not in --map')
-    .addOption(new Option('--map <name=model>', MODEL_MAP_HELP).argParser(modelMapped).default({}, 'none'))
+    .addOption(
+      new Option('--map <name=model>', MODEL_MAP_HELP).argParser(modelMapped).default({}, 'none'),
+    )
     .option('--train', 'create the jobs (default: write drafts for graft submit)')
     .option('--run', 're-run evals whose model is known (default: write drafts)')
     .option('--skip-media', 'skip lines with images or audio')
