@@ -63,7 +63,7 @@ it('an audio model trains on labels from an archive, and classifies unseen clips
   const file = JSON.parse(sent.out) as FileObject;
   expect(file).toMatchObject({
     status: 'processed',
-    graft: { records: 24, formats: { sound: 24 }, checked_as: 'audio_cls' },
+    graft: { records: 24, formats: { audio: 24 }, checked_as: 'audio_cls' },
   });
   const { id } = await graft.createJob({
     model: 'tiny-ast',

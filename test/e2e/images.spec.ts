@@ -160,7 +160,7 @@ it('an image model returns embeddings, and trains on similar images', async () =
   });
   expect(file).toMatchObject({
     status: 'processed',
-    graft: { formats: { 'picture triplet': 24 }, checked_as: 'image_feature_extraction' },
+    graft: { formats: { 'image triplet': 24 }, checked_as: 'image_feature_extraction' },
   });
   const unseen = [90, 91].flatMap((place) => COLOURS.map((colour) => withImage(colour, place)));
   const vectors = async (model: string): Promise<number[][]> => {

@@ -83,7 +83,7 @@ it('an archive of related images becomes pairs for image_feature_extraction', as
   ]);
   expect(file).toMatchObject({
     status: 'processed',
-    graft: { records: 2, converted_from: 'imagefolder', formats: { 'picture pair': 2 } },
+    graft: { records: 2, converted_from: 'imagefolder', formats: { 'image pair': 2 } },
   });
   const same = {
     anchor_file_name: 'a.png',

@@ -66,7 +66,7 @@ export const audioCls = defineTask<LabelledClip, Prepared, Options>({
   options: Options,
   records: [
     {
-      name: 'sound',
+      name: 'audio',
       keys: ['audio', 'label'],
       more: ['labels'],
       cells: { label: 'label', labels: 'json' },
@@ -78,7 +78,7 @@ export const audioCls = defineTask<LabelledClip, Prepared, Options>({
   labelled: true,
   check: (record) => checkLabelled(record, 'audio', FORMATS),
   facts: (record) => ({
-    format: 'sound',
+    format: 'audio',
     ignored: [],
     identity: [record['audio'] as string, JSON.stringify(labelOf(record))],
     chats: [],

@@ -12,17 +12,17 @@ const chat = (...messages: readonly (readonly [string, unknown])[]) => ({
 
 describe('records', () => {
   it.each([
-    [{ image: URL_, label: 'cat' }, 'picture', []],
-    [{ image: URL_, label: 3 }, 'picture', []],
-    [{ image: URL_, labels: ['cat', 'dog'] }, 'picture', []],
-    [chat(['user', [picture]], ['assistant', 'cat']), 'picture chat', []],
+    [{ image: URL_, label: 'cat' }, 'image', []],
+    [{ image: URL_, label: 3 }, 'image', []],
+    [{ image: URL_, labels: ['cat', 'dog'] }, 'image', []],
+    [chat(['user', [picture]], ['assistant', 'cat']), 'image chat', []],
     [
       chat(
         ['system', 'You name animals.'],
         ['user', [{ type: 'text', text: 'Which?' }, picture]],
         ['assistant', 'cat'],
       ),
-      'picture chat',
+      'image chat',
       ['messages[].content[].text', 'messages[0]'],
     ],
   ])('accept %j', (record, format, ignored) => {
@@ -49,7 +49,7 @@ describe('records', () => {
 
   it('identify this task', () => {
     const fit = new TaskFit();
-    expect(fit.take({ image: URL_, label: 'cat' }, 1)).toMatchObject({ format: 'picture' });
+    expect(fit.take({ image: URL_, label: 'cat' }, 1)).toMatchObject({ format: 'image' });
     expect(fit.take({ image: URL_, label: 'dog', size: 1 }, 2)).toMatch(/unknown key "size"/);
     expect(fit.lead.name).toBe('image_cls');
   });

@@ -7,8 +7,8 @@ const url = (letters: string): string => `data:image/png;base64,${letters}`;
 const [A, B, C] = ['aGVsbG8=', 'aGVsbA==', 'aGVs'].map(url) as [string, string, string];
 
 it.each([
-  [{ anchor: A, positive: B }, 'picture pair', [A, B]],
-  [{ anchor: A, positive: B, negative: C }, 'picture triplet', [A, B, C]],
+  [{ anchor: A, positive: B }, 'image pair', [A, B]],
+  [{ anchor: A, positive: B, negative: C }, 'image triplet', [A, B, C]],
 ])('accepts %j', (record, format, identity) => {
   expect(task.check(record)).toBeNull();
   expect(task.facts(record)).toMatchObject({ format, identity });
@@ -28,7 +28,7 @@ it.each([
 
 it('rejects a record that mixes images and texts', () => {
   const fit = new TaskFit();
-  expect(fit.take({ anchor: A, positive: B }, 1)).toMatchObject({ format: 'picture pair' });
+  expect(fit.take({ anchor: A, positive: B }, 1)).toMatchObject({ format: 'image pair' });
   expect(fit.lead.name).toBe('image_feature_extraction');
   expect(featureExtraction.check({ anchor: A, positive: 'b' })).toBe(
     '"anchor" is an image, but this task trains on texts',

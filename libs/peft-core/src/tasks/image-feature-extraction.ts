@@ -83,7 +83,7 @@ export const imageFeatureExtraction = defineTask<ImagesExample, readonly Uint8Ar
   options: Options,
   records: [
     {
-      name: 'picture pair',
+      name: 'image pair',
       keys: ['anchor', 'positive'],
       commonKeys: true,
       nouns: ['pair of images', 'pairs of images'],
@@ -91,7 +91,7 @@ export const imageFeatureExtraction = defineTask<ImagesExample, readonly Uint8Ar
       learnt: ['positive'],
     },
     {
-      name: 'picture triplet',
+      name: 'image triplet',
       keys: ['anchor', 'positive', 'negative'],
       commonKeys: true,
       nouns: ['triplet of images', 'triplets of images'],
@@ -114,7 +114,7 @@ export const imageFeatureExtraction = defineTask<ImagesExample, readonly Uint8Ar
       : null;
   },
   facts: (record) => ({
-    format: Object.hasOwn(record, 'negative') ? 'picture triplet' : 'picture pair',
+    format: Object.hasOwn(record, 'negative') ? 'image triplet' : 'image pair',
     ignored: [],
     identity: keysOf(record).map((key) => record[key] as string),
     chats: [],

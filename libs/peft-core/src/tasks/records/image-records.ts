@@ -16,7 +16,7 @@ export interface ImageRecord {
 
 export const IMAGE_RECORDS: readonly RecordFormat[] = [
   {
-    name: 'picture',
+    name: 'image',
     keys: ['image', 'label'],
     more: ['labels'],
     cells: { label: 'label', labels: 'json' },
@@ -25,7 +25,7 @@ export const IMAGE_RECORDS: readonly RecordFormat[] = [
     learnt: ['label'],
   },
   {
-    name: 'picture chat',
+    name: 'image chat',
     keys: ['messages'],
     cells: { messages: 'json' },
     nouns: ['chat about an image', 'chats about images'],
@@ -48,12 +48,12 @@ export function checkImageRecord(record: JsonObject): string | null {
 export function imageRecord(record: JsonObject): ImageRecord {
   const { image, messages } = record;
   if (messages === undefined)
-    return { format: 'picture', image: image as string, label: labelOf(record), ignored: [] };
+    return { format: 'image', image: image as string, label: labelOf(record), ignored: [] };
   const turns = messages as readonly JsonObject[];
   const parts = turns.at(-2)?.['content'] as readonly JsonObject[];
   const isText = parts.some(({ type }) => type === 'text');
   return {
-    format: 'picture chat',
+    format: 'image chat',
     image: urlOf(parts.find(({ type }) => type === 'image_url') as JsonObject) as string,
     label: turns.at(-1)?.['content'],
     ignored: [...(isText ? [EXTRA_TEXT] : []), ...(turns.length > 2 ? ['messages[0]'] : [])],
