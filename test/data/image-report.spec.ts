@@ -47,7 +47,7 @@ it('counts images and their sizes without libtorch', () => {
   expect(found.training).toMatchObject({
     examples: 12,
     tokens: 120,
-    formats: { picture: 12 },
+    formats: { image: 12 },
     duplicates: 0,
     cut: 0,
     warnings: [],

@@ -37,7 +37,7 @@ it('an image model trains on labels, and classifies unseen images', async () => 
   });
   expect(file).toMatchObject({
     status: 'processed',
-    graft: { records: 24, formats: { picture: 24 }, checked_as: 'image_cls' },
+    graft: { records: 24, formats: { image: 24 }, checked_as: 'image_cls' },
   });
   const body = {
     model: 'tiny-vit',
