@@ -164,17 +164,17 @@ module.exports = {
     never(
       'contracts',
       ours(['kernels', 'peft-core', 'examples', 'api', 'worker', 'cli', 'dashboard']),
-      'contracts knows nothing of ours',
+      'contracts imports none of our projects',
     ),
     never(
       'kernels',
       ours(['contracts', 'peft-core', 'examples', 'api', 'worker', 'cli', 'dashboard']),
-      'kernels knows nothing of ours',
+      'kernels imports none of our projects',
     ),
     never(
       'examples',
       ours(['contracts', 'kernels', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
-      'the examples are data and models to train on, and know nothing of ours',
+      'the examples import none of our projects',
     ),
     never(
       'peft-core',

@@ -384,25 +384,19 @@ describe('a run', () => {
 });
 
 describe('rejects with the param', () => {
+  const schemaOf = (a: object) => ({
+    data_source_config: { type: 'custom', item_schema: { properties: { a } } },
+  });
+
   it.each([
     [{ data_source_config: { type: 'logs' } }, 'data_source_config.type', 'only custom'],
     [
-      {
-        data_source_config: {
-          type: 'custom',
-          item_schema: { properties: { a: { type: 'text' } } },
-        },
-      },
+      schemaOf({ type: 'text' }),
       'data_source_config.item_schema.properties.a.type',
       'got "text"',
     ],
     [
-      {
-        data_source_config: {
-          type: 'custom',
-          item_schema: { properties: { a: { $ref: 'https://example.com/a.json' } } },
-        },
-      },
+      schemaOf({ $ref: 'https://example.com/a.json' }),
       'data_source_config.item_schema',
       "can't resolve reference",
     ],

@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialsOf } from './credentials.js';
-import { graftFor, readSettings, SETTINGS } from './settings.js';
+import { graftFor, readSettings } from './settings.js';
 
 let home: string;
 beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'graft-settings-'))));

@@ -193,8 +193,7 @@ it('reports the loss of guessing if labels were not validated', () => {
   const one = found(of, metrics([], [1.813, 1.792]));
   expect(one).toEqual({
     isBad: true,
-    text:
-      'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); no validation data, so overfitting cannot be detected (below 50 examples, none are held out by default).',
+    text: 'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); no validation data, so overfitting cannot be detected (below 50 examples, none are held out by default).',
   });
   expect(found(of, metrics([], [1.813, 1.5]))?.isBad).toBe(false);
 });

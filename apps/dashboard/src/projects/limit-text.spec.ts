@@ -31,8 +31,7 @@ it('reports limits that are near or reached', () => {
   });
   expect(limitWarning(of('tokens_per_day', 2000, 1500, 1767225600))).toEqual({
     refuses: true,
-    text:
-      '2,000 tokens used today in this project (limit 1,500); new jobs are rejected until 00:00 UTC.',
+    text: '2,000 tokens used today in this project (limit 1,500); new jobs are rejected until 00:00 UTC.',
   });
   expect(limitWarning(of('storage_bytes', 9e9, 1e10))?.text).toMatch(/^9.0 GB stored .* 10.0 GB/);
   expect(limitWarning(of('running_jobs', 2, 2))).toMatchObject({ refuses: false });
