@@ -390,11 +390,7 @@ describe('rejects with the param', () => {
 
   it.each([
     [{ data_source_config: { type: 'logs' } }, 'data_source_config.type', 'only custom'],
-    [
-      schemaOf({ type: 'text' }),
-      'data_source_config.item_schema.properties.a.type',
-      'got "text"',
-    ],
+    [schemaOf({ type: 'text' }), 'data_source_config.item_schema.properties.a.type', 'got "text"'],
     [
       schemaOf({ $ref: 'https://example.com/a.json' }),
       'data_source_config.item_schema',
