@@ -1,7 +1,8 @@
-// How we write (CONTRIBUTING.md): ESLint checks TypeScript and JavaScript, this spec everything else.
+// How we write (CONTRIBUTING.md). `npm run lint` checks TypeScript and JavaScript with the same rules.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { ESLint } from 'eslint';
 import { describe, expect, it } from 'vitest';
 import { measure } from './markdown.mjs';
 import { dialectIn, fragmentIn } from './words.mjs';
@@ -49,6 +50,17 @@ const COMMENTS = [
     /(?:^|\s)#((?:.*\n\s*#)*.*)/gm,
   ],
 ];
+
+it('uses standard terms in TypeScript and JavaScript', { timeout: 300_000 }, async () => {
+  const eslint = new ESLint({
+    cwd: ROOT,
+    overrideConfigFile: join(ROOT, 'tools/lint/plain-english.config.js'),
+  });
+  const found = (await eslint.lintFiles('.')).flatMap(({ filePath, messages }) =>
+    messages.map(({ line, message }) => `${relative(ROOT, filePath)}:${line} ${message}`),
+  );
+  expect(found).toEqual([]);
+});
 
 it('uses standard terms in comments of other languages', () => {
   const found = COMMENTS.flatMap(([patterns, comment]) =>
