@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wandb } from '../../apps/api/src/integrations/wandb.js';
-import type { Ask, TrackedJob } from '../../apps/api/src/integrations/tracker.js';
+import type { SendRequest, TrackedJob } from '../../apps/api/src/integrations/tracker.js';
 import { pythonJson, TrackerServer } from '../../apps/api/test/tracker-server.js';
 import { missing, python, ready } from './trackers.js';
 
@@ -24,7 +24,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const ask: Ask = async ({ url }, { method, path, headers, body }) =>
+const ask: SendRequest = async ({ url }, { method, path, headers, body }) =>
   (await fetch(`${url}${path}`, { method, headers, body: JSON.stringify(body) })).json();
 
 /** Writes the run of the client's script as a job of Graft. */

@@ -42,7 +42,7 @@ import { log, NestLog } from './log.js';
 import { EvalRunner } from './evals/eval-runner.js';
 import { ModelImport } from './models/imports/import.js';
 import { Retention } from './retention/retention.js';
-import { missingOfSandbox } from './sandbox/reader-sandbox.js';
+import { missingSandboxFeatures } from './sandbox/reader-sandbox.js';
 import { ExternalScaler } from './scaling/external-scaler.js';
 import { JobStream } from './stream/job-stream.js';
 import { WakeUps } from './wake/wake-ups.js';
@@ -183,7 +183,7 @@ function warningsOf({ host, home }: Settings, { apiKey }: Credentials): string[]
 
 function logWarnings(warnings: readonly string[]): void {
   for (const warning of warnings) log.warn(warning);
-  const missing = missingOfSandbox();
+  const missing = missingSandboxFeatures();
   if (missing.length > 0)
     log.warn(
       { missing },

@@ -237,7 +237,7 @@ export class Dispatcher implements OnModuleDestroy {
     log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it stays in the queue');
     this.pauses.begin(worker.pool, () => this.pump(worker.pool));
     await this.retryUntilWritten(() => this.outcomes.delay(taken, fault));
-    await this.workers.spared(worker);
+    await this.workers.freeSlot(worker);
   }
 
   /** Repeats a change until the database responds. Otherwise the lease would expire, which counts against the job. */
@@ -260,7 +260,7 @@ export class Dispatcher implements OnModuleDestroy {
       'could not prepare a job because of a bug in the server',
     );
     await this.retryUntilWritten(() => this.outcomes.retryUnprepared(taken));
-    await this.workers.spared(worker);
+    await this.workers.freeSlot(worker);
     this.pump(worker.pool);
   }
 
@@ -271,7 +271,7 @@ export class Dispatcher implements OnModuleDestroy {
     error: DomainError,
   ): Promise<void> {
     await this.outcomes.failUnassignable(taken, error);
-    await this.workers.spared(worker);
+    await this.workers.freeSlot(worker);
     this.pump(worker.pool);
   }
 

@@ -124,7 +124,7 @@ export class EvalRunsService {
     if (source.type !== 'jsonl') named.set(source.model, 'data_source.model');
     // A checkpoint has no separate row and cannot be deleted by its name.
     for (const id of [...named.keys()].filter((one) => !isCheckpoint(one)).sort())
-      await this.models.hold(manager, id, named.get(id)!);
+      await this.models.lock(manager, id, named.get(id)!);
   }
 
   private async checkSource(caller: Principal, source: DataSource): Promise<void> {

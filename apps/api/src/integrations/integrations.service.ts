@@ -32,8 +32,8 @@ export class Integrations {
    */
   async set(caller: Principal, type: string, body: unknown): Promise<IntegrationObject> {
     const known = typeOf(type);
-    const asked: Settings = parseBody(SET_INTEGRATION[known], body);
-    const { url, api_key: secret = null, username = null, project, entity = null } = asked;
+    const requested: Settings = parseBody(SET_INTEGRATION[known], body);
+    const { url, api_key: secret = null, username = null, project, entity = null } = requested;
     if (/[?#]/.test(url))
       throw new DomainError('invalid_value', 'url: expected an address without ? and #', 'url');
     await this.outbound.check(url, 'url');
@@ -49,7 +49,7 @@ export class Integrations {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (project_id, type) DO UPDATE SET url = $3, username = $4, secret = $5, project = $6, entity = $7,
            every_job = $8, owner = NULL, owner_until = NULL, failures = 0, failing_since = NULL, last_error = NULL, next_at = clock_timestamp()`,
-        [caller.projectId, known, url, username, secret, project, entity, asked.every_job],
+        [caller.projectId, known, url, username, secret, project, entity, requested.every_job],
         manager,
       );
       // What another server stored of a run does not exist on this one.
@@ -60,7 +60,7 @@ export class Integrations {
         [caller.projectId, known],
         manager,
       );
-      const detail = { url, project, every_job: asked.every_job };
+      const detail = { url, project, every_job: requested.every_job };
       await this.audit.write(manager, { caller, action: 'integration.set', target: known, detail });
     });
     return this.get(caller, known);

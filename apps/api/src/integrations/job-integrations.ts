@@ -5,7 +5,7 @@ import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import type { Integration, RunSettings } from '../database/entities/integrations.js';
 
-type Asked = readonly JobIntegration[] | null | undefined;
+type RequestedIntegrations = readonly JobIntegration[] | null | undefined;
 
 /** Tracker that a job is sent to, with the settings of its run. */
 export interface JobRun {
@@ -22,22 +22,22 @@ export class JobIntegrations {
    * job.
    * @throws DomainError for a tracker that the project has not set up
    */
-  async of(caller: Principal, asked: Asked): Promise<JobRun[]> {
-    if (asked?.length === 0) return [];
+  async of(caller: Principal, requested: RequestedIntegrations): Promise<JobRun[]> {
+    if (requested?.length === 0) return [];
     const known = await this.database.query<
       Pick<Integration, 'type' | 'project' | 'entity' | 'every_job'>
     >(
       'SELECT type, project, entity, every_job FROM integration WHERE project_id = $1 ORDER BY type',
       [caller.projectId],
     );
-    if (!asked)
+    if (!requested)
       return known
         .filter(({ every_job: every }) => every)
         .map(({ type, project, entity }) => ({
           type,
           settings: { project, entity, name: null, tags: type === 'wandb' ? [] : {} },
         }));
-    return asked.map((one, n) => {
+    return requested.map((one, n) => {
       const connection = known.find(({ type }) => type === one.type);
       if (!connection)
         throw new DomainError(

@@ -3,20 +3,20 @@
 // is stored once.
 import { z } from 'zod';
 import {
-  answerOf,
+  parseResponse,
   basic,
   configOf,
   jsonNumber,
   runName,
-  TrackerRefusal,
-  type Ask,
+  TrackerError,
+  type SendRequest,
   type Connection,
-  type Remote,
+  type RemoteRun,
   type TrackedJob,
   type Tracker,
 } from './tracker.js';
 
-interface MlflowRun extends Remote {
+interface MlflowRun extends RemoteRun {
   readonly run: string;
 }
 
@@ -37,7 +37,7 @@ export const mlflow: Tracker = {
   async open(ask, connection, job) {
     const call = caller(ask, connection);
     const experiment = await experimentOf(call, job.settings.project);
-    const run = (await found(call, experiment, job)) ?? (await made(call, experiment, job));
+    const run = (await findRun(call, experiment, job)) ?? (await createRun(call, experiment, job));
     const params = flat(configOf(job)).map(([key, value]) => ({ key, value }));
     for (let at = 0; at < params.length; at += MOST.params)
       await call(Nothing, 'runs/log-batch', {
@@ -87,15 +87,17 @@ export const mlflow: Tracker = {
 
 const Nothing = z.object({});
 const RunInfo = z.object({ info: z.object({ run_id: z.string() }) });
-const Made = z.object({ experiment_id: z.string() });
-const Named = z.object({ experiment: Made.extend({ lifecycle_stage: z.string().optional() }) });
+const CreatedExperiment = z.object({ experiment_id: z.string() });
+const Named = z.object({
+  experiment: CreatedExperiment.extend({ lifecycle_stage: z.string().optional() }),
+});
 const Runs = z.object({ runs: z.array(RunInfo).default([]) });
-const MadeRun = z.object({ run: RunInfo });
+const CreatedRun = z.object({ run: RunInfo });
 
 /** Sends a GET request without a body, otherwise a POST request. */
 type Call = <T>(form: z.ZodType<T>, path: string, body?: object) => Promise<T>;
 
-function caller(ask: Ask, connection: Connection): Call {
+function caller(ask: SendRequest, connection: Connection): Call {
   const { username, secret } = connection;
   const authorization =
     username !== null ? basic(username, secret ?? '') : secret !== null ? `Bearer ${secret}` : null;
@@ -107,32 +109,34 @@ function caller(ask: Ask, connection: Connection): Call {
       headers,
       ...(body && { body }),
     });
-    return answerOf(form, answer, connection);
+    return parseResponse(form, answer, connection);
   };
 }
 
 /** Returns the ID of the experiment, which is created if it does not exist. */
 async function experimentOf(call: Call, name: string): Promise<string> {
-  const known = await named(call, name);
+  const known = await findExperiment(call, name);
   if (known !== null) return known;
   try {
-    return (await call(Made, 'experiments/create', { name })).experiment_id;
+    return (await call(CreatedExperiment, 'experiments/create', { name })).experiment_id;
   } catch (error) {
     // Another process or user may have created it meanwhile.
-    const other = isCalled(error, 'RESOURCE_ALREADY_EXISTS') ? await named(call, name) : null;
+    const other = isCalled(error, 'RESOURCE_ALREADY_EXISTS')
+      ? await findExperiment(call, name)
+      : null;
     if (other === null) throw error;
     return other;
   }
 }
 
-async function named(call: Call, name: string): Promise<string | null> {
+async function findExperiment(call: Call, name: string): Promise<string | null> {
   const path = `experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`;
   const found = await call(Named, path).catch((error: unknown) => {
     if (isCalled(error, 'RESOURCE_DOES_NOT_EXIST')) return null;
     throw error;
   });
   if (found?.experiment.lifecycle_stage === 'deleted')
-    throw new TrackerRefusal(
+    throw new TrackerError(
       `the experiment ${name} was deleted; restore it, or use another name`,
       400,
     );
@@ -140,9 +144,9 @@ async function named(call: Call, name: string): Promise<string | null> {
 }
 
 const isCalled = (error: unknown, code: string): boolean =>
-  error instanceof TrackerRefusal && error.code === code;
+  error instanceof TrackerError && error.code === code;
 
-async function found(call: Call, experiment: string, { id }: TrackedJob): Promise<string | null> {
+async function findRun(call: Call, experiment: string, { id }: TrackedJob): Promise<string | null> {
   const { runs } = await call(Runs, 'runs/search', {
     experiment_ids: [experiment],
     filter: `tags.\`${JOB_TAG}\` = '${id}'`,
@@ -151,14 +155,14 @@ async function found(call: Call, experiment: string, { id }: TrackedJob): Promis
   return runs[0]?.info.run_id ?? null;
 }
 
-async function made(call: Call, experiment: string, job: TrackedJob): Promise<string> {
+async function createRun(call: Call, experiment: string, job: TrackedJob): Promise<string> {
   const tags: Record<string, string> = {
     ...(job.settings.tags as Record<string, string>),
     'mlflow.source.name': 'graft',
     'mlflow.source.type': 'JOB',
     [JOB_TAG]: job.id,
   };
-  const { run } = await call(MadeRun, 'runs/create', {
+  const { run } = await call(CreatedRun, 'runs/create', {
     experiment_id: experiment,
     run_name: runName(job),
     start_time: (job.started_at ?? job.finished_at)?.getTime(),

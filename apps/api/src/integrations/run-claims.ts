@@ -7,7 +7,7 @@ import { IS_OPEN } from '../database/entities/job.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
 import { newId } from '../ids.js';
 import { EventLog } from '../lifecycle/event-log.js';
-import type { Connection, Remote, TrackedJob, TrackerRefusal } from './tracker.js';
+import type { Connection, RemoteRun, TrackedJob, TrackerError } from './tracker.js';
 
 /** Claim on a tracker. Writes name the claim, so they have no effect once another process owns it. */
 export interface TrackerClaim {
@@ -26,14 +26,14 @@ export type DueRun = Connection &
   };
 
 /** Result of sending a run. */
-export interface Sent {
-  readonly remote: Remote | null;
+export interface SendResult {
+  readonly remote: RemoteRun | null;
   readonly cursor: number;
   readonly isDone: boolean;
   /** Whether there is more to send immediately. */
-  readonly isMore: boolean;
+  readonly hasMore: boolean;
   /** Whether the tracker accepted at least one request. */
-  readonly isHeard: boolean;
+  readonly isAccepted: boolean;
 }
 
 /** Limit of one request, from the DNS lookup to the end of the response. */
@@ -123,7 +123,7 @@ export class RunClaims {
   }
 
   /** Releases the claim, so that another process can continue immediately. */
-  async leave({ project_id, type, owner }: TrackerClaim): Promise<void> {
+  async release({ project_id, type, owner }: TrackerClaim): Promise<void> {
     await this.database.query(
       `UPDATE integration SET owner = NULL, owner_until = clock_timestamp()
        WHERE project_id = $1 AND type = $2 AND owner = $3`,
@@ -132,9 +132,9 @@ export class RunClaims {
   }
 
   /** Stores the run that was created or found, and adds its address to the job's events. */
-  async opened(claim: TrackerClaim, due: DueRun, remote: Remote, url: string): Promise<boolean> {
+  async opened(claim: TrackerClaim, due: DueRun, remote: RemoteRun, url: string): Promise<boolean> {
     return this.database.transaction(async (manager) => {
-      if (!(await this.isMine(manager, claim))) return false;
+      if (!(await this.isOwned(manager, claim))) return false;
       const changed = await this.database.query(
         `UPDATE integration_run SET remote = $3, url = $4 WHERE job_id = $1 AND type = $2 AND remote IS NULL
          RETURNING job_id`,
@@ -155,10 +155,10 @@ export class RunClaims {
    * that arrived since the job was read keeps the run open. One that is being written holds the job's lock,
    * so this waits for it.
    */
-  async sent(claim: TrackerClaim, due: DueRun, sent: Sent): Promise<boolean> {
+  async sent(claim: TrackerClaim, due: DueRun, sent: SendResult): Promise<boolean> {
     return this.database.transaction(async (manager) => {
-      if (!(await this.isMine(manager, claim))) return false;
-      if (sent.isHeard)
+      if (!(await this.isOwned(manager, claim))) return false;
+      if (sent.isAccepted)
         await this.database.query(
           `UPDATE integration SET failures = 0, failing_since = NULL, last_error = NULL, sent_at = clock_timestamp()
            WHERE project_id = $1 AND type = $2`,
@@ -179,7 +179,7 @@ export class RunClaims {
           sent.remote && JSON.stringify(sent.remote),
           sent.cursor,
           sent.isDone,
-          sent.isMore ? 0 : this.paceMs,
+          sent.hasMore ? 0 : this.paceMs,
         ],
         manager,
       );
@@ -188,9 +188,9 @@ export class RunClaims {
   }
 
   /** Pauses the tracker after an error. Nothing is lost meanwhile. */
-  async failed(claim: TrackerClaim, due: DueRun, { message }: TrackerRefusal): Promise<void> {
+  async failed(claim: TrackerClaim, due: DueRun, { message }: TrackerError): Promise<void> {
     await this.database.transaction(async (manager) => {
-      if (!(await this.isMine(manager, claim))) return;
+      if (!(await this.isOwned(manager, claim))) return;
       await this.database.query(
         `UPDATE integration SET next_at = ${pause('failures')}, failures = failures + 1, last_error = $3,
            failing_since = COALESCE(failing_since, clock_timestamp()) WHERE project_id = $1 AND type = $2`,
@@ -211,10 +211,10 @@ export class RunClaims {
    * that it had, or if it is still rejected days after the job's end. With 403, the key may lack rights to
    * this run or to all, so the tracker counts as failing until it accepts something.
    */
-  async refused(claim: TrackerClaim, due: DueRun, refusal: TrackerRefusal): Promise<void> {
+  async rejected(claim: TrackerClaim, due: DueRun, refusal: TrackerError): Promise<void> {
     const { message, isForbidden } = refusal;
     await this.database.transaction(async (manager) => {
-      if (!(await this.isMine(manager, claim))) return;
+      if (!(await this.isOwned(manager, claim))) return;
       if (isForbidden)
         await this.database.query(
           `UPDATE integration SET last_error = $3, failing_since = COALESCE(failing_since, clock_timestamp())
@@ -240,7 +240,7 @@ export class RunClaims {
     });
   }
 
-  private async isMine(manager: EntityManager, claim: TrackerClaim): Promise<boolean> {
+  private async isOwned(manager: EntityManager, claim: TrackerClaim): Promise<boolean> {
     const rows = await this.database.query(
       'SELECT 1 FROM integration WHERE project_id = $1 AND type = $2 AND owner = $3 FOR UPDATE',
       [claim.project_id, claim.type, claim.owner],

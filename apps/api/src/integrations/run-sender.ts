@@ -7,7 +7,7 @@ import { log } from '../log.js';
 import { Outbound } from '../outbound/outbound.js';
 import { mlflow } from './mlflow.js';
 import { DEADLINE_MS, RunClaims, type DueRun, type TrackerClaim } from './run-claims.js';
-import { TrackerRefusal, type Ask, type Tracker } from './tracker.js';
+import { TrackerError, type SendRequest, type Tracker } from './tracker.js';
 import { wandb } from './wandb.js';
 
 const TRACKERS: Readonly<Record<IntegrationType, Tracker>> = { wandb, mlflow };
@@ -35,7 +35,7 @@ class ClaimLost extends Error {}
 export class RunSender implements OnModuleDestroy {
   private readonly work = new Set<Promise<void>>();
   private trackers = 0;
-  private looking: Promise<void> | null = null;
+  private scanning: Promise<void> | null = null;
   private timer: NodeJS.Timeout | null = null;
   private closing = false;
 
@@ -49,12 +49,12 @@ export class RunSender implements OnModuleDestroy {
   /** Periodically sends new data, retries, and continues what another process left. */
   watch(): void {
     this.timer = setInterval(
-      () => (this.looking ??= this.look().finally(() => (this.looking = null))),
+      () => (this.scanning ??= this.scan().finally(() => (this.scanning = null))),
       Math.min(5_000, this.settings.leaseMs / 3),
     );
   }
 
-  private async look(): Promise<void> {
+  private async scan(): Promise<void> {
     try {
       for (const claim of await this.claims.take(MOST_TRACKERS - this.trackers)) {
         const sending = this.sendTo(claim);
@@ -84,7 +84,7 @@ export class RunSender implements OnModuleDestroy {
     } catch (error) {
       if (!(error instanceof ClaimLost)) warn(error);
     }
-    await this.claims.leave(claim).catch(warn);
+    await this.claims.release(claim).catch(warn);
     this.trackers--;
   }
 
@@ -92,12 +92,12 @@ export class RunSender implements OnModuleDestroy {
     try {
       return (await this.send(claim, due)) ? 'next' : 'over';
     } catch (error) {
-      if (!(error instanceof TrackerRefusal)) throw error;
+      if (!(error instanceof TrackerError)) throw error;
       if (!error.isOfRun) {
         await this.claims.failed(claim, due, error);
         return 'over';
       }
-      await this.claims.refused(claim, due, error);
+      await this.claims.rejected(claim, due, error);
       return error.isForbidden ? 'forbidden' : 'next';
     }
   }
@@ -107,11 +107,11 @@ export class RunSender implements OnModuleDestroy {
    */
   private async send(claim: TrackerClaim, due: DueRun): Promise<boolean> {
     const tracker = TRACKERS[due.type];
-    const asker = this.asker(claim);
-    let isHeard = false;
-    const ask: Ask = async (...asked) => {
-      const answer = await asker(...asked);
-      isHeard = true;
+    const request = this.requestSender(claim);
+    let isAccepted = false;
+    const ask: SendRequest = async (...args) => {
+      const answer = await request(...args);
+      isAccepted = true;
       return answer;
     };
     let { remote, cursor } = due;
@@ -120,26 +120,26 @@ export class RunSender implements OnModuleDestroy {
       remote = opened.remote;
       if (!(await this.claims.opened(claim, due, remote, opened.url))) return false;
     }
-    let isMore = false;
+    let hasMore = false;
     if (remote !== null) {
       const range = { after: cursor, upTo: due.event_counter, limit: MOST_POINTS };
       const points = await this.points.after(due.id, range);
       if (points.length > 0) remote = await tracker.send(ask, due, remote, due, points);
       else if (due.is_open) await tracker.beat?.(ask, due, remote);
-      isMore = points.length === MOST_POINTS;
-      cursor = isMore ? (points.at(-1)?.number ?? cursor) : due.event_counter;
-      if (!isMore && !due.is_open) await tracker.finish(ask, due, remote, due);
+      hasMore = points.length === MOST_POINTS;
+      cursor = hasMore ? (points.at(-1)?.number ?? cursor) : due.event_counter;
+      if (!hasMore && !due.is_open) await tracker.finish(ask, due, remote, due);
     }
     return this.claims.sent(claim, due, {
       remote,
       cursor,
-      isDone: !isMore && !due.is_open,
-      isMore,
-      isHeard,
+      isDone: !hasMore && !due.is_open,
+      hasMore,
+      isAccepted,
     });
   }
 
-  private asker(claim: TrackerClaim): Ask {
+  private requestSender(claim: TrackerClaim): SendRequest {
     return async ({ url, secret }, { method, path, headers, body }) => {
       if (!(await this.claims.renew(claim))) throw new ClaimLost();
       const { status, body: text } = await this.outbound
@@ -156,25 +156,25 @@ export class RunSender implements OnModuleDestroy {
           mostBytes: MOST_BYTES,
         })
         .catch((error: unknown) => {
-          throw new TrackerRefusal(reasonOf(error), null);
+          throw new TrackerError(reasonOf(error), null);
         });
       const answer = parsed(text);
       if (status >= 200 && status < 300) {
         if (answer !== null) return answer;
-        throw new TrackerRefusal(
+        throw new TrackerError(
           `answered ${status} without JSON; check that ${url} is the address of the tracker`,
           null,
         );
       }
-      const { code, said } = saidIn(answer);
+      const { code, said: detail } = errorIn(answer);
       const hidden = [secret, headers?.['authorization']?.replace(/^\w+ /, '') ?? null];
       const safe = hidden.reduce<string>(
         (all, one) => (one ? all.replaceAll(one, '…') : all),
-        said,
+        detail,
       );
       // A proxy's error page is not an error of the run.
-      const isTracker = said !== '' || code !== null;
-      throw new TrackerRefusal(
+      const isTracker = detail !== '' || code !== null;
+      throw new TrackerError(
         `answered ${status}${safe && `: ${safe}`}`,
         isTracker ? status : null,
         code,
@@ -202,7 +202,7 @@ function parsed(text: string): object | null {
 }
 
 /** Reads MLflow's `error_code` and `message`, or W&B's `error`. */
-function saidIn(answer: object | null): { code: string | null; said: string } {
+function errorIn(answer: object | null): { code: string | null; said: string } {
   const { error_code: code, message, error } = (answer ?? {}) as Readonly<Record<string, unknown>>;
   return {
     code: typeof code === 'string' ? code : null,

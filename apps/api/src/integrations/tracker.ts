@@ -28,11 +28,11 @@ export interface TrackerRequest {
   readonly body?: unknown;
 }
 
-/** Sends a request to a tracker and returns the JSON of its response. @throws TrackerRefusal */
-export type Ask = (connection: Connection, request: TrackerRequest) => Promise<unknown>;
+/** Sends a request to a tracker and returns the JSON of its response. @throws TrackerError */
+export type SendRequest = (connection: Connection, request: TrackerRequest) => Promise<unknown>;
 
 /** State of a run that the tracker's module stores in the database, as JSON. */
-export type Remote = Readonly<Record<string, unknown>>;
+export type RemoteRun = Readonly<Record<string, unknown>>;
 
 /**
  * Type of server that runs are sent to. One process at a time sends a run, but it may stop before its
@@ -41,27 +41,32 @@ export type Remote = Readonly<Record<string, unknown>>;
 export interface Tracker {
   readonly type: IntegrationType;
   /** Heartbeat, for trackers that mark a run as crashed after some minutes without data. */
-  beat?(ask: Ask, connection: Connection, remote: Remote): Promise<void>;
+  beat?(ask: SendRequest, connection: Connection, remote: RemoteRun): Promise<void>;
   /** Finds or creates the job's run. */
   open(
-    ask: Ask,
+    ask: SendRequest,
     connection: Connection,
     job: TrackedJob,
-  ): Promise<{ readonly remote: Remote; readonly url: string }>;
+  ): Promise<{ readonly remote: RemoteRun; readonly url: string }>;
   /** Appends points. Returns the new state of the run. */
   send(
-    ask: Ask,
+    ask: SendRequest,
     connection: Connection,
-    remote: Remote,
+    remote: RemoteRun,
     job: TrackedJob,
     points: readonly Point[],
-  ): Promise<Remote>;
+  ): Promise<RemoteRun>;
   /** Sends the job's final state. */
-  finish(ask: Ask, connection: Connection, remote: Remote, job: TrackedJob): Promise<void>;
+  finish(
+    ask: SendRequest,
+    connection: Connection,
+    remote: RemoteRun,
+    job: TrackedJob,
+  ): Promise<void>;
 }
 
 /** Error of a request to a tracker. */
-export class TrackerRefusal extends Error {
+export class TrackerError extends Error {
   constructor(
     message: string,
     /** HTTP status; null without a readable response. */
@@ -87,11 +92,11 @@ export class TrackerRefusal extends Error {
   }
 }
 
-/** Parses a response. @throws TrackerRefusal for any other JSON, which is not an error of the run */
-export function answerOf<T>(form: z.ZodType<T>, answer: unknown, { url }: Connection): T {
+/** Parses a response. @throws TrackerError for any other JSON, which is not an error of the run */
+export function parseResponse<T>(form: z.ZodType<T>, answer: unknown, { url }: Connection): T {
   const read = form.safeParse(answer);
   if (read.success) return read.data;
-  throw new TrackerRefusal(
+  throw new TrackerError(
     `answered with unexpected JSON; check that ${url} is the address of the tracker`,
     null,
   );

@@ -6,15 +6,15 @@ import { TOKENS_PER_SECOND, TRAIN, VALID } from '../history/job-points.js';
 import { metricsOf } from '../catalog/plugins.js';
 import { z } from 'zod';
 import {
-  answerOf,
+  parseResponse,
   basic,
   configOf,
   jsonNumber,
   runName,
-  TrackerRefusal,
-  type Ask,
+  TrackerError,
+  type SendRequest,
   type Connection,
-  type Remote,
+  type RemoteRun,
   type TrackedJob,
   type Tracker,
 } from './tracker.js';
@@ -22,7 +22,7 @@ import {
 /** Step of the job. W&B's own `_step` counts lines. */
 const STEP = 'train/global_step';
 
-interface WandbRun extends Remote {
+interface WandbRun extends RemoteRun {
   readonly entity: string;
   readonly project: string;
   readonly run: string;
@@ -152,14 +152,14 @@ const Answer = z.union([Failed, z.object({ data: Upserted })]);
 
 /** W&B reports errors with status 200. */
 function bucketOf(answer: unknown, connection: Connection): z.infer<typeof Bucket> {
-  const read = answerOf(Answer, answer, connection);
+  const read = parseResponse(Answer, answer, connection);
   if ('data' in read) return read.data.upsertBucket.bucket;
-  const said = read.errors.map(({ message }) => message).join('; ');
-  throw new TrackerRefusal(`W&B rejected the run: ${said}`, 400);
+  const messages = read.errors.map(({ message }) => message).join('; ');
+  throw new TrackerError(`W&B rejected the run: ${messages}`, 400);
 }
 
 const stream = (
-  ask: Ask,
+  ask: SendRequest,
   connection: Connection,
   { entity, project, run }: WandbRun,
   body: object,
@@ -171,7 +171,12 @@ const stream = (
     body,
   );
 
-const post = (ask: Ask, connection: Connection, path: string, body: unknown): Promise<unknown> =>
+const post = (
+  ask: SendRequest,
+  connection: Connection,
+  path: string,
+  body: unknown,
+): Promise<unknown> =>
   ask(connection, {
     method: 'POST',
     path,

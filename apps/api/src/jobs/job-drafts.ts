@@ -106,7 +106,7 @@ export class JobDrafts {
     adapters: Draft['adapters'],
   ): Promise<void> {
     if (!(await this.lockInOneStatement(manager, base, files))) {
-      await this.models.hold(manager, base, 'model');
+      await this.models.lock(manager, base, 'model');
       for (const { id, param } of files) await this.files.lock(manager, id, param);
     }
     for (const { id, param, blobs } of adapters)

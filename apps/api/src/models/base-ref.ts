@@ -22,9 +22,9 @@ export const blobRefs = (files: readonly StoredFile[]): BlobRef[] =>
   files.map(({ name, sha256, size }) => ({ name, sha256, size }));
 
 /** Undefined if this build cannot compute it. The worker then determines it, or reports the error. */
-function bytesOf(...asked: Parameters<typeof residentBytes>): number | undefined {
+function bytesOf(...args: Parameters<typeof residentBytes>): number | undefined {
   try {
-    return residentBytes(...asked);
+    return residentBytes(...args);
   } catch (error) {
     if (error instanceof DomainError) return undefined;
     throw error;

@@ -10,7 +10,7 @@ import { checkpointName } from '../history/history-objects.js';
 const FOLDER = /^dir:/;
 
 /** Fields of a model object that come from the job that made the model. */
-export interface MadeBy {
+export interface JobFields {
   readonly task: string;
   readonly published_step: number | null;
   readonly operation: OperationObject | null;
@@ -19,7 +19,7 @@ export interface MadeBy {
 export function modelObject(
   model: Model,
   caller: Principal,
-  madeBy: MadeBy | null = null,
+  madeBy: JobFields | null = null,
 ): ModelObject {
   const { task = null, published_step: step = null, operation = null } = madeBy ?? {};
   const shown = isAdmin(caller) || !FOLDER.test(model.source ?? '');
@@ -38,7 +38,7 @@ export function modelObject(
       operation,
       uses: model.kind === 'export' ? [] : usesOf(model.family, task),
       status: model.status,
-      status_details: shown ? model.status_details : model.status_details && HIDDEN,
+      status_details: shown ? model.status_details : model.status_details && HIDDEN_REASON,
       progress: model.status === 'importing' ? (model.progress ?? 0) : null,
       parameters: model.parameters,
       bytes: model.bytes,
@@ -64,7 +64,7 @@ export const usesOf = (family: string | null, task: string | null): readonly Mod
   task === null ? (family === null ? [] : usesOfBase(family)) : usesOfTask(task);
 
 /** Replaces the reason why an import failed if the reason would name a folder. */
-export const HIDDEN = 'only administrators can see the reason';
+export const HIDDEN_REASON = 'only administrators can see the reason';
 
 /** Returns the model object of a checkpoint. @param base null if the base model was deleted */
 export function checkpointModel(

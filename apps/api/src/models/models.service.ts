@@ -30,7 +30,7 @@ import {
   checkpointModel,
   modelObject,
   withOperable,
-  type MadeBy,
+  type JobFields,
   type Operable,
 } from './model-object.js';
 import { modelUsers } from './model-users.js';
@@ -162,7 +162,7 @@ export class ModelsService {
   }
 
   /** Prevents the deletion of a model until the transaction has written the job or run that uses it. */
-  async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
+  async lock(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
       'SELECT 1 FROM model WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE',
       [id],
@@ -207,11 +207,13 @@ export class ModelsService {
   }
 
   /** Specs of the jobs that made these models, by job ID. */
-  private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask & MadeBy>> {
+  private async specsOf(
+    models: readonly Model[],
+  ): Promise<ReadonlyMap<string, JobTask & JobFields>> {
     const ids = [...new Set(models.flatMap(({ job_id: id }) => id ?? []))];
     if (ids.length === 0) return new Map();
     const rows = await this.database.query<
-      JobTask & Omit<MadeBy, 'operation'> & Pick<Job, 'id' | 'spec' | 'request'>
+      JobTask & Omit<JobFields, 'operation'> & Pick<Job, 'id' | 'spec' | 'request'>
     >(
       `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options, published_step,
          jsonb_build_object('operation', spec->'operation') AS spec,

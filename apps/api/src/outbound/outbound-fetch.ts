@@ -7,7 +7,7 @@ import { Outbound, readUpTo } from './outbound.js';
 
 type Body = NonNullable<RequestInit['body']>;
 
-export interface FetchTerms {
+export interface FetchLimits {
   /** Origin that the operator configured. Requests may go to it whatever network it is in. */
   readonly trusted: string;
   readonly signal: AbortSignal;
@@ -31,18 +31,18 @@ const EMPTY: readonly number[] = [204, 205, 304];
 export class OutboundFetch {
   constructor(private readonly outbound: Outbound) {}
 
-  under(terms: FetchTerms): typeof fetch {
+  under(terms: FetchLimits): typeof fetch {
     return (input, init = {}) =>
       this.exchange(new URL(input instanceof Request ? input.url : input), init, terms);
   }
 
   private async exchange(
     url: URL,
-    { method = 'GET', headers: given, body = null, signal: asked }: RequestInit,
-    { trusted, signal: over, sent }: FetchTerms,
+    { method = 'GET', headers: given, body = null, signal: callerSignal }: RequestInit,
+    { trusted, signal: over, sent }: FetchLimits,
   ): Promise<Response> {
     const lookup = url.origin === trusted ? undefined : await this.outbound.lookup(url);
-    const signal = asked ? AbortSignal.any([asked, over]) : over;
+    const signal = callerSignal ? AbortSignal.any([callerSignal, over]) : over;
     signal.throwIfAborted();
     const headers = new Headers(given);
     // Object stores reject uploads without a Content-Length header.

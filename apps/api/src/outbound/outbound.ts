@@ -61,27 +61,27 @@ export class Outbound {
   }
 
   /** @throws NotAllowed, or an Error with the reason why there is no response */
-  async send(asked: OutboundRequest): Promise<OutboundAnswer> {
+  async send(request: OutboundRequest): Promise<OutboundAnswer> {
     const late = new AbortController();
     const timer = setTimeout(
-      () => late.abort(new Error(`no response within ${asked.timeoutMs / 1000} s`)),
-      asked.timeoutMs,
+      () => late.abort(new Error(`no response within ${request.timeoutMs / 1000} s`)),
+      request.timeoutMs,
     );
     try {
-      return await Promise.race([this.exchange(asked, late.signal), aborted(late.signal)]);
+      return await Promise.race([this.exchange(request, late.signal), aborted(late.signal)]);
     } finally {
       clearTimeout(timer);
       late.abort(new Error('over'));
     }
   }
 
-  private async exchange(asked: OutboundRequest, signal: AbortSignal): Promise<OutboundAnswer> {
-    const { method, body, mostBytes } = asked;
-    const url = new URL(asked.url);
+  private async exchange(request: OutboundRequest, signal: AbortSignal): Promise<OutboundAnswer> {
+    const { method, body, mostBytes } = request;
+    const url = new URL(request.url);
     const lookup = await this.lookup(url);
     signal.throwIfAborted();
     const headers = {
-      ...asked.headers,
+      ...request.headers,
       ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
     };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -15,7 +15,7 @@ export interface AdapterPart {
   readonly files: readonly StoredFile[];
 }
 
-interface Asked {
+interface AdapterRequest {
   readonly peft: Spec['peft'];
   readonly base: Resolved;
   /** Initial adapter. */
@@ -31,7 +31,7 @@ export const isOfPart = ({ name }: StoredFile): boolean => name.includes('/');
 export async function adapterParts(
   models: ModelsService,
   caller: Principal,
-  { peft, base, start }: Asked,
+  { peft, base, start }: AdapterRequest,
 ): Promise<AdapterPart[]> {
   const parts: AdapterPart[] = [];
   for (const [i, name] of namedAdapters(peft).entries()) {

@@ -10,14 +10,14 @@ import type { Refusal } from '../sandbox/confined-answer.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
 import type { BaseConfig, DataReports as Reports, ReportOptions } from './reader-protocol.js';
-import { TooManyWaiting, Turns, type Asker } from './turns.js';
+import { QueueFull, Turns, type WorkCaller } from './turns.js';
 
 /** Increase it when reports change: stored reports of other versions are ignored. */
 const VERSION = 4;
 /** Number of cached reports, of some kilobytes each. Jobs are often submitted in series on the same data. */
 const KEPT = 200;
 
-export interface ReportQuestion extends ReportOptions {
+export interface ReportRequest extends ReportOptions {
   readonly base: Model;
   readonly training: File;
   readonly validation: File | null;
@@ -30,7 +30,7 @@ type Outcome = { readonly reports: Reports } | { readonly refused: Refusal };
 export class DataReports {
   private readonly turns = new Turns();
   /** Cache that drops the oldest entry. Keys are hashes of contents, so entries never change. */
-  private readonly kept = new Map<string, Outcome>();
+  private readonly cache = new Map<string, Outcome>();
 
   constructor(
     private readonly database: Database,
@@ -43,7 +43,7 @@ export class DataReports {
    * Caller of a preview or creation. Its deadline allows for reading the largest file, and for the same time
    * in the queue.
    */
-  asker(project: string, gone?: AbortSignal): Asker {
+  caller(project: string, gone?: AbortSignal): WorkCaller {
     const left = new AbortController();
     const abort = (): void => left.abort();
     setTimeout(abort, 2 * this.settings.readerMs).unref();
@@ -52,10 +52,10 @@ export class DataReports {
   }
 
   /** Returns config.json of a base. Bases that were imported before it was stored are read now. */
-  async config(base: Model, asker: Asker): Promise<HfConfig> {
+  async config(base: Model, caller: WorkCaller): Promise<HfConfig> {
     if (base.config) return base.config;
-    return this.turn(`config of ${base.id}`, asker, async () => {
-      const config = await this.reader.ask<BaseConfig>(asker.project, {
+    return this.turn(`config of ${base.id}`, caller, async () => {
+      const config = await this.reader.ask<BaseConfig>(caller.project, {
         op: 'config',
         base: await this.files(base),
       });
@@ -73,12 +73,12 @@ export class DataReports {
     base: Model,
     { sample_prompts: prompts }: Pick<Spec, 'sample_prompts'>,
     maxTokens: number,
-    asker: Asker,
+    caller: WorkCaller,
   ): Promise<readonly number[]> {
     if (!prompts) return [];
     const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, maxTokens]))}`;
-    return this.turn(key, asker, async () =>
-      this.reader.ask<number[]>(asker.project, {
+    return this.turn(key, caller, async () =>
+      this.reader.ask<number[]>(caller.project, {
         op: 'prompts',
         base: await this.files(base),
         prompts,
@@ -88,60 +88,60 @@ export class DataReports {
   }
 
   /** @throws DomainError that names lines that cannot be used; ReaderFailure if the data could not be read */
-  async of(question: ReportQuestion, asker: Asker): Promise<Reports> {
+  async of(question: ReportRequest, caller: WorkCaller): Promise<Reports> {
     const key = keyOf(question);
     const outcome =
       (await this.stored(key)) ??
       (await this.turn(
         key,
-        asker,
+        caller,
         // Another process may have read them in the meantime.
-        async () => (await this.stored(key)) ?? (await this.read(question, key, asker.project)),
+        async () => (await this.stored(key)) ?? (await this.read(question, key, caller.project)),
       ));
     if ('reports' in outcome) return outcome.reports;
     const { code, message, param } = outcome.refused;
     throw new DomainError(code, message, param);
   }
 
-  private async turn<T>(key: string, asker: Asker, work: () => Promise<T>): Promise<T> {
+  private async turn<T>(key: string, caller: WorkCaller, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.turns.take(key, asker, work);
+      return await this.turns.take(key, caller, work);
     } catch (error) {
-      if (error instanceof TooManyWaiting)
+      if (error instanceof QueueFull)
         throw new ReaderFailure(
           'too many files of this project are waiting to be read; try again later',
         );
-      if (error !== asker.signal.reason) throw error;
+      if (error !== caller.signal.reason) throw error;
       throw new ReaderFailure('files ahead of it in the queue took too long');
     }
   }
 
   private async stored(key: string): Promise<Outcome | undefined> {
-    const kept = this.kept.get(key);
-    if (kept) return kept;
+    const cached = this.cache.get(key);
+    if (cached) return cached;
     const [row] = await this.database.query<{ outcome: Outcome }>(
       'SELECT outcome FROM data_report WHERE key = $1',
       [key],
     );
-    if (row) this.keep(key, row.outcome);
+    if (row) this.addToCache(key, row.outcome);
     return row?.outcome;
   }
 
-  private keep(key: string, outcome: Outcome): void {
-    const [oldest] = this.kept.keys();
-    if (this.kept.size >= KEPT && oldest !== undefined) this.kept.delete(oldest);
-    this.kept.set(key, outcome);
+  private addToCache(key: string, outcome: Outcome): void {
+    const [oldest] = this.cache.keys();
+    if (this.cache.size >= KEPT && oldest !== undefined) this.cache.delete(oldest);
+    this.cache.set(key, outcome);
   }
 
-  private async read(question: ReportQuestion, key: string, project: string): Promise<Outcome> {
-    const { base, training, validation, ...asked } = question;
+  private async read(question: ReportRequest, key: string, project: string): Promise<Outcome> {
+    const { base, training, validation, ...options } = question;
     const outcome = await this.reader
       .ask<Reports>(project, {
         op: 'report',
         base: await this.files(base),
         training: await this.file(training),
         validation: validation && (await this.file(validation)),
-        ...asked,
+        ...options,
       })
       .then((reports): Outcome => ({ reports }))
       .catch((error: unknown): Outcome => {
@@ -172,7 +172,7 @@ export class DataReports {
 }
 
 /** Key of contents only, so that files that are uploaded or imported again keep their reports. */
-function keyOf(question: ReportQuestion): string {
+function keyOf(question: ReportRequest): string {
   const { base, training, validation, task, taskOptions, maxSeqLen } = question;
   const { tasks, split, invocation } = question;
   const contents = base.files.map((file) => `${file.name}=${file.sha256}`).sort();

@@ -22,12 +22,12 @@ import type { File } from '../database/entities/storage.js';
 import type { Resolved } from '../models/models.service.js';
 import { ReaderFailure } from './data-reader.js';
 import type { DataReports } from './data-reports.js';
-import { resolveJob, type AskedJob } from './job-spec.js';
+import { resolveJob, type JobRequest } from './job-spec.js';
 import { memoryForecast } from './memory-forecast.js';
 import { requireMemory } from './pool-memory.js';
-import type { Terms } from './pool-terms.js';
+import type { PoolLimits } from './pool-terms.js';
 import type { DataReports as Reports } from './reader-protocol.js';
-import type { Asker } from './turns.js';
+import type { WorkCaller } from './turns.js';
 
 /** Job as resolved with its base and data. */
 export interface JobOnBase {
@@ -44,8 +44,8 @@ interface Inputs {
   readonly training: File;
   readonly validation: File | null;
   readonly pool: string;
-  readonly terms: Terms;
-  readonly asker: Asker;
+  readonly terms: PoolLimits;
+  readonly caller: WorkCaller;
 }
 
 /**
@@ -55,20 +55,20 @@ interface Inputs {
  */
 export async function jobOnBase(
   reports: DataReports,
-  job: AskedJob,
+  job: JobRequest,
   resolved: Spec,
-  { base, training, validation, pool, terms, asker }: Inputs,
+  { base, training, validation, pool, terms, caller }: Inputs,
 ): Promise<JobOnBase> {
   const isWarmStart = job.start !== null;
   let known: Pick<JobOnBase, 'spec' | 'footprint'> = { spec: resolved, footprint: null };
   try {
-    const config = await reports.config(base, asker);
+    const config = await reports.config(base, caller);
     const onBase = fitToBase(resolved, config, isWarmStart);
     known = onBase;
     const { spec, footprint } = onBase;
     const maxSeqLen = cutAt(spec, footprint);
     requireMemory(terms, pool, spec, config, isWarmStart);
-    const prompts = await reports.promptTokens(base, spec, footprint.maxTokens, asker);
+    const prompts = await reports.promptTokens(base, spec, footprint.maxTokens, caller);
     const question = {
       base,
       training,
@@ -80,7 +80,7 @@ export async function jobOnBase(
       split: splitOf(spec),
       invocation: invocationOf(spec.peft),
     };
-    const data = await reports.of(question, asker);
+    const data = await reports.of(question, caller);
     const exact = fitToBase(specOnData(job, resolved, data), config, isWarmStart, data);
     known = exact;
     const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
@@ -98,7 +98,7 @@ export async function jobOnBase(
  * Returns the spec with the exact number of steps. A split keeps equal records together, so the number of
  * held-out records is only known from the report. With a validation file, nothing is held out.
  */
-function specOnData(job: AskedJob, resolved: Spec, { validation }: Reports): Spec {
+function specOnData(job: JobRequest, resolved: Spec, { validation }: Reports): Spec {
   if (validation === null || job.request.validation_file) return resolved;
   return resolveJob({ ...job, facts: { ...job.facts, heldOut: validation.examples } });
 }

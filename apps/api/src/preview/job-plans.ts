@@ -19,10 +19,10 @@ import { DEFAULT_POOL } from '../queue/pool.js';
 import { DataReports } from './data-reports.js';
 import { JobEval } from './job-eval.js';
 import { jobOnBase, type JobOnBase } from './job-on-base.js';
-import { resolveJob, withAdapters, type AskedJob } from './job-spec.js';
+import { resolveJob, withAdapters, type JobRequest } from './job-spec.js';
 import { PoolTerms } from './pool-terms.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
-import { takenTask, tableWarnings } from './table-warnings.js';
+import { chosenTask, tableWarnings } from './table-warnings.js';
 
 /** Create call after validation and resolution. Nothing is written yet. */
 export interface JobPlan extends JobOnBase {
@@ -97,9 +97,9 @@ export class JobPlans {
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
     const modelType = base.base.family ?? undefined;
-    const taken = takenTask(body, training, modelType);
+    const taken = chosenTask(body, training, modelType);
     if (taken) request = { ...body, graft: { ...body.graft, task: taken.task } };
-    const asked: AskedJob = {
+    const jobRequest: JobRequest = {
       request: {
         ...request,
         model: base.base.id,
@@ -114,16 +114,21 @@ export class JobPlans {
       start,
       adapters: [],
     };
-    const alone = resolveJob(asked);
-    const parts = await adapterParts(this.models, caller, { peft: alone.peft, base, start });
-    const job = { ...asked, adapters: parts.map(({ config }) => config) };
-    const spec = withAdapters(alone, job);
+    const resolved = resolveJob(jobRequest);
+    const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
+    const job = { ...jobRequest, adapters: parts.map(({ config }) => config) };
+    const spec = withAdapters(resolved, job);
     request = await this.evals.resolved(caller.projectId, request, spec);
     checkTask(training, spec, 'training_file');
     if (validation) checkTask(validation, spec, 'validation_file');
-    const asker = this.reports.asker(caller.projectId, gone);
+    const asker = this.reports.caller(caller.projectId, gone);
     const files = { base: base.base, training, validation };
-    const onBase = await jobOnBase(this.reports, job, spec, { ...files, pool, terms, asker });
+    const onBase = await jobOnBase(this.reports, job, spec, {
+      ...files,
+      pool,
+      terms,
+      caller: asker,
+    });
     const examples = onBase.data?.training.examples ?? training.records;
     checkSampledSteps(onBase.spec, totalSteps(onBase.spec, examples));
     return {

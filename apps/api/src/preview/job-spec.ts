@@ -4,7 +4,7 @@ import { continuedOptions, resolveSpec, type JobFacts } from '../catalog/plugins
 import type { Resolved } from '../models/models.service.js';
 
 /** Request of a job, with facts about the files and models that it names. */
-export interface AskedJob {
+export interface JobRequest {
   /** Request with the ID of the base and the `peft` of the initial adapter. */
   readonly request: CreateJob;
   readonly facts: JobFacts;
@@ -15,13 +15,13 @@ export interface AskedJob {
 }
 
 /** @throws DomainError that names the field that is wrong */
-export function resolveJob(job: AskedJob): Spec {
+export function resolveJob(job: JobRequest): Spec {
   const spec = resolveSpec(job.request, job.facts);
   return withAdapters({ ...spec, task_options: optionsWithLetters(spec, job.start) }, job);
 }
 
 /** Adds the configs of the adapters that the job's adapter consists of to a resolved spec. */
-export const withAdapters = (spec: Spec, { adapters }: Pick<AskedJob, 'adapters'>): Spec =>
+export const withAdapters = (spec: Spec, { adapters }: Pick<JobRequest, 'adapters'>): Spec =>
   adapters.length > 0 ? { ...spec, adapters: [...adapters] } : spec;
 
 /** Keeps the vocabulary of an initial adapter. @throws DomainError if the job requests another one */

@@ -5,13 +5,13 @@ import { Database } from '../database/database.js';
 import { memoryOf, type PoolMemory } from './pool-memory.js';
 
 /** Limits of a project, and the memory of a pool. */
-export interface Terms extends PoolMemory {
+export interface PoolLimits extends PoolMemory {
   readonly limits: ProjectLimits;
   /** Warning about a pool that no worker has ever joined; null otherwise. */
   readonly neverJoined: string | null;
 }
 
-interface Row extends Omit<Terms, 'neverJoined'> {
+interface Row extends Omit<PoolLimits, 'neverJoined'> {
   readonly allowed: boolean;
   readonly exists: boolean;
 }
@@ -25,7 +25,7 @@ export class PoolTerms {
   ) {}
 
   /** @throws DomainError if the project cannot use the pool. The pool need not exist yet. */
-  async of(projectId: string, pool: string, parameter: string): Promise<Terms> {
+  async of(projectId: string, pool: string, parameter: string): Promise<PoolLimits> {
     const [terms] = await this.database.query<Row>(
       `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown,
          EXISTS (SELECT 1 FROM pool WHERE name = $2) AS exists

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { TooManyWaiting, Turns } from './turns.js';
+import { QueueFull, Turns } from './turns.js';
 
 /** Work that ends on request and records its start. */
 class Works {
@@ -97,7 +97,7 @@ describe('turns', () => {
     const works = new Works();
     for (let n = 0; n < 16; n++) void turns.take(`a${n}`, waits('a'), works.of(`a${n}`));
     void turns.take('a16', waits('a'), works.of('a16'));
-    await expect(turns.take('a17', waits('a'), works.of('a17'))).rejects.toThrow(TooManyWaiting);
+    await expect(turns.take('a17', waits('a'), works.of('a17'))).rejects.toThrow(QueueFull);
     void turns.take('b', waits('b'), works.of('b'));
     for (let n = 0; n < 2; n++) await works.end(`a${n}`);
     expect(works.started).toContain('b');

@@ -2,14 +2,14 @@
 const MOST_WAITING = 16;
 
 /** Caller that waits for a piece of work. */
-export interface Asker {
+export interface WorkCaller {
   readonly project: string;
   /** Aborted when the caller no longer waits: its deadline has passed, or the client has gone. */
   readonly signal: AbortSignal;
 }
 
 /** Error for a project that already has the maximum amount of waiting work. */
-export class TooManyWaiting extends Error {}
+export class QueueFull extends Error {}
 
 interface Turn {
   readonly key: string;
@@ -31,10 +31,10 @@ export class Turns {
   private readonly open = new Map<string, Turn>();
   private busy = false;
 
-  /** @throws the signal's reason if it aborts first; TooManyWaiting */
-  async take<T>(key: string, { project, signal }: Asker, work: () => Promise<T>): Promise<T> {
+  /** @throws the signal's reason if it aborts first; QueueFull */
+  async take<T>(key: string, { project, signal }: WorkCaller, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
-    const turn = this.open.get(key) ?? this.enter(key, project, work);
+    const turn = this.open.get(key) ?? this.enqueue(key, project, work);
     turn.askers++;
     let leave = (): void => undefined;
     const left = new Promise<never>((_, reject) => {
@@ -49,9 +49,9 @@ export class Turns {
     }
   }
 
-  private enter(key: string, project: string, work: () => Promise<unknown>): Turn {
+  private enqueue(key: string, project: string, work: () => Promise<unknown>): Turn {
     const lane = this.lanes.get(project) ?? [];
-    if (lane.length >= MOST_WAITING) throw new TooManyWaiting();
+    if (lane.length >= MOST_WAITING) throw new QueueFull();
     let start = (): void => undefined;
     const answer = new Promise<void>((resolve) => (start = resolve)).then(work);
     const done = answer.then(
@@ -72,7 +72,7 @@ export class Turns {
   /** Removes work that has not started. Started work continues for the next caller. */
   private drop(turn: Turn): void {
     if (!this.lanes.get(turn.project)?.includes(turn)) return;
-    this.leaveLane(turn);
+    this.removeFromLane(turn);
     this.open.delete(turn.key);
   }
 
@@ -82,7 +82,7 @@ export class Turns {
     for (let turn = this.next(); turn; turn = this.next()) {
       await turn.begin();
       this.open.delete(turn.key);
-      this.toTheEnd(turn.project);
+      this.moveToEnd(turn.project);
     }
     this.busy = false;
   }
@@ -90,17 +90,17 @@ export class Turns {
   private next(): Turn | undefined {
     const [lane] = this.lanes.values();
     const turn = lane?.[0];
-    if (turn) this.leaveLane(turn);
+    if (turn) this.removeFromLane(turn);
     return turn;
   }
 
-  private leaveLane({ project, key }: Turn): void {
+  private removeFromLane({ project, key }: Turn): void {
     const rest = this.lanes.get(project)?.filter((turn) => turn.key !== key) ?? [];
     if (rest.length > 0) this.lanes.set(project, rest);
     else this.lanes.delete(project);
   }
 
-  private toTheEnd(project: string): void {
+  private moveToEnd(project: string): void {
     const lane = this.lanes.get(project);
     if (!lane) return;
     this.lanes.delete(project);

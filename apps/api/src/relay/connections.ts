@@ -12,7 +12,7 @@ export interface Connection {
   readonly pool: string;
   readonly draining: boolean;
   /** Whether a heartbeat arrived within the lease. */
-  readonly heard: boolean;
+  readonly isAlive: boolean;
   /** Number of assignments that the worker can still take since its last Pull. */
   freeSlots: number;
   residentBases: readonly string[];

@@ -32,7 +32,7 @@ export class Gateways implements OnModuleDestroy {
   private retry: NodeJS.Timeout | null = null;
   private last: Promise<unknown> = Promise.resolve();
   private closing = false;
-  private lost: (() => void)[] = [];
+  private lostListeners: (() => void)[] = [];
 
   constructor(private readonly settings: Settings) {}
 
@@ -44,7 +44,7 @@ export class Gateways implements OnModuleDestroy {
 
   /** Calls back when the connection ends, and with it everything that was held through it. */
   onLost(listener: () => void): void {
-    this.lost.push(listener);
+    this.lostListeners.push(listener);
   }
 
   /** Runs a statement on this process's own connection, one at a time. An error closes the connection. */
@@ -118,7 +118,7 @@ export class Gateways implements OnModuleDestroy {
     this.rest();
     // Runs even if the server does not respond.
     void client.end().catch(() => undefined);
-    for (const listener of this.lost) listener();
+    for (const listener of this.lostListeners) listener();
     if (this.closing) return;
     log.warn('lost the database connection of this API process; reconnecting');
     this.again();

@@ -12,10 +12,10 @@ const SILENCE_MS = 180_000;
 const RETRY_AFTER_SECONDS = 5;
 
 /** Error for a request that the worker has not started and will not start. Another worker may. */
-export class NotBegun extends Error {}
+export class NotStarted extends Error {}
 
 /** Request with its image or audio file in chunks. */
-export interface Asked {
+export interface RequestWithMedia {
   readonly request: ModelRequest;
   readonly media: readonly Uint8Array[];
 }
@@ -42,16 +42,16 @@ export class ModelRequests {
   /**
    * Streams the responses to a request, no faster than they are read. Ends after the last one; cancels the
    * request when `left` aborts.
-   * @throws NotBegun before the first response, DomainError
+   * @throws NotStarted before the first response, DomainError
    */
   async *ask(
     worker: WorkerAddress,
-    asked: Asked,
+    message: RequestWithMedia,
     left: AbortSignal,
   ): AsyncGenerator<ModelResponse> {
     const responses = this.connections.get(worker)
-      ? this.responses(worker, asked, left)
-      : this.relayed(worker, asked, left);
+      ? this.responses(worker, message, left)
+      : this.relayed(worker, message, left);
     for await (const response of responses) {
       if (response.errorCode !== '') throw failure(response);
       yield response;
@@ -61,16 +61,16 @@ export class ModelRequests {
   /**
    * Streams the responses of a worker whose stream ends at this process. Ends after the last one; cancels the
    * request when `left` aborts.
-   * @throws NotBegun, DomainError
+   * @throws NotStarted, DomainError
    */
   async *responses(
     address: WorkerAddress,
-    asked: Asked,
+    message: RequestWithMedia,
     left: AbortSignal,
   ): AsyncGenerator<ModelResponse> {
     const worker = this.connections.get(address);
-    if (!worker) throw new NotBegun("the worker's stream has ended");
-    const { id } = asked.request;
+    if (!worker) throw new NotStarted("the worker's stream has ended");
+    const { id } = message.request;
     const pending: Pending = {
       worker,
       responses: new WaitingResponses(),
@@ -84,7 +84,7 @@ export class ModelRequests {
     left.addEventListener('abort', wake, { once: true });
     let over = false;
     try {
-      void this.send(pending, asked).catch((error: unknown) => {
+      void this.send(pending, message).catch((error: unknown) => {
         pending.failure = error;
         pending.wake();
       });
@@ -106,12 +106,12 @@ export class ModelRequests {
    * bounded. With media, the request and each piece wait until the previous one is on its way. Stops when the
    * answer is over.
    */
-  private async send(pending: Pending, { request, media }: Asked): Promise<void> {
+  private async send(pending: Pending, { request, media }: RequestWithMedia): Promise<void> {
     const { worker } = pending;
     const { id } = request;
     const question = { $case: 'modelRequest', value: request } as const;
     const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
-    if (!isSent) throw new NotBegun("the worker's stream has ended");
+    if (!isSent) throw new NotStarted("the worker's stream has ended");
     // If the client left before the request was sent, the first cancellation preceded the request.
     if (this.pending.get(id) !== pending)
       return void worker.send({ $case: 'cancelModelRequest', value: { id } });
@@ -145,12 +145,12 @@ export class ModelRequests {
   /** Sends the request through the API process at which the worker's stream ends. */
   private async *relayed(
     { workerId, sessionId, gatewayId }: WorkerAddress,
-    { request, media }: Asked,
+    { request, media }: RequestWithMedia,
     left: AbortSignal,
   ): AsyncGenerator<ModelResponse> {
     checkSize({ $case: 'modelRequest', value: request });
     const client = await this.relay.client(gatewayId ?? '').catch((error: unknown) => {
-      throw error instanceof Unreachable ? new NotBegun(error.message) : error;
+      throw error instanceof Unreachable ? new NotStarted(error.message) : error;
     });
     const call = client.ask(
       { workerId, sessionId, request, media: [...media] },
@@ -179,9 +179,9 @@ async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse 
     const response = pending.responses.take();
     if (response) return response;
     if (pending.failure !== null) throw pending.failure;
-    if (pending.lost) throw lost();
+    if (pending.lost) throw connectionLost();
     const remaining = until - performance.now();
-    if (remaining <= 0) throw lost('the worker did not respond in time');
+    if (remaining <= 0) throw connectionLost('the worker did not respond in time');
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, remaining);
       pending.wake = () => {
@@ -192,17 +192,17 @@ async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse 
   }
 }
 
-const lost = (why = 'the connection to the worker was lost; try again'): DomainError =>
+const connectionLost = (why = 'the connection to the worker was lost; try again'): DomainError =>
   new DomainError('unavailable', why, null, RETRY_AFTER_SECONDS);
 
 /** Error that the other API process reported, or that it does not respond. */
 function ofRelay({ code, details }: ServiceError): Error {
-  if (code === status.FAILED_PRECONDITION) return new NotBegun(details);
-  return code === status.ABORTED ? lost(details) : lost();
+  if (code === status.FAILED_PRECONDITION) return new NotStarted(details);
+  return code === status.ABORTED ? connectionLost(details) : connectionLost();
 }
 
 function failure({ errorCode, errorMessage }: ModelResponse): Error {
-  if (errorCode === 'queue_full') return new NotBegun(errorMessage);
+  if (errorCode === 'queue_full') return new NotStarted(errorMessage);
   const code = isErrorCode(errorCode) ? errorCode : 'internal_error';
   return new DomainError(code, errorMessage || 'the worker could not generate a response');
 }

@@ -23,7 +23,7 @@ import { bearer } from '../auth/keys/secret-format.js';
 import { inUrl, Settings } from '../config.js';
 import { log } from '../log.js';
 import { Connections } from './connections.js';
-import { ModelRequests, NotBegun } from './model-requests.js';
+import { ModelRequests, NotStarted } from './model-requests.js';
 import { RelayKey } from './relay-key.js';
 import { RELAY_OPTIONS } from './relay.js';
 
@@ -133,6 +133,6 @@ export class RelayServer implements OnModuleDestroy {
   }
 }
 
-/** gRPC status by which the requesting process distinguishes NotBegun from a lost worker. */
+/** gRPC status by which the requesting process distinguishes NotStarted from a lost worker. */
 const askStatus = (error: Error): status =>
-  error instanceof NotBegun ? status.FAILED_PRECONDITION : status.ABORTED;
+  error instanceof NotStarted ? status.FAILED_PRECONDITION : status.ABORTED;

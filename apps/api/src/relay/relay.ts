@@ -32,7 +32,7 @@ export class Unreachable extends Error {}
 @Injectable()
 export class Relay implements OnModuleDestroy {
   private readonly clients = new Map<string, GatewayServiceClient>();
-  private readonly shunnedUntil = new Map<string, number>();
+  private readonly pausedUntil = new Map<string, number>();
 
   constructor(
     private readonly gateways: Gateways,
@@ -52,7 +52,7 @@ export class Relay implements OnModuleDestroy {
         { deadline: Date.now() + SEND_MS },
         (error, response) => {
           if (!error) return resolve(response.sent);
-          this.shun(gatewayId, error.details);
+          this.pause(gatewayId, error.details);
           reject(new DomainError('unavailable', 'the worker could not be reached; try again'));
         },
       );
@@ -68,7 +68,7 @@ export class Relay implements OnModuleDestroy {
     return new Promise((resolve, reject) =>
       client.waitForReady(Date.now() + CONNECT_MS, (error) => {
         if (!error) return resolve(client);
-        this.shun(gatewayId, error.message);
+        this.pause(gatewayId, error.message);
         reject(new Unreachable(error.message));
       }),
     );
@@ -84,8 +84,8 @@ export class Relay implements OnModuleDestroy {
   /** IDs of processes that did not respond recently. */
   get shunned(): string[] {
     const now = performance.now();
-    for (const [id, until] of this.shunnedUntil) if (until <= now) this.shunnedUntil.delete(id);
-    return [...this.shunnedUntil.keys()];
+    for (const [id, until] of this.pausedUntil) if (until <= now) this.pausedUntil.delete(id);
+    return [...this.pausedUntil.keys()];
   }
 
   private async open(gatewayId: string): Promise<GatewayServiceClient> {
@@ -103,12 +103,12 @@ export class Relay implements OnModuleDestroy {
     return client;
   }
 
-  private shun(gatewayId: string, reason: string): void {
+  private pause(gatewayId: string, reason: string): void {
     log.warn(
       { gateway: gatewayId, reason },
       'another API process does not respond; API processes must reach each other at --relay-host',
     );
-    this.shunnedUntil.set(gatewayId, performance.now() + SHUN_MS);
+    this.pausedUntil.set(gatewayId, performance.now() + SHUN_MS);
     // The next call opens a new channel: this one may wait for a response that never arrives.
     this.clients.get(gatewayId)?.close();
     this.clients.delete(gatewayId);

@@ -18,13 +18,13 @@ const AUDIT_ROWS = 5000;
  * A table whose rows have parts in another table: SQL that selects its ids of project $1, and the column of
  * the parts that references them.
  */
-interface WithParts {
+interface OwnerTable {
   readonly table: string;
   readonly ids: string;
   readonly parts: readonly [table: string, column: string];
 }
 
-const WITH_PARTS: readonly WithParts[] = [
+const WITH_PARTS: readonly OwnerTable[] = [
   {
     table: 'eval_run',
     // eval_run has an index by eval but none by project.
@@ -164,7 +164,7 @@ export class DeletedProjects implements OnModuleDestroy {
     return false;
   }
 
-  private async dropOwners({ table, ids, parts }: WithParts, id: string): Promise<boolean> {
+  private async dropOwners({ table, ids, parts }: OwnerTable, id: string): Promise<boolean> {
     const owners = await this.database.query<{ id: string }>(`${ids} LIMIT ${OWNERS}`, [id]);
     for (const owner of owners) await this.dropOwner(table, owner.id, parts);
     return owners.length > 0;

@@ -66,8 +66,8 @@ export class Retention implements OnModuleDestroy {
 
   private async run(): Promise<void> {
     try {
-      await this.guarded('interrupted', () => this.blobs.sweep());
-      await this.guarded('storage', () => this.quota.sumChanges(BATCH));
+      await this.logErrors('interrupted', () => this.blobs.sweep());
+      await this.logErrors('storage', () => this.quota.sumChanges(BATCH));
       while (!this.closing && (await this.batch()));
     } catch (error) {
       log.warn({ err: error }, 'could not delete expired data; retrying later');
@@ -82,8 +82,8 @@ export class Retention implements OnModuleDestroy {
       projects: () => this.deletedProjects.batch(),
       texts: () => this.texts.batch(),
       checkpoints: () => this.checkpoints.batch(),
-      artifacts: async () => batchOf(await this.leftArtifacts()),
-      blobs: async () => batchOf(await this.unnamedBlobs()),
+      artifacts: async () => batchOf(await this.orphanedArtifacts()),
+      blobs: async () => batchOf(await this.unreferencedBlobs()),
       reports: async () => batchOf(await this.oldReports()),
       uploads: async () => batchOf(await this.uploads.expire(BATCH)),
       webhooks: async () => batchOf(await this.oldWebhooks()),
@@ -93,7 +93,7 @@ export class Retention implements OnModuleDestroy {
       const gone: Record<string, number> = {};
       let full = false;
       for (const [kind, batch] of Object.entries(kinds)) {
-        const done = (await this.guarded(kind, batch)) ?? batchOf(0);
+        const done = (await this.logErrors(kind, batch)) ?? batchOf(0);
         gone[kind] = done.deleted;
         full ||= done.more;
       }
@@ -105,7 +105,7 @@ export class Retention implements OnModuleDestroy {
   }
 
   /** Logs errors, so that a failure with one kind of data does not stop the others. */
-  private async guarded<T>(kind: string, work: () => Promise<T>): Promise<T | null> {
+  private async logErrors<T>(kind: string, work: () => Promise<T>): Promise<T | null> {
     try {
       return await work();
     } catch (error) {
@@ -139,15 +139,15 @@ export class Retention implements OnModuleDestroy {
 
   /** Deletes old deliveries, long after their last retry. */
   private oldWebhooks(): Promise<number> {
-    return this.older('webhook_delivery', 'number', this.settings.deliveryDays);
+    return this.deleteOlder('webhook_delivery', 'number', this.settings.deliveryDays);
   }
 
   private oldAudit(): Promise<number> {
-    return this.older('audit', 'id', this.settings.auditDays);
+    return this.deleteOlder('audit', 'id', this.settings.auditDays);
   }
 
   /** Deletes those of the oldest rows of a table that are older than `days`; none if `days` is null. */
-  private async older(table: string, key: string, days: number | null): Promise<number> {
+  private async deleteOlder(table: string, key: string, days: number | null): Promise<number> {
     if (days === null) return 0;
     const gone = await this.database.query(
       `DELETE FROM ${table} WHERE ${key} IN (
@@ -163,7 +163,7 @@ export class Retention implements OnModuleDestroy {
    * Deletes artifacts of ended attempts whose checkpoints were never reported, and all artifacts of ended
    * jobs.
    */
-  private async leftArtifacts(): Promise<number> {
+  private async orphanedArtifacts(): Promise<number> {
     const rows = await this.database.query(
       `DELETE FROM artifact WHERE (job_id, attempt, sha256, name) IN (
          SELECT artifact.job_id, artifact.attempt, artifact.sha256, artifact.name FROM artifact JOIN job ON job.id = artifact.job_id
@@ -178,7 +178,7 @@ export class Retention implements OnModuleDestroy {
     return rows.length;
   }
 
-  private async unnamedBlobs(): Promise<number> {
+  private async unreferencedBlobs(): Promise<number> {
     const names = await this.blobs.unreferenced(BATCH);
     for (const name of names) await this.blobs.release(name);
     return names.length;

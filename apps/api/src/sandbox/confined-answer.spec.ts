@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { missingOfSandbox } from './reader-sandbox.js';
+import { missingSandboxFeatures } from './reader-sandbox.js';
 import { confinedAnswer } from './confined-answer.js';
 
 // Programs compromised by a file.
 
-const missing = missingOfSandbox();
+const missing = missingSandboxFeatures();
 let dir: string;
 let folder: string;
 beforeAll(() => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { Outage } from '../faults.js';
 import { log } from '../log.js';
-import { startReader, type Reading } from './reader-sandbox.js';
+import { startReader, type ReaderOptions } from './reader-sandbox.js';
 import { Slots } from '../limits/slots.js';
 
 /** Maximum number of characters of a program's stderr; the last ones are kept. */
@@ -57,7 +57,7 @@ export interface Confined {
   /** Creates the error of a failed or stopped program. The reason is the program's or this module's. */
   failure(reason: string): Error;
   /** Receives the last line of stderr if the program succeeds. Earlier lines may be warnings of libraries. */
-  remarks?(said: string): void;
+  remarks?(stderr: string): void;
 }
 
 /**
@@ -87,12 +87,12 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
   const ended = endOf(child);
   try {
     yield* child.stdout as Readable as AsyncIterable<Buffer>;
-    const { code, said } = await ended;
+    const { code, said: stderr } = await ended;
     gone.throwIfAborted();
     if (late.aborted) throw order.failure(`it takes longer than ${deadlineMs / 1000} s`);
-    if (code === 1) throw order.failure(said);
+    if (code === 1) throw order.failure(stderr);
     if (code !== 0) throw order.failure('it needs too much memory');
-    order.remarks?.(said.trimEnd().split('\n').at(-1) ?? '');
+    order.remarks?.(stderr.trimEnd().split('\n').at(-1) ?? '');
   } finally {
     child.kill('SIGKILL');
     await ended;
@@ -100,7 +100,7 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
 }
 
 /** Some errors of a start are thrown. Others are emitted later, when the streams may be missing too. */
-async function started(reading: Reading): Promise<ChildProcess> {
+async function started(reading: ReaderOptions): Promise<ChildProcess> {
   try {
     const child = startReader(reading);
     if (child.pid === undefined) throw (await once(child, 'error'))[0];
@@ -115,15 +115,15 @@ async function started(reading: Reading): Promise<ChildProcess> {
 }
 
 async function endOf(child: ChildProcess): Promise<{ code: number | null; said: string }> {
-  const said = lastWords(child.stderr as Readable).catch(() => '');
+  const stderr = endOfStream(child.stderr as Readable).catch(() => '');
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { code, said: await said };
+  return { code, said: await stderr };
 }
 
 /** Reads the end of a stream, up to the maximum length of messages and remarks. */
-async function lastWords(stream: Readable): Promise<string> {
-  let said = '';
+async function endOfStream(stream: Readable): Promise<string> {
+  let stderr = '';
   for await (const part of stream.setEncoding('utf8') as AsyncIterable<string>)
-    said = (said + part).slice(-MOST_SAID);
-  return said;
+    stderr = (stderr + part).slice(-MOST_SAID);
+  return stderr;
 }

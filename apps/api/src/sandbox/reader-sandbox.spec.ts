@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { missingOfSandbox, startReader } from './reader-sandbox.js';
+import { missingSandboxFeatures, startReader } from './reader-sandbox.js';
 import { systemCallFilter } from './system-call-filter.js';
 
-const missing = missingOfSandbox();
+const missing = missingSandboxFeatures();
 if (missing.length > 0)
   console.warn(`skipped: not available on this system: ${missing.join('; ')}`);
 

@@ -55,7 +55,7 @@ interface Sandbox {
   readonly missing: readonly string[];
 }
 
-export interface Reading {
+export interface ReaderOptions {
   /** Path of the program. */
   readonly script: string;
   readonly arguments?: readonly string[];
@@ -73,12 +73,12 @@ const READER_BYTES = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, SHARE * memoryBy
 let opened: Sandbox | undefined;
 
 /** Limits that this system does not support, as text. Files are read without them. */
-export function missingOfSandbox(): readonly string[] {
+export function missingSandboxFeatures(): readonly string[] {
   return sandbox().missing;
 }
 
 /** Starts the program in the sandbox, without the API's environment variables. */
-export function startReader(reading: Reading): ChildProcess {
+export function startReader(reading: ReaderOptions): ChildProcess {
   const { prefix, filterFd } = sandbox();
   const readable = [...NEEDED, reading.script, ...reading.readable];
   const heapMb = Math.floor((HEAP_SHARE * READER_BYTES) / 1e6);

@@ -77,13 +77,13 @@ export class ExternalScaler implements OnModuleDestroy {
   }
 
   private async slotsPerWorker(of: ScaledObjectRef): Promise<number> {
-    const said = of.scalerMetadata['slotsPerWorker'];
-    if (said === undefined) return (await this.load.slotsPerWorker(poolOf(of))) ?? 1;
-    const slots = Number(said);
+    const text = of.scalerMetadata['slotsPerWorker'];
+    if (text === undefined) return (await this.load.slotsPerWorker(poolOf(of))) ?? 1;
+    const slots = Number(text);
     if (Number.isInteger(slots) && slots >= 1) return slots;
     throw new DomainError(
       'invalid_value',
-      `slotsPerWorker: expected an integer ≥ 1, got ${said}`,
+      `slotsPerWorker: expected an integer ≥ 1, got ${text}`,
       'slotsPerWorker',
     );
   }

@@ -15,12 +15,12 @@ const RETRY_MS = 1_000;
 export abstract class Feed {
   private watchers = 0;
   private announced = 0;
-  private looked = -1;
+  private readUpTo = -1;
   private running: Promise<void> | null = null;
   private wakeReader: () => void = () => undefined;
   private waiting: (() => void)[] = [];
   /** Number of completed reads. */
-  looks = 0;
+  reads = 0;
   /** Error that ended the feed, for example because its job was deleted. */
   failed: DomainError | null = null;
 
@@ -30,7 +30,7 @@ export abstract class Feed {
   ) {}
 
   /** Reads the changes since the last read. */
-  protected abstract look(): Promise<void>;
+  protected abstract readChanges(): Promise<void>;
 
   /** Adds a watcher. The returned function removes it, and returns true if it was the last one. */
   watch(): () => boolean {
@@ -46,15 +46,15 @@ export abstract class Feed {
   /** Waits for a read that includes all changes announced so far. A new feed waits for its first read. */
   async current(): Promise<void> {
     const { announced } = this;
-    while (this.looked < announced && !this.failed) {
-      const { looks } = this;
+    while (this.readUpTo < announced && !this.failed) {
+      const { reads: looks } = this;
       await new Promise<void>((resolve) => this.after(looks, resolve));
     }
   }
 
   /** Calls back when there was another read after the `seen`th one, or when the feed has ended. */
   after(seen: number, then: () => void): void {
-    if (this.looks !== seen || this.failed) then();
+    if (this.reads !== seen || this.failed) then();
     else this.waiting.push(then);
   }
 
@@ -68,7 +68,7 @@ export abstract class Feed {
     try {
       while (this.watchers > 0 && !this.failed) {
         const before = this.announced;
-        const pause = await this.tryToLook(before);
+        const pause = await this.tryToRead(before);
         await new Promise((resolve) => setTimeout(resolve, pause).unref());
         if (this.announced !== before || pause !== EVERY_MS) continue;
         await new Promise<void>((resolve) => {
@@ -90,11 +90,11 @@ export abstract class Feed {
    * Reads, and returns the pause before the next read in milliseconds. If the database is unavailable, the
    * streams stay open.
    */
-  private async tryToLook(announced: number): Promise<number> {
+  private async tryToRead(announced: number): Promise<number> {
     try {
-      await this.look();
-      this.looked = announced;
-      this.looks++;
+      await this.readChanges();
+      this.readUpTo = announced;
+      this.reads++;
     } catch (error) {
       if (!(error instanceof DomainError)) {
         log.warn(

@@ -29,7 +29,7 @@ export class JobFeed extends Feed {
   private tail: Numbered[] = [];
   private bytes = 0;
   /** `tail` has all events after this number. */
-  private begins: number | null = null;
+  private tailStart: number | null = null;
 
   constructor(
     wakeUps: WakeUps,
@@ -44,17 +44,17 @@ export class JobFeed extends Feed {
 
   /** Returns some of the events after a number; an empty array if there are none yet. */
   async eventsAfter(number: number): Promise<readonly Numbered[]> {
-    if (this.begins === null || number < this.begins) return this.read(number);
+    if (this.tailStart === null || number < this.tailStart) return this.read(number);
     return this.tail.slice(this.tail.findLastIndex((event) => event.number <= number) + 1);
   }
 
-  protected async look(): Promise<void> {
+  protected async readChanges(): Promise<void> {
     // Read the state first: the events sent after it can only be newer.
     const state = message('job', await this.jobs.object(this.projectId, this.id));
-    if (this.begins === null) await this.readTail();
+    if (this.tailStart === null) await this.readTail();
     else
       for (let rows = BATCH; rows === BATCH;) {
-        const events = await this.read(this.tail.at(-1)?.number ?? this.begins);
+        const events = await this.read(this.tail.at(-1)?.number ?? this.tailStart);
         this.keep(events);
         rows = events.length;
       }
@@ -68,7 +68,7 @@ export class JobFeed extends Feed {
       take: KEPT,
     });
     const numbered = await this.numbered(events.reverse());
-    this.begins = (events[0]?.number ?? 1) - 1;
+    this.tailStart = (events[0]?.number ?? 1) - 1;
     this.keep(numbered);
   }
 
@@ -80,7 +80,7 @@ export class JobFeed extends Feed {
       const dropped = this.tail[over++];
       if (!dropped) break;
       this.bytes -= dropped.bytes.length;
-      this.begins = dropped.number;
+      this.tailStart = dropped.number;
     }
     if (over > 0) this.tail = this.tail.slice(over);
   }

@@ -8,7 +8,7 @@ import { WakeUps } from '../wake/wake-ups.js';
 import type { Feed } from './feed.js';
 import { JobFeed } from './job-feed.js';
 import { OpenStreams } from './open-streams.js';
-import { has, ProjectFeed, type Change } from './project-feed.js';
+import { isKnown, ProjectFeed, type Change } from './project-feed.js';
 import { lastEventId, type Sse } from './sse.js';
 
 /**
@@ -62,7 +62,7 @@ export class JobStream {
     let had = new Map<string, Change>();
     const send = (changes: readonly Change[]): void => {
       for (const change of changes) {
-        if (has(had, change)) continue;
+        if (isKnown(had, change)) continue;
         sse.write(change.bytes);
         last = change.at;
         had.set(change.job, change);
@@ -111,7 +111,7 @@ async function follow<F extends Feed>(
   try {
     await feed.current();
     while (sse.open && !feed.failed) {
-      const { looks } = feed;
+      const { reads: looks } = feed;
       await send(feed);
       if (!sse.open) break;
       await new Promise<void>((resolve) => {

@@ -27,15 +27,15 @@ export interface Change {
 }
 
 /** Versions of jobs that a watcher has received. */
-type Had = ReadonlyMap<string, Pick<Change, 'version' | 'events'>>;
+type KnownVersions = ReadonlyMap<string, Pick<Change, 'version' | 'events'>>;
 
 /** Committed changes of all jobs of a project. */
 export class ProjectFeed extends Feed {
-  private kept: Change[] = [];
+  private recent: Change[] = [];
   /** Number of changes dropped before the first one in `kept`. */
   private dropped = 0;
   /** `kept` has all changes from this time on. */
-  private covers = Infinity;
+  private coveredFrom = Infinity;
   private since: Date | null = null;
   private sent = new Map<string, string>();
 
@@ -50,12 +50,12 @@ export class ProjectFeed extends Feed {
 
   /** Position after all changes so far. */
   get end(): number {
-    return this.dropped + this.kept.length;
+    return this.dropped + this.recent.length;
   }
 
   /** Returns the changes from a position on, or null if some of them were dropped. */
   from(place: number): readonly Change[] | null {
-    return place < this.dropped ? null : this.kept.slice(place - this.dropped);
+    return place < this.dropped ? null : this.recent.slice(place - this.dropped);
   }
 
   /**
@@ -64,18 +64,18 @@ export class ProjectFeed extends Feed {
    */
   async *missed(last: number): AsyncGenerator<readonly Change[]> {
     const from = last - OVERLAP_MS;
-    if (from < this.covers) {
+    if (from < this.coveredFrom) {
       for await (const rows of this.pages(new Date(from), new Map())) yield this.changes(rows);
       return;
     }
-    const newest = new Map(this.kept.map((change) => [change.job, change]));
-    yield this.kept.filter((change) => change.at >= from && newest.get(change.job) === change);
+    const newest = new Map(this.recent.map((change) => [change.job, change]));
+    yield this.recent.filter((change) => change.at >= from && newest.get(change.job) === change);
   }
 
-  protected async look(): Promise<void> {
+  protected async readChanges(): Promise<void> {
     if (!this.since) {
       this.since = new Date((await this.database.now()).getTime() - BEGINS_MS);
-      this.covers = this.since.getTime();
+      this.coveredFrom = this.since.getTime();
     }
     const seen = new Map<string, string>();
     let { since } = this;
@@ -119,16 +119,17 @@ export class ProjectFeed extends Feed {
   }
 
   private keep(changes: readonly Change[]): void {
-    this.kept.push(...changes);
-    const over = Math.max(0, this.kept.length - KEPT);
-    for (const { at } of this.kept.slice(0, over)) this.covers = Math.max(this.covers, at + 1);
-    this.kept = this.kept.slice(over);
+    this.recent.push(...changes);
+    const over = Math.max(0, this.recent.length - KEPT);
+    for (const { at } of this.recent.slice(0, over))
+      this.coveredFrom = Math.max(this.coveredFrom, at + 1);
+    this.recent = this.recent.slice(over);
     this.dropped += over;
   }
 }
 
 /** Whether a client has already received this change or a newer one of the job. */
-export function has(had: Had, { job, version, events }: Change): boolean {
+export function isKnown(had: KnownVersions, { job, version, events }: Change): boolean {
   const own = had.get(job);
   return own !== undefined && (own.version === version || own.events > events);
 }

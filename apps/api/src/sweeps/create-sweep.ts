@@ -10,7 +10,7 @@ import { draftOf, JobDrafts, type Draft } from '../jobs/job-drafts.js';
 import type { CallHeaders } from '../jobs/create-headers.js';
 import { callOf, RepeatedCalls } from '../jobs/repeated-calls.js';
 import { Outbox } from '../lifecycle/outbox.js';
-import { inWords } from './search-space.js';
+import { describeOptions } from './search-space.js';
 import { SweepPlans, type SweepPlan } from './sweep-plans.js';
 import { SweepsService } from './sweeps.service.js';
 
@@ -40,12 +40,12 @@ export class SweepCreation {
     const id = newId('sweep-');
     const drafts = plan.trials.map((trial, n) => {
       const draft = draftOf(trial.plan);
-      const message = `Trial ${n + 1} of ${id}: ${inWords(trial.options)}`;
+      const message = `Trial ${n + 1} of ${id}: ${describeOptions(trial.options)}`;
       return { ...draft, notes: [{ message }, ...draft.notes] };
     });
     // Choose the ids before the transaction, which may run again after it was committed.
     const jobs = drafts.map(() => newId('ftjob-'));
-    const made = await this.database.transaction(async (manager) => {
+    const created = await this.database.transaction(async (manager) => {
       const taken = await this.calls.claim(manager, call, id);
       if (taken !== null) return taken;
       await this.insert(manager, caller, id, plan);
@@ -62,7 +62,7 @@ export class SweepCreation {
       return id;
     });
     this.outbox.nudge();
-    return this.sweeps.get(caller, made);
+    return this.sweeps.get(caller, created);
   }
 
   private async insert(

@@ -84,20 +84,20 @@ export function checkSpacing(rungs: readonly number[]): void {
 
 /**
  * Returns the interval in steps at which a trial is measured, so that it is measured at each rung.
- * @param asked interval that the trial sets
+ * @param requested interval that the trial sets
  * @throws DomainError if that interval misses a rung
  */
 export function everyFor(
   rungs: readonly number[],
-  asked: number | undefined,
+  requested: number | undefined,
   metric: SweepMetric,
 ): number {
-  if (!asked) return rungs.reduce(divisor);
-  const missed = rungs.find((step) => step % asked !== 0);
-  if (missed === undefined) return asked;
+  if (!requested) return rungs.reduce(divisor);
+  const missed = rungs.find((step) => step % requested !== 0);
+  if (missed === undefined) return requested;
   throw new DomainError(
     'invalid_value',
-    `search.rungs: expected multiples of graft.${measuredEvery(metric)} (${asked}), got ${missed}`,
+    `search.rungs: expected multiples of graft.${measuredEvery(metric)} (${requested}), got ${missed}`,
     'search.rungs',
   );
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { caughtSync } from '../../test/caught-sync.js';
-import { inWords, trialsOf, withOptions } from './search-space.js';
+import { describeOptions, trialsOf, withOptions } from './search-space.js';
 
 const grid = { algorithm: 'grid' } as const;
 const random = { algorithm: 'random' } as const;
@@ -90,12 +90,12 @@ it('sets fields without changing the input, whole objects first', () => {
 });
 
 it('formats options as text', () => {
-  expect(inWords({ 'peft.r': 8, peft: { peft_type: 'IA3' } })).toBe(
+  expect(describeOptions({ 'peft.r': 8, peft: { peft_type: 'IA3' } })).toBe(
     'peft.r 8, peft {"peft_type":"IA3"}',
   );
-  expect(inWords({ peft: { peft_type: 'x'.repeat(60_000) }, seed: 1 })).toMatch(
+  expect(describeOptions({ peft: { peft_type: 'x'.repeat(60_000) }, seed: 1 })).toMatch(
     /^peft [{]"peft_type":"x{60,80}…, seed 1$/,
   );
   const many = Object.fromEntries(Array.from({ length: 24 }, (_, n) => [`peft.f${n}`, 'x'.repeat(70)])); // prettier-ignore
-  expect(inWords(many)).toHaveLength(400);
+  expect(describeOptions(many)).toHaveLength(400);
 });

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DomainError, MOST_TRIALS, type SweepRange, type SweepSearch } from '@graft/contracts';
 import { sha256 } from '../ids.js';
 
-export type Options = Readonly<Record<string, unknown>>;
+export type FieldValues = Readonly<Record<string, unknown>>;
 
 type Parameters = NonNullable<SweepSearch['parameters']>;
 
@@ -22,8 +22,8 @@ const NUMBERS = 2 ** (4 * DIGITS);
  * or all combinations if there are no more.
  * @throws DomainError that names the field
  */
-export function trialsOf(search: SweepSearch, asked: Parameters): Options[] {
-  const parameters = withoutRepeats(asked);
+export function trialsOf(search: SweepSearch, requested: Parameters): FieldValues[] {
+  const parameters = withoutRepeats(requested);
   const { algorithm, max_trials: wanted, seed = DEFAULT_SEED } = search;
   const most = wanted ?? (algorithm === 'grid' ? MOST_TRIALS : DEFAULT_TRIALS);
   const lists = algorithm === 'grid' ? listed(parameters) : onlyLists(parameters);
@@ -69,26 +69,26 @@ function onlyLists(parameters: Parameters): Readonly<Record<string, readonly unk
 }
 
 /** Returns all combinations. The first parameter changes slowest. */
-function combinations(lists: Readonly<Record<string, readonly unknown[]>>): Options[] {
-  return Object.entries(lists).reduce<Options[]>(
-    (made, [path, values]) =>
-      made.flatMap((options) => values.map((value) => ({ ...options, [path]: value }))),
+function combinations(lists: Readonly<Record<string, readonly unknown[]>>): FieldValues[] {
+  return Object.entries(lists).reduce<FieldValues[]>(
+    (combined, [path, values]) =>
+      combined.flatMap((options) => values.map((value) => ({ ...options, [path]: value }))),
     [{}],
   );
 }
 
-function drawn(parameters: Parameters, most: number, seed: number): Options[] {
-  const made = new Map<string, Options>();
-  for (let n = 0; n < most * MOST_DRAWS && made.size < most; n++) {
+function drawn(parameters: Parameters, most: number, seed: number): FieldValues[] {
+  const combined = new Map<string, FieldValues>();
+  for (let n = 0; n < most * MOST_DRAWS && combined.size < most; n++) {
     const entries = Object.entries(parameters).map(([path, values]) => [
       path,
       valueAt(values, chance(seed, n, path)),
     ]);
-    const options = Object.fromEntries(entries) as Options;
+    const options = Object.fromEntries(entries) as FieldValues;
     const key = JSON.stringify(options);
-    if (!made.has(key)) made.set(key, options);
+    if (!combined.has(key)) combined.set(key, options);
   }
-  return [...made.values()];
+  return [...combined.values()];
 }
 
 /**
@@ -111,19 +111,22 @@ function valueAt(values: readonly unknown[] | SweepRange, at: number): unknown {
 }
 
 /** Returns a copy of the body with these fields set, whole objects before fields within them. */
-export function withOptions(body: Options, options: Options): Options {
+export function withOptions(body: FieldValues, options: FieldValues): FieldValues {
   const paths = Object.keys(options).sort((a, b) => a.length - b.length);
-  return paths.reduce((made, path) => withField(made, path.split('.'), options[path]), body);
+  return paths.reduce(
+    (combined, path) => withField(combined, path.split('.'), options[path]),
+    body,
+  );
 }
 
-function withField(body: unknown, [name = '', ...within]: string[], value: unknown): Options {
-  const fields = typeof body === 'object' && body !== null ? (body as Options) : {};
+function withField(body: unknown, [name = '', ...within]: string[], value: unknown): FieldValues {
+  const fields = typeof body === 'object' && body !== null ? (body as FieldValues) : {};
   const own = Object.hasOwn(fields, name) ? fields[name] : undefined;
   return { ...fields, [name]: within.length === 0 ? value : withField(own, within, value) };
 }
 
 /** Formats options like "peft.r 8, graft.learning_rate 0.0002". */
-export const inWords = (options: Options): string =>
+export const describeOptions = (options: FieldValues): string =>
   short(
     Object.entries(options)
       .map(([path, value]) => `${path} ${short(JSON.stringify(value), LONGEST_VALUE)}`)

@@ -10,7 +10,7 @@ import {
   type SweepSearch,
 } from '@graft/contracts';
 import { DEFAULT_PEFT, peftFields, triedMethods } from '../catalog/plugins.js';
-import { withOptions, type Options } from './search-space.js';
+import { withOptions, type FieldValues } from './search-space.js';
 
 /** Fields in which trials cannot differ: trials are compared by them, or share them. */
 const COMMON = [
@@ -36,7 +36,7 @@ const LOSS = ['graft.task_options', 'graft.max_seq_len', 'method.dpo.hyperparame
  */
 export function parametersOf(
   { preset, parameters = {}, metric = 'valid_loss' }: SweepSearch,
-  job: Options,
+  job: FieldValues,
 ): NonNullable<SweepSearch['parameters']> {
   for (const path of Object.keys(parameters)) checkPath(path, metric);
   if (preset === undefined) return parameters;
@@ -89,11 +89,14 @@ const known = (): ReadonlySet<string> =>
   (paths ??= new Set([...fieldPaths(CreateJob), ...peftFields()]));
 
 /** Returns the request that all trials share, with the fields that are needed to compare them. */
-export const jobOf = (job: Options, metric: SweepMetric, parameters: Options): Options =>
-  measured(remembering(withMethod(job, parameters)), metric, parameters);
+export const jobOf = (
+  job: FieldValues,
+  metric: SweepMetric,
+  parameters: FieldValues,
+): FieldValues => measured(withStoredOptions(withMethod(job, parameters)), metric, parameters);
 
 /** Sets the default method if fields of a method are searched but no method is named. */
-function withMethod(job: Options, parameters: Options): Options {
+function withMethod(job: FieldValues, parameters: FieldValues): FieldValues {
   const paths = Object.keys(parameters);
   const isNamed = job['peft'] !== undefined || paths.some((path) => METHOD.includes(path));
   return isNamed || !paths.some((path) => path.startsWith('peft.'))
@@ -102,16 +105,16 @@ function withMethod(job: Options, parameters: Options): Options {
 }
 
 /** Measures forgetting in each trial, unless the request sets graft.measure_forgetting. */
-const remembering = (job: Options): Options =>
-  (job['graft'] as Options | null | undefined)?.['measure_forgetting'] === undefined
+const withStoredOptions = (job: FieldValues): FieldValues =>
+  (job['graft'] as FieldValues | null | undefined)?.['measure_forgetting'] === undefined
     ? withOptions(job, { 'graft.measure_forgetting': true })
     : job;
 
 const METHOD = ['peft', 'peft.peft_type'];
 
 /** Ensures that the trials can be measured: by graft.eval, a validation file or a validation split. */
-function measured(job: Options, metric: SweepMetric, parameters: Options): Options {
-  const graft = (job['graft'] ?? {}) as Options;
+function measured(job: FieldValues, metric: SweepMetric, parameters: FieldValues): FieldValues {
+  const graft = (job['graft'] ?? {}) as FieldValues;
   if (metric === EVAL_SCORE) {
     if (graft['eval'] !== undefined) return job;
     throw new DomainError(

@@ -14,18 +14,24 @@ import {
   measuredAt,
   measuredEvery,
 } from './rung-steps.js';
-import { DEFAULT_SEED, inWords, trialsOf, withOptions, type Options } from './search-space.js';
+import {
+  DEFAULT_SEED,
+  describeOptions,
+  trialsOf,
+  withOptions,
+  type FieldValues,
+} from './search-space.js';
 import { jobOf, parametersOf } from './sweep-parameters.js';
 
 export interface PlannedTrial {
   /** Values of the sweep's parameters, by path. */
-  readonly options: Options;
+  readonly options: FieldValues;
   readonly plan: JobPlan;
 }
 
 /** A checked and resolved request to create a sweep. Nothing is written yet. */
 export interface SweepPlan {
-  readonly request: Options;
+  readonly request: FieldValues;
   readonly search: ResolvedSearch;
   readonly trials: readonly [PlannedTrial, ...PlannedTrial[]];
 }
@@ -39,37 +45,37 @@ export class SweepPlans {
 
   /** @throws DomainError that names the wrong field, and the trial if it set that field */
   async of(caller: Principal, body: unknown): Promise<SweepPlan> {
-    const { search: asked, ...job } = parseBody(Body, body);
-    const parameters = parametersOf(asked, job);
-    const { metric = 'valid_loss' } = asked;
+    const { search: requested, ...job } = parseBody(Body, body);
+    const parameters = parametersOf(requested, job);
+    const { metric = 'valid_loss' } = requested;
     const request = jobOf(job, metric, parameters);
-    const trials = await this.planned(caller, request, trialsOf(asked, parameters), asked);
+    const trials = await this.planned(caller, request, trialsOf(requested, parameters), requested);
     const search: ResolvedSearch = {
-      algorithm: asked.algorithm,
-      preset: asked.preset ?? null,
+      algorithm: requested.algorithm,
+      preset: requested.preset ?? null,
       parameters,
-      seed: asked.seed ?? DEFAULT_SEED,
+      seed: requested.seed ?? DEFAULT_SEED,
       metric,
       reduction_factor: null,
       rungs: [],
     };
-    if (asked.algorithm !== 'asha') return { request, search, trials };
-    return this.withRungs(caller, asked, { request, search, trials });
+    if (requested.algorithm !== 'asha') return { request, search, trials };
+    return this.withRungs(caller, requested, { request, search, trials });
   }
 
   /** Chooses the rungs, and plans trials again that are not yet measured at these steps. */
   private async withRungs(
     caller: Principal,
-    { reduction_factor: eta = DEFAULT_REDUCTION, rungs: asked }: SweepSearch,
+    { reduction_factor: eta = DEFAULT_REDUCTION, rungs: requested }: SweepSearch,
     { request, search, trials }: SweepPlan,
   ): Promise<SweepPlan> {
     const { metric } = search;
     const steps = trials.map(({ plan }) => stepsOf(plan));
     const own = trials.map(({ options }) => everyOf(withOptions(request, options), metric));
     const shortest = Math.min(...steps);
-    const rungs = asked ?? measuredAt(defaultRungs(shortest, eta), own, { metric, shortest });
+    const rungs = requested ?? measuredAt(defaultRungs(shortest, eta), own, { metric, shortest });
     checkRungs(rungs, { shortest, longest: Math.max(...steps) });
-    if (asked && own.includes(0)) checkSpacing(asked);
+    if (requested && own.includes(0)) checkSpacing(requested);
     const withRungs: PlannedTrial[] = [];
     for (const [n, trial] of trials.entries()) {
       const every = everyFor(rungs, own[n], metric);
@@ -88,8 +94,8 @@ export class SweepPlans {
   /** Plans the trials. With a preset, trials whose method does not support the task or model are skipped. */
   private async planned(
     caller: Principal,
-    request: Options,
-    trials: readonly Options[],
+    request: FieldValues,
+    trials: readonly FieldValues[],
     { preset, algorithm, metric = 'valid_loss' }: SweepSearch,
   ): Promise<SweepPlan['trials']> {
     const planned: PlannedTrial[] = [];
@@ -114,10 +120,10 @@ export class SweepPlans {
 
   private async trial(
     caller: Principal,
-    request: Options,
-    options: Options,
+    request: FieldValues,
+    options: FieldValues,
     n: number,
-    more: Options,
+    more: FieldValues,
   ): Promise<PlannedTrial> {
     const body = withOptions(withOptions(request, options), more);
     try {
@@ -125,23 +131,27 @@ export class SweepPlans {
     } catch (error) {
       if (!(error instanceof DomainError) || !concerns(options, error.param)) throw error;
       const { code, message, param } = error;
-      throw new DomainError(code, `trial ${n + 1} (${inWords(options)}): ${message}`, param);
+      throw new DomainError(
+        code,
+        `trial ${n + 1} (${describeOptions(options)}): ${message}`,
+        param,
+      );
     }
   }
 }
 
 /** Whether the trial sets the field, or may have made it invalid. */
-const concerns = (options: Options, param: string | null): boolean =>
+const concerns = (options: FieldValues, param: string | null): boolean =>
   Object.keys(options).some((path) => param !== null && path.split('.')[0] === param.split('.')[0]);
 
 /**
  * Interval in steps at which the body requests that a trial is measured; 0 if it sets none. A number if the
  * body was checked.
  */
-const everyOf = (body: Options, metric: SweepMetric): number =>
-  ((body['graft'] as Options | null | undefined)?.[measuredEvery(metric)] ?? 0) as number;
+const everyOf = (body: FieldValues, metric: SweepMetric): number =>
+  ((body['graft'] as FieldValues | null | undefined)?.[measuredEvery(metric)] ?? 0) as number;
 
-const everySo = (steps: number, metric: SweepMetric): Options => ({
+const everySo = (steps: number, metric: SweepMetric): FieldValues => ({
   [`graft.${measuredEvery(metric)}`]: steps,
 });
 

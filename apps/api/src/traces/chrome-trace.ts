@@ -8,7 +8,7 @@ import type { TraceSpan } from './trace-span.js';
 const PID = 1;
 const JOB_LANE = 1;
 /** Kinds of spans that overlap others, with the names of their lanes. */
-const BESIDE = { checkpoint: 'checkpoints', eval: 'evals' } as const;
+const OVERLAPPING = { checkpoint: 'checkpoints', eval: 'evals' } as const;
 
 /** Spans on one thread may nest but must not overlap otherwise, so concurrent spans get separate lanes. */
 export function chromeTrace(
@@ -16,15 +16,15 @@ export function chromeTrace(
   spans: readonly TraceSpan[],
 ): ChromeTrace {
   const [root] = spans;
-  const beside = new Map<TraceSpan, number>();
-  const lanes = Object.entries(BESIDE).flatMap(([kind, called]) => {
-    const before = Math.max(0, ...beside.values());
+  const laneOf = new Map<TraceSpan, number>();
+  const lanes = Object.entries(OVERLAPPING).flatMap(([kind, called]) => {
+    const before = Math.max(0, ...laneOf.values());
     const own = lanesOf(spans.filter(({ name }) => name === kind));
-    for (const [one, lane] of own) beside.set(one, before + lane);
+    for (const [one, lane] of own) laneOf.set(one, before + lane);
     return Array.from({ length: new Set(own.values()).size }, () => called);
   });
   const events = spans
-    .flatMap((one) => eventsOf(one, JOB_LANE + (beside.get(one) ?? 0)))
+    .flatMap((one) => eventsOf(one, JOB_LANE + (laneOf.get(one) ?? 0)))
     .sort((a, b) => (a.ts ?? 0) - (b.ts ?? 0) || (b.dur ?? 0) - (a.dur ?? 0));
   return {
     traceEvents: [
@@ -38,12 +38,12 @@ export function chromeTrace(
   };
 }
 
-const meta = (name: string, tid: number, said: string): ChromeTraceEvent => ({
+const meta = (name: string, tid: number, label: string): ChromeTraceEvent => ({
   name,
   ph: 'M',
   pid: PID,
   tid,
-  args: { name: said },
+  args: { name: label },
 });
 
 function eventsOf(one: TraceSpan, tid: number): ChromeTraceEvent[] {

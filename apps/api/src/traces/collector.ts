@@ -21,7 +21,7 @@ const PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PRO
 const OF_COLLECTOR: ReadonlySet<number> = new Set([401, 403, 404, 408, 425, 429]);
 
 /** Error for spans that the collector did not accept. */
-export class NotSent extends Error {
+export class ExportError extends Error {
   constructor(
     message: string,
     /** Whether the collector would reject the same spans again, though it may accept others. */
@@ -50,12 +50,12 @@ export class Collector implements OnModuleDestroy {
     return this.exporter !== null;
   }
 
-  /** Resolves when the collector has accepted the spans. @throws NotSent */
+  /** Resolves when the collector has accepted the spans. @throws ExportError */
   send(spans: ReadableSpan[]): Promise<void> {
     return new Promise((resolve, reject) => {
       this.exporter?.export(spans, ({ code, error }) => {
         if (code === ExportResultCode.SUCCESS) resolve();
-        else reject(notSent(error));
+        else reject(exportError(error));
       });
     });
   }
@@ -85,10 +85,13 @@ function isWanted(): boolean {
   return true;
 }
 
-function notSent(error: Error | undefined): NotSent {
+function exportError(error: Error | undefined): ExportError {
   const { code } = (error ?? {}) as { readonly code?: unknown };
   const isOfSpans =
     typeof code === 'number' && code >= 400 && code < 500 && !OF_COLLECTOR.has(code);
-  const said = error?.message ?? 'the exporter gave no reason';
-  return new NotSent(typeof code === 'number' ? `answered ${code}: ${said}` : said, isOfSpans);
+  const reason = error?.message ?? 'the exporter gave no reason';
+  return new ExportError(
+    typeof code === 'number' ? `answered ${code}: ${reason}` : reason,
+    isOfSpans,
+  );
 }

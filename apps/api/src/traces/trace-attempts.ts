@@ -157,7 +157,7 @@ function partSpans(inside: Inside, bounds: Bounds, parent: string): TraceSpan[] 
   return parts;
 }
 
-const inWords = (first: number, last: number): string =>
+const stepRange = (first: number, last: number): string =>
   first === last ? `step ${first}` : `steps ${first}–${last}`;
 
 /**
@@ -174,7 +174,7 @@ const stepsSpan = (
   span('steps', {
     ...at,
     key: `${at.parent} step ${first}`,
-    label: inWords(first, last),
+    label: stepRange(first, last),
     attributes: {
       'graft.step.first': first,
       'graft.step.last': last,
@@ -187,15 +187,15 @@ const stepsSpan = (
  * Steps that repeat those after an earlier attempt's last checkpoint. Only the first execution has events.
  */
 function replaySpan({ attempt, steps }: Inside, bounds: Bounds, parent: string): TraceSpan[] {
-  const { from_step: from, last_step: made } = attempt;
+  const { from_step: from, last_step: lastReported } = attempt;
   const [fresh] = steps;
-  const last = fresh ? fresh.first - 1 : (made ?? from);
+  const last = fresh ? fresh.first - 1 : (lastReported ?? from);
   if (last <= from) return [];
   return [
     span('replay', {
       key: `${parent} replay`,
       parent,
-      label: `${inWords(from + 1, last)}, again`,
+      label: `${stepRange(from + 1, last)}, again`,
       start: bounds.start,
       end: fresh ? within(bounds, startOf(fresh)) : bounds.end,
       isOpen: !fresh && bounds.isOpen,

@@ -91,7 +91,7 @@ export class TraceExports {
   }
 
   /** Ends the export of a job that the collector rejects, so that other jobs do not wait for it. */
-  async refused({ job_id: id, owner }: TraceClaim, error: string): Promise<void> {
+  async rejected({ job_id: id, owner }: TraceClaim, error: string): Promise<void> {
     await this.database.query(
       `UPDATE trace_export SET status = 'refused', error = $3 WHERE job_id = $1 AND owner = $2`,
       [id, owner, error],
@@ -109,7 +109,7 @@ export class TraceExports {
   }
 
   /** Releases claims, so that another process can continue immediately. */
-  async leave(claims: readonly TraceClaim[]): Promise<void> {
+  async release(claims: readonly TraceClaim[]): Promise<void> {
     await this.database.query(
       'UPDATE trace_export SET owner = NULL, owner_until = NULL WHERE job_id = ANY($1) AND owner = ANY($2)',
       [claims.map(({ job_id: id }) => id), claims.map(({ owner }) => owner)],

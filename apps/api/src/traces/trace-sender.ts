@@ -6,7 +6,7 @@ import type { TraceSpan } from './trace-span.js';
 import { TraceFactsReader } from './trace-facts.js';
 import { spansOf } from './trace-spans.js';
 import { log } from '../log.js';
-import { Collector, NotSent } from './collector.js';
+import { Collector, ExportError } from './collector.js';
 import { otlpSpans } from './otlp-spans.js';
 import {
   FIRST_PAUSE_MS,
@@ -29,7 +29,7 @@ export class TraceSender implements OnModuleDestroy {
   private timer: NodeJS.Timeout | null = null;
   private closing = false;
   private failures = 0;
-  private restsUntil = 0;
+  private pausedUntil = 0;
 
   constructor(
     private readonly exports: TraceExports,
@@ -50,13 +50,13 @@ export class TraceSender implements OnModuleDestroy {
   /** Never rejects. */
   private async work(): Promise<void> {
     try {
-      while (!this.closing && performance.now() >= this.restsUntil) {
+      while (!this.closing && performance.now() >= this.pausedUntil) {
         const claims = await this.exports.take(MOST_JOBS);
         if (claims.length === 0) return;
         try {
           for (const claim of claims) await this.turn(claim);
         } finally {
-          await this.exports.leave(claims);
+          await this.exports.release(claims);
         }
       }
     } catch (error) {
@@ -67,12 +67,12 @@ export class TraceSender implements OnModuleDestroy {
   /** Sends one job. Its errors do not affect other jobs. Rejects only if the failure cannot be stored. */
   private async turn(claim: TraceClaim): Promise<void> {
     try {
-      if (performance.now() >= this.restsUntil) await this.sendJob(claim);
+      if (performance.now() >= this.pausedUntil) await this.sendJob(claim);
     } catch (error) {
       log.warn({ err: error, job: claim.job_id }, 'could not send a trace; will retry later');
       await this.exports.failed(claim, reasonOf(error));
     }
-    await this.exports.leave([claim]);
+    await this.exports.release([claim]);
   }
 
   private async sendJob(claim: TraceClaim): Promise<void> {
@@ -80,10 +80,10 @@ export class TraceSender implements OnModuleDestroy {
       const job = await this.exports.job(claim);
       if (job) await this.sendSpans(claim, job);
     } catch (error) {
-      if (!(error instanceof NotSent)) throw error;
-      if (!error.isOfSpans) return this.rest(error);
+      if (!(error instanceof ExportError)) throw error;
+      if (!error.isOfSpans) return this.pause(error);
       log.warn({ job: claim.job_id, reason: error.message }, 'the collector rejected a trace');
-      await this.exports.refused(claim, error.message);
+      await this.exports.rejected(claim, error.message);
     }
   }
 
@@ -115,11 +115,11 @@ export class TraceSender implements OnModuleDestroy {
   }
 
   /** Pauses sending, four times as long after each failure. Unsent spans stay in the database. */
-  private rest({ message }: NotSent): void {
+  private pause({ message }: ExportError): void {
     if (this.failures === 0)
       log.warn({ reason: message }, 'the trace collector accepts no traces; will retry later');
     const pause = Math.min(FIRST_PAUSE_MS * 4 ** Math.min(this.failures++, 6), LONGEST_PAUSE_MS);
-    this.restsUntil = performance.now() + pause * (0.75 + Math.random() / 2);
+    this.pausedUntil = performance.now() + pause * (0.75 + Math.random() / 2);
   }
 
   async onModuleDestroy(): Promise<void> {

@@ -120,14 +120,14 @@ export class WakeUps implements OnModuleDestroy {
 
 /** Packs topics into as few messages as possible, each starting with the sender's name. */
 export function messages(from: string, topics: readonly string[]): string[] {
-  const made: string[] = [];
+  const messagesSoFar: string[] = [];
   let open = '';
   for (const topic of topics) {
     if (open !== '' && Buffer.byteLength(open) + 1 + Buffer.byteLength(topic) > MAX_BYTES) {
-      made.push(open);
+      messagesSoFar.push(open);
       open = '';
     }
     open = `${open === '' ? from : open} ${topic}`;
   }
-  return open === '' ? made : [...made, open];
+  return open === '' ? messagesSoFar : [...messagesSoFar, open];
 }

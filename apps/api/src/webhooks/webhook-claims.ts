@@ -9,7 +9,7 @@ import type {
 } from '../database/entities/webhooks.js';
 import { newId } from '../ids.js';
 import { DEADLINE_MS, GIVE_UP_MS, isGone, isOk, pauseMs } from './retries.js';
-import { IS_TOLD, WebhookEvents } from './webhook-events.js';
+import { RECEIVES_EVENTS, WebhookEvents } from './webhook-events.js';
 
 /**
  * Claim of this process on an endpoint. Every write checks the owner, so it has no effect after another
@@ -64,7 +64,7 @@ export class WebhookClaims {
                AND busy.owner IS NOT NULL AND busy.owner_until >= clock_timestamp())
              + row_number() OVER (PARTITION BY project_id ORDER BY owner_until NULLS FIRST, id) AS turn
            FROM webhook_endpoint AS endpoint
-           WHERE ${IS_TOLD} AND ${FREE} AND EXISTS (
+           WHERE ${RECEIVES_EVENTS} AND ${FREE} AND EXISTS (
              SELECT 1 FROM webhook_delivery WHERE endpoint_id = endpoint.id AND status = 'pending'
                AND next_at <= clock_timestamp())
          ) AS due USING (id) WHERE ${FREE}
@@ -82,7 +82,7 @@ export class WebhookClaims {
     const [due] = await this.database.query<DueDelivery>(
       `WITH mine AS (
          UPDATE webhook_endpoint SET owner_until = clock_timestamp() + $3 * interval '1 millisecond'
-         WHERE id = $1 AND owner = $2 AND ${IS_TOLD}
+         WHERE id = $1 AND owner = $2 AND ${RECEIVES_EVENTS}
          RETURNING id, project_id, url, secret,
            CASE WHEN old_secret_until > clock_timestamp() THEN old_secret END AS old_secret
        )
@@ -95,7 +95,7 @@ export class WebhookClaims {
   }
 
   /** Releases the claim, so that another process may claim the endpoint immediately. */
-  async leave({ id, owner }: EndpointClaim): Promise<void> {
+  async release({ id, owner }: EndpointClaim): Promise<void> {
     await this.database.query(
       'UPDATE webhook_endpoint SET owner = NULL, owner_until = clock_timestamp() WHERE id = $1 AND owner = $2',
       [id, owner],

@@ -29,7 +29,7 @@ const PATIENCE_MS = 3_000;
 export class WebhookDeliverer implements OnModuleDestroy {
   private readonly work = new Set<Promise<void>>();
   private endpoints = 0;
-  private looking = false;
+  private scanning = false;
   private again = false;
   private timer: NodeJS.Timeout | null = null;
   private unwatch: (() => void) | null = null;
@@ -47,33 +47,33 @@ export class WebhookDeliverer implements OnModuleDestroy {
    * periodically.
    */
   watch(): void {
-    this.unwatch = this.wakeUps.watch(DUE, () => this.look());
-    this.timer = setInterval(() => this.look(), Math.min(5_000, this.settings.leaseMs / 3));
-    this.look();
+    this.unwatch = this.wakeUps.watch(DUE, () => this.scan());
+    this.timer = setInterval(() => this.scan(), Math.min(5_000, this.settings.leaseMs / 3));
+    this.scan();
   }
 
   /** Claims endpoints. Only one claim runs at a time, so that it never takes more than MOST_ENDPOINTS. */
-  private look(): void {
+  private scan(): void {
     this.again = true;
-    if (this.looking || this.closing) return;
-    this.looking = true;
+    if (this.scanning || this.closing) return;
+    this.scanning = true;
     this.again = false;
     const looking = this.claims
       .take(MOST_ENDPOINTS - this.endpoints)
       .then((claims) => {
-        for (const claim of claims) this.keep(this.deliver(claim));
+        for (const claim of claims) this.track(this.deliver(claim));
       })
       .catch((error: unknown) =>
         log.warn({ err: error }, 'could not query the webhooks that are due; retrying later'),
       )
       .finally(() => {
-        this.looking = false;
-        if (this.again) this.look();
+        this.scanning = false;
+        if (this.again) this.scan();
       });
-    this.keep(looking);
+    this.track(looking);
   }
 
-  private keep(work: Promise<void>): void {
+  private track(work: Promise<void>): void {
     this.work.add(work);
     void work.finally(() => this.work.delete(work));
   }
@@ -84,10 +84,10 @@ export class WebhookDeliverer implements OnModuleDestroy {
     const warn = (error: unknown): void =>
       log.warn({ err: error, endpoint: claim.id }, 'could not deliver webhooks; retrying later');
     const isOver = await this.sendAll(claim).catch(warn);
-    await this.claims.leave(claim).catch(warn);
+    await this.claims.release(claim).catch(warn);
     this.endpoints--;
     // Other endpoints may be waiting, and events may have been written since the last query.
-    if (isOver) this.look();
+    if (isOver) this.scan();
   }
 
   /** Returns true when nothing is due or the turn is over, false on shutdown. */

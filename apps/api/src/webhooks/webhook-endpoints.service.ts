@@ -208,14 +208,14 @@ export class WebhookEndpoints {
         manager,
       );
       if (known) return known.number;
-      const [made] = await this.database.query<{ number: string }>(
+      const [created] = await this.database.query<{ number: string }>(
         `INSERT INTO webhook_delivery (endpoint_id, event_id, type, target, created_at, next_at)
          VALUES ($1, $2, $3, $1, clock_timestamp(), clock_timestamp()) RETURNING number`,
         [id, event, WEBHOOK_TEST],
         manager,
       );
       await this.audit.write(manager, { caller, action: 'webhook_endpoint.tested', target: id });
-      return made!.number;
+      return created!.number;
     });
     this.wakeUps.announce(DUE);
     return this.delivery(caller, id, `whd_${number}`);

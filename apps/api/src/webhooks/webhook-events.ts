@@ -8,7 +8,7 @@ import { WakeUps } from '../wake/wake-ups.js';
 export const DUE = 'webhooks:due';
 
 /** SQL condition that an endpoint is sent events: it is enabled, and its project is not archived. */
-export const IS_TOLD = `disabled_at IS NULL AND NOT EXISTS (
+export const RECEIVES_EVENTS = `disabled_at IS NULL AND NOT EXISTS (
   SELECT 1 FROM project WHERE project.id = project_id AND archived_at IS NOT NULL)`;
 
 export interface WebhookFact {
@@ -34,7 +34,7 @@ export class WebhookEvents {
     const written = await this.database.query(
       `INSERT INTO webhook_delivery (endpoint_id, event_id, type, target, created_at, next_at)
        SELECT id, $1, $2, $3, clock_timestamp(), clock_timestamp() FROM webhook_endpoint
-       WHERE project_id = $4 AND ${IS_TOLD} AND event_types ? $2 RETURNING number`,
+       WHERE project_id = $4 AND ${RECEIVES_EVENTS} AND event_types ? $2 RETURNING number`,
       [newId('evt_'), type, target, projectId],
       manager,
     );

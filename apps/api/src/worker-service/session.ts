@@ -46,11 +46,11 @@ export class Session implements Connection {
   residentBases: readonly string[] = [];
   private ready = false;
   private over = false;
-  private goesAway = false;
+  private isGoingAway = false;
   private events: Promise<void> = Promise.resolve();
   private readonly helloTimer: NodeJS.Timeout;
   private silence: NodeJS.Timeout | null = null;
-  private heardAt = 0;
+  private lastMessageAt = 0;
   private unread = 0;
   /** Queue of large messages (`sendInTurn`). */
   private lastTurn: Promise<unknown> = Promise.resolve();
@@ -71,8 +71,8 @@ export class Session implements Connection {
     stream.on('error', () => this.close());
   }
 
-  get heard(): boolean {
-    return performance.now() - this.heardAt < this.services.settings.leaseMs;
+  get isAlive(): boolean {
+    return performance.now() - this.lastMessageAt < this.services.settings.leaseMs;
   }
 
   /**
@@ -81,7 +81,7 @@ export class Session implements Connection {
    */
   private keepAlive(): void {
     if (this.over) return;
-    this.heardAt = performance.now();
+    this.lastMessageAt = performance.now();
     this.silence ??= setTimeout(() => this.fail(silent(this.patience)), this.patience);
     this.silence.refresh();
   }
@@ -141,14 +141,14 @@ export class Session implements Connection {
         if (!this.ready) this.guard(this.hello(body.value));
         break;
       case 'pull':
-        this.guard(this.whenWelcomed(() => this.pull(body.value)));
+        this.guard(this.afterRegistration(() => this.pull(body.value)));
         break;
       case 'heartbeat':
         this.keepAlive();
-        this.guard(this.whenWelcomed(() => this.heartbeat(body.value)));
+        this.guard(this.afterRegistration(() => this.heartbeat(body.value)));
         break;
       case 'events':
-        this.events = this.events.then(() => this.welcomed).then(() => this.ingest(body.value));
+        this.events = this.events.then(() => this.registered).then(() => this.ingest(body.value));
         this.guard(this.events);
         break;
       case 'modelResponse':
@@ -157,7 +157,9 @@ export class Session implements Connection {
       case 'draining':
         this.draining = true;
         this.freeSlots = 0;
-        this.guard(this.whenWelcomed(() => this.note(() => this.services.workers.drains(this))));
+        this.guard(
+          this.afterRegistration(() => this.queueWrite(() => this.services.workers.drains(this))),
+        );
         break;
       case undefined:
         log.warn(
@@ -170,23 +172,23 @@ export class Session implements Connection {
     }
   }
 
-  private welcomed: Promise<void> = Promise.resolve();
-  private noted: Promise<unknown> = Promise.resolve();
+  private registered: Promise<void> = Promise.resolve();
+  private lastWrite: Promise<unknown> = Promise.resolve();
 
   /**
    * Runs `work` after the registration, but not after the stream has ended: a late write would show the
    * worker as connected.
    */
-  private async whenWelcomed(work: () => Promise<void>): Promise<void> {
-    await this.welcomed;
+  private async afterRegistration(work: () => Promise<void>): Promise<void> {
+    await this.registered;
     if (!this.over) await work();
   }
 
   private async hello(hello: Hello): Promise<void> {
     this.ready = true;
     clearTimeout(this.helloTimer);
-    this.welcomed = this.register(hello);
-    await this.welcomed;
+    this.registered = this.register(hello);
+    await this.registered;
   }
 
   private async register(hello: Hello): Promise<void> {
@@ -208,7 +210,7 @@ export class Session implements Connection {
     this.pool = pool;
     const joined = await workers.hello(hello, pool, this.token.id, gateways.id);
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
-    if (this.over) return this.leave();
+    if (this.over) return this.markOffline();
     const { lost } = await expiry.renewal(() => leases.renew(this.workerId, hello.leases));
     await expiry.revokeUnreported(this.workerId, hello.leases);
     if (this.over) return;
@@ -237,21 +239,21 @@ export class Session implements Connection {
     this.residentBases = pull.residentBases;
     this.freeSlots = this.draining ? 0 : pull.freeSlots;
     if (this.draining) return;
-    await this.note(() => this.services.workers.pulled(this, pull));
+    await this.queueWrite(() => this.services.workers.pulled(this, pull));
     if (pull.freeSlots > 0) this.services.connections.announceCapacity(this.pool);
   }
 
   /** Runs writes to the worker's row in the order of the worker's messages. */
-  private note<T>(write: () => Promise<T>): Promise<T> {
-    const noted = this.noted.then(write);
-    this.noted = noted;
+  private queueWrite<T>(write: () => Promise<T>): Promise<T> {
+    const noted = this.lastWrite.then(write);
+    this.lastWrite = noted;
     return noted;
   }
 
   private async heartbeat(beat: Heartbeat): Promise<void> {
     const { workers, expiry } = this.services;
     const { held, lost, pausing, preempting, ending, drains } = await expiry.renewal(() =>
-      this.note(() => workers.beat(this, beat, this.draining)),
+      this.queueWrite(() => workers.beat(this, beat, this.draining)),
     );
     this.residentBases = beat.residentBases;
     await this.cancel(lost);
@@ -305,7 +307,7 @@ export class Session implements Connection {
    * requests of this process here.
    */
   goAway(): void {
-    this.goesAway = true;
+    this.isGoingAway = true;
     this.send({ $case: 'goAway', value: {} });
   }
 
@@ -313,7 +315,7 @@ export class Session implements Connection {
   private guard(work: Promise<void>): void {
     work.catch((error: unknown) => {
       // The worker has joined another process, as goAway requested, and its last heartbeat arrived here late.
-      if (this.goesAway && error instanceof DomainError && error.code === 'conflict') return;
+      if (this.isGoingAway && error instanceof DomainError && error.code === 'conflict') return;
       this.fail(error);
     });
   }
@@ -341,7 +343,7 @@ export class Session implements Connection {
     this.services.modelRequests.workerLost(this);
     if (this.services.connections.remove(this))
       log.info({ worker: this.workerId, name: this.name }, 'worker left');
-    if (this.sessionId) void this.leave();
+    if (this.sessionId) void this.markOffline();
     this.stream.end();
   }
 
@@ -349,8 +351,8 @@ export class Session implements Connection {
    * Marks the worker as offline, after all earlier writes: a heartbeat written later would mark it as online
    * again.
    */
-  private async leave(): Promise<void> {
-    await this.noted.catch(() => undefined);
+  private async markOffline(): Promise<void> {
+    await this.lastWrite.catch(() => undefined);
     // If the database is unavailable, the reconciler later finds that the worker is silent.
     await this.services.workers.gone(this).catch(() => undefined);
   }

@@ -12,7 +12,7 @@ import { noSuchWorker } from './worker-list.js';
 
 export const DRAIN_REASON = 'an administrator is draining this worker';
 
-type Found = Pick<Worker, 'id' | 'name' | 'pool' | 'state' | 'session_id' | 'gateway_id'>;
+type OrderedWorker = Pick<Worker, 'id' | 'name' | 'pool' | 'state' | 'session_id' | 'gateway_id'>;
 
 /** Commands of administrators to single workers. */
 @Injectable()
@@ -104,10 +104,10 @@ export class WorkerOrders {
     caller: Principal,
     id: string,
     action: `worker.${string}`,
-    work: (manager: EntityManager, worker: Found) => Promise<unknown>,
-  ): Promise<Found> {
+    work: (manager: EntityManager, worker: OrderedWorker) => Promise<unknown>,
+  ): Promise<OrderedWorker> {
     return this.database.transaction(async (manager) => {
-      const [worker] = await this.database.query<Found>(
+      const [worker] = await this.database.query<OrderedWorker>(
         `SELECT id, name, pool, state, session_id, gateway_id FROM worker WHERE id = $1 FOR UPDATE`,
         [id],
         manager,

@@ -22,7 +22,7 @@ const clamped = (count: number | undefined): number | null =>
   count === undefined ? null : Math.min(count, MOST);
 
 /** Registration of a worker, valid until its next Hello. */
-export interface Joined {
+export interface Registration {
   readonly workerId: string;
   readonly sessionId: string;
   /** The session secret. The worker receives it only here. */
@@ -63,7 +63,12 @@ export class Workers {
   ) {}
 
   /** Registers a worker. A worker that reconnects, also after a restart, keeps its id and so its leases. */
-  async hello(hello: Hello, pool: string, joinTokenId: string, gatewayId: string): Promise<Joined> {
+  async hello(
+    hello: Hello,
+    pool: string,
+    joinTokenId: string,
+    gatewayId: string,
+  ): Promise<Registration> {
     const { id: sessionId, text: session, hash } = makeSecret('ws-graft');
     await this.pools.ensure(pool, this.database.manager);
     const isKnown = await this.keys.recognise(hello);
@@ -83,13 +88,13 @@ export class Workers {
       [
         newId('worker-'),
         hello.instanceId,
-        cut(hello.name),
+        truncated(hello.name),
         pool,
         clamped(hello.slots),
-        JSON.stringify(hello.devices.slice(0, MAX_DEVICES).map(cut)),
+        JSON.stringify(hello.devices.slice(0, MAX_DEVICES).map(truncated)),
         hello.memoryBytes,
-        cut(hello.libtorch),
-        cut(hello.trainerBuild),
+        truncated(hello.libtorch),
+        truncated(hello.trainerBuild),
         joinTokenId,
         sessionId,
         hash,
@@ -129,7 +134,7 @@ export class Workers {
    * worker is blamed for a job.
    */
   async beat(
-    { workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>,
+    { workerId, sessionId }: Pick<Registration, 'workerId' | 'sessionId'>,
     beat: Heartbeat,
     draining: boolean,
   ): Promise<Renewal & { /** Whether the worker should drain. */ readonly drains: boolean }> {
@@ -146,7 +151,7 @@ export class Workers {
       JSON.stringify(beat.residentBases),
       clamped(beat.freeChats),
     ]);
-    if (!row?.seen) throw await this.whyOut(workerId, sessionId);
+    if (!row?.seen) throw await this.rejectionReason(workerId, sessionId);
     return { ...renewal(beat.leases, row.renewed), drains: row.drains === true };
   }
 
@@ -159,7 +164,7 @@ export class Workers {
     await this.database.query(BEAT, [...renewValues('', [], this.settings.leaseMs), ...nobody]);
   }
 
-  private async whyOut(workerId: string, sessionId: string): Promise<DomainError> {
+  private async rejectionReason(workerId: string, sessionId: string): Promise<DomainError> {
     const [row] = await this.database.query<{ session_id: string }>(
       'SELECT session_id FROM worker WHERE id = $1',
       [workerId],
@@ -174,7 +179,7 @@ export class Workers {
    * leases uses.
    * @throws DomainError if the worker cannot receive jobs
    */
-  async pulled(worker: Pick<Joined, 'workerId' | 'sessionId'>, pull: Pull): Promise<void> {
+  async pulled(worker: Pick<Registration, 'workerId' | 'sessionId'>, pull: Pull): Promise<void> {
     const noted = await this.database.query(
       `UPDATE worker SET resident_bases = $4, free_chats = COALESCE($5, free_chats),
          free_slots = LEAST($3, GREATEST(0, slots - leases_held(id)))
@@ -196,7 +201,7 @@ export class Workers {
    * Sets the free slots to 0 after a message did not reach the worker. It receives no jobs until its next
    * Pull.
    */
-  async lost({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+  async lost({ workerId, sessionId }: Pick<Registration, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       'UPDATE worker SET free_slots = 0 WHERE id = $1 AND session_id = $2',
       [workerId, sessionId],
@@ -207,7 +212,10 @@ export class Workers {
    * Marks the worker as draining immediately instead of at its next heartbeat. It receives no new jobs or
    * chats.
    */
-  async drains({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+  async drains({
+    workerId,
+    sessionId,
+  }: Pick<Registration, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       `UPDATE worker SET state = 'draining', free_slots = 0, free_chats = 0 WHERE id = $1 AND session_id = $2`,
       [workerId, sessionId],
@@ -215,7 +223,10 @@ export class Workers {
   }
 
   /** Frees a slot whose job was not sent to the worker. */
-  async spared({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+  async freeSlot({
+    workerId,
+    sessionId,
+  }: Pick<Registration, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       'UPDATE worker SET free_slots = LEAST(slots, free_slots + 1) WHERE id = $1 AND session_id = $2',
       [workerId, sessionId],
@@ -226,7 +237,7 @@ export class Workers {
   async unfit({
     workerId,
     sessionId,
-  }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<DomainError | null> {
+  }: Pick<Registration, 'workerId' | 'sessionId'>): Promise<DomainError | null> {
     const [row] = await this.database.query<{ joined: boolean; fit: boolean }>(
       `SELECT EXISTS (SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
            WHERE worker.id = $1 AND session_id = $2 AND revoked_at IS NULL) AS joined,
@@ -234,11 +245,11 @@ export class Workers {
       [workerId, sessionId, this.settings.leaseMs],
     );
     if (row?.fit) return null;
-    if (!row?.joined) return this.whyOut(workerId, sessionId);
+    if (!row?.joined) return this.rejectionReason(workerId, sessionId);
     return new DomainError('unavailable', 'no heartbeat within a lease; reconnect');
   }
 
-  async gone({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+  async gone({ workerId, sessionId }: Pick<Registration, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       `UPDATE worker SET state = 'offline', free_slots = 0 WHERE id = $1 AND session_id = $2`,
       [workerId, sessionId],
@@ -246,7 +257,7 @@ export class Workers {
   }
 }
 
-const cut = (text: string): string => text.slice(0, LONGEST_TEXT);
+const truncated = (text: string): string => text.slice(0, LONGEST_TEXT);
 
 const revoked = (): DomainError => new DomainError('invalid_api_key', 'the join token was revoked');
 

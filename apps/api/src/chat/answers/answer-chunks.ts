@@ -12,7 +12,7 @@ import type { Principal } from '../../auth/principal.js';
 import { stopping } from '../../readiness.js';
 import { baseRef, blobRefs } from '../../models/base-ref.js';
 import type { Resolved } from '../../models/models.service.js';
-import { ModelRequests, NotBegun } from '../../relay/model-requests.js';
+import { ModelRequests, NotStarted } from '../../relay/model-requests.js';
 import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
@@ -153,7 +153,7 @@ export class AnswerChunks {
           return;
         } catch (error) {
           // The worker may have less capacity than the database shows: try another one.
-          if (!(error instanceof NotBegun) || started) throw error;
+          if (!(error instanceof NotStarted) || started) throw error;
           answer = await this.answers.requeue(answer, left);
         }
       }

@@ -46,7 +46,7 @@ export class HubPushController {
     try {
       const done = await this.pushes.push(caller, idOf(path), body, {
         signal: left.signal,
-        tell: (now) => streams && stream.tell(now),
+        report: (now) => streams && stream.report(now),
       });
       if (!streams) response.json(done);
       else stream.end(done);
@@ -68,7 +68,7 @@ class Stream {
 
   constructor(private readonly response: Response) {}
 
-  tell(now: HubPushObject): void {
+  report(now: HubPushObject): void {
     if (performance.now() - this.lastAt < TELL_EVERY_MS) return;
     this.lastAt = performance.now();
     this.write(now);

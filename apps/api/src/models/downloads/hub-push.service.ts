@@ -22,10 +22,10 @@ const slots = new Slots({
   what: 'models are being pushed',
 });
 
-/** Caller of a push: `tell` receives progress, and `signal` aborts when the client has left. */
-export interface Watched {
+/** Caller of a push: `report` receives progress, and `signal` aborts when the client has left. */
+export interface PushObserver {
   readonly signal: AbortSignal;
-  readonly tell: (now: HubPushObject) => void;
+  readonly report: (now: HubPushObject) => void;
 }
 
 /** Push request with the model's archive. */
@@ -61,14 +61,14 @@ export class HubPushes implements OnModuleDestroy {
     caller: Principal,
     model: string,
     body: unknown,
-    { signal: left, tell }: Watched,
+    { signal: left, report }: PushObserver,
   ): Promise<HubPushObject> {
     const archive = await this.archives.of(caller, model);
-    const asked = parseBody(HubPush, body);
+    const parsed = parseBody(HubPush, body);
     const signal = AbortSignal.any([left, this.closing.signal]);
     const done = await slots.take(caller.projectId, signal);
     try {
-      return await this.send(caller, { ...asked, model, archive }, { signal, tell });
+      return await this.send(caller, { ...parsed, model, archive }, { signal, report });
     } finally {
       done();
     }
@@ -77,7 +77,7 @@ export class HubPushes implements OnModuleDestroy {
   private async send(
     caller: Principal,
     { model, archive, repo, token, private: isPrivate = false }: Push,
-    { signal, tell }: Watched,
+    { signal, report }: PushObserver,
   ): Promise<HubPushObject> {
     const hub = new URL(this.settings.hubUrl);
     const total = totalBytes(archive);
@@ -91,7 +91,7 @@ export class HubPushes implements OnModuleDestroy {
       signal,
       sent: (bytes) => {
         sent += bytes;
-        tell(now('running', null));
+        report(now('running', null));
       },
     });
     const where = { repo: { type: 'model', name: repo }, accessToken: token, fetch } as const;
@@ -103,19 +103,19 @@ export class HubPushes implements OnModuleDestroy {
           throw error;
         },
       );
-      tell(now('running', null));
-      await this.note(caller, model, repo);
+      report(now('running', null));
+      await this.auditPush(caller, model, repo);
       const files = filesOf(archive);
       const how = { commitTitle: COMMIT_TITLE, useXet: false, abortSignal: signal };
       await uploadFiles({ ...where, hubUrl, files, ...how });
     } catch (error) {
-      throw refusalOf(error, { signal, token, where: `${hubUrl}/${repo}` });
+      throw pushError(error, { signal, token, where: `${hubUrl}/${repo}` });
     }
     return now('succeeded', `${hubUrl}/${repo}`);
   }
 
   /** Writes the audit entry before the first file is sent, so that no file leaves without one. */
-  private note(caller: Principal, model: string, repo: string): Promise<void> {
+  private auditPush(caller: Principal, model: string, repo: string): Promise<void> {
     return this.database.transaction((manager) =>
       this.audit.write(manager, {
         caller,
@@ -148,7 +148,7 @@ interface Failed {
 }
 
 /** Converts an error of a push. The hub's message may contain the token, which is removed. */
-function refusalOf(error: unknown, { signal, token, where }: Failed): unknown {
+function pushError(error: unknown, { signal, token, where }: Failed): unknown {
   if (signal.aborted) return signal.reason;
   const reason = reasonOf(error).replaceAll(token, '[token]').slice(0, 500);
   const status = error instanceof HubApiError ? error.statusCode : null;

@@ -8,27 +8,27 @@ export const BASE_CONFIG = 'base_config.json';
 export type AdapterFile = typeof CONFIG | typeof WEIGHTS;
 
 /** Other files in PEFT's folders, which are ignored. */
-const BESIDE = /\.(md|txt|json|jinja|csv|model)$|^\.|\.gitattributes$/;
+const IGNORED = /\.(md|txt|json|jinja|csv|model)$|^\.|\.gitattributes$/;
 const PICKLE = /\.(bin|pt|pth|ckpt|pkl|pickle|joblib|npy|npz|h5|msgpack)$/i;
 
 export const isZip = (filename: string): boolean => /\.zip$/i.test(filename);
 
 /** @throws DomainError for a file that is neither of the two */
 export function wantedName(filename: string): AdapterFile {
-  const name = plainName(filename);
+  const name = baseName(filename);
   if (name === CONFIG || name === WEIGHTS) return name;
-  refusePickle(name);
+  rejectPickle(name);
   const message = `expected ${CONFIG} and ${WEIGHTS}, or one .zip with both, got ${JSON.stringify(name)}`;
   throw new DomainError('invalid_adapter', message, 'file');
 }
 
-export const plainName = (path: string): string =>
+export const baseName = (path: string): string =>
   path.slice(path.lastIndexOf('/') + 1).slice(0, 200);
 
-export const isBeside = (name: string): boolean =>
-  name !== CONFIG && name !== WEIGHTS && BESIDE.test(name);
+export const isIgnored = (name: string): boolean =>
+  name !== CONFIG && name !== WEIGHTS && IGNORED.test(name);
 
-function refusePickle(name: string): void {
+function rejectPickle(name: string): void {
   if (!PICKLE.test(name)) return;
   const message = `${name} may be a pickle file, which can run code; convert it to safetensors (PEFT's save_pretrained does)`;
   throw new DomainError('invalid_adapter', message, 'file');

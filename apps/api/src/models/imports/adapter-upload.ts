@@ -61,7 +61,7 @@ export class AdapterUpload {
         if (isZip(filename))
           await unpack(this.blobs, content.temporary, { uploader, gone, within }, unpacked);
         else unpacked.set(wantedName(filename), content);
-      return await this.keep(caller, fields, unpacked, gone);
+      return await this.storeModel(caller, fields, unpacked, gone);
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
         if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value);
@@ -70,7 +70,7 @@ export class AdapterUpload {
     }
   }
 
-  private async keep(
+  private async storeModel(
     caller: Principal,
     { model: name, suffix = '' }: Readonly<Record<string, string>>,
     files: ReadonlyMap<string, Received>,
@@ -99,7 +99,7 @@ export class AdapterUpload {
     const row = await this.database.transaction(async (manager) => {
       // The project may have been archived or deleted since the upload started.
       await requireActive(this.database, manager, caller.projectId);
-      await this.models.hold(manager, base.id, 'model');
+      await this.models.lock(manager, base.id, 'model');
       const stored = async (file: string, received: Received) => ({
         name: file,
         ...(await this.blobs.storeIn(manager, received, () => Promise.resolve())),

@@ -2,7 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { openPromise } from 'yauzl';
 import type { ZipEntry } from '../../files/archives/zip-entries.js';
-import { isBeside, plainName, wantedName, type AdapterFile } from './adapter-files.js';
+import { isIgnored, baseName, wantedName, type AdapterFile } from './adapter-files.js';
 
 const MOST_ENTRIES = 1000;
 
@@ -27,8 +27,8 @@ export async function adapterEntries(path: string): Promise<AdapterEntry[]> {
     let at = -1;
     for await (const { fileName, uncompressedSize: size } of zip.eachEntry()) {
       at++;
-      const name = plainName(fileName);
-      if (name !== '' && !isBeside(name)) found.push({ name: wantedName(name), at, size });
+      const name = baseName(fileName);
+      if (name !== '' && !isIgnored(name)) found.push({ name: wantedName(name), at, size });
     }
     return found;
   } finally {

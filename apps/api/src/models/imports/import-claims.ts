@@ -26,7 +26,7 @@ export class ImportClaims {
     private readonly settings: Settings,
   ) {}
 
-  fresh(id: string, source: string): Claim {
+  create(id: string, source: string): Claim {
     return { id, source, owner: newId('import-'), files: [] };
   }
 
@@ -66,7 +66,7 @@ export class ImportClaims {
   }
 
   /** Releases the claim, so that another process can continue immediately. */
-  async leave({ id, owner }: Claim): Promise<void> {
+  async release({ id, owner }: Claim): Promise<void> {
     await this.database.query(
       `UPDATE model SET import_owner = NULL, import_until = NULL WHERE ${MINE}`,
       [id, owner],
@@ -90,7 +90,7 @@ export class ImportClaims {
       [id, owner, JSON.stringify([part]), part.name],
       manager,
     );
-    if (rows.length === 0) throw lost();
+    if (rows.length === 0) throw claimLost();
   }
 
   async fail({ id, owner }: Claim, reason: string): Promise<void> {
@@ -103,7 +103,7 @@ export class ImportClaims {
 
   async finish(
     { id, owner }: Claim,
-    made: {
+    imported: {
       readonly files: readonly StoredFile[];
       readonly family: string | null;
       readonly config: unknown;
@@ -117,16 +117,16 @@ export class ImportClaims {
       [
         id,
         owner,
-        JSON.stringify(made.files),
-        made.family,
-        JSON.stringify(made.config),
-        made.parameters,
-        made.files.reduce((sum, file) => sum + file.size, 0),
+        JSON.stringify(imported.files),
+        imported.family,
+        JSON.stringify(imported.config),
+        imported.parameters,
+        imported.files.reduce((sum, file) => sum + file.size, 0),
       ],
     );
-    if (rows.length === 0) throw lost();
+    if (rows.length === 0) throw claimLost();
   }
 }
 
-export const lost = (): DomainError =>
+export const claimLost = (): DomainError =>
   new DomainError('conflict', 'the model was deleted, or another process imports it');

@@ -9,7 +9,7 @@ import { Database } from '../../database/database.js';
 import { Model, type StoredFile } from '../../database/entities/storage.js';
 import { faultOf, toOutageError, type Fault } from '../../faults.js';
 import { log } from '../../log.js';
-import { ImportClaims, lost, type Claim } from './import-claims.js';
+import { ImportClaims, claimLost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
 import { modelObject } from '../model-object.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
@@ -72,7 +72,7 @@ export class ModelImport implements OnModuleDestroy {
         'id',
       );
     }
-    const claim = this.claims.fresh(id, source);
+    const claim = this.claims.create(id, source);
     await this.database.transaction(async (manager) => {
       // Another call may have started it already.
       if (!(await this.claims.begin(claim, manager))) return;
@@ -84,28 +84,28 @@ export class ModelImport implements OnModuleDestroy {
         projectId: null,
       });
     });
-    this.keep(this.run(claim));
+    this.track(this.run(claim));
     return modelObject(await this.models.findOneByOrFail({ id }), caller);
   }
 
   /** Resumes unfinished imports of stopped processes, now and periodically. */
   watch(): void {
-    this.timer = setInterval(() => this.look(), this.settings.leaseMs / 3);
-    this.look();
+    this.timer = setInterval(() => this.scan(), this.settings.leaseMs / 3);
+    this.scan();
   }
 
-  private look(): void {
+  private scan(): void {
     if (this.closing) return;
     const work = this.claims
       .take()
       .then((claims) => {
-        for (const claim of claims) this.keep(this.run(claim));
+        for (const claim of claims) this.track(this.run(claim));
       })
       .catch((error: unknown) => log.warn({ err: error }, 'could not query unfinished imports'));
-    this.keep(work);
+    this.track(work);
   }
 
-  private keep(work: Promise<void>): void {
+  private track(work: Promise<void>): void {
     this.running.add(work);
     void work.finally(() => this.running.delete(work));
   }
@@ -116,7 +116,7 @@ export class ModelImport implements OnModuleDestroy {
     this.stops.add(over);
     const timer = setInterval(() => {
       this.claims.renew(claim).then(
-        (isMine) => isMine || over.abort(lost()),
+        (isOwned) => isOwned || over.abort(claimLost()),
         (error: unknown) =>
           log.warn({ err: error, model: claim.id }, 'could not renew the lease of an import'),
       );
@@ -141,7 +141,7 @@ export class ModelImport implements OnModuleDestroy {
     if (this.closing || GO_ON.has(fault)) {
       // The source is not at fault, so the next process that finds the import resumes it.
       log.warn({ model: claim.id, err: error }, 'an import stopped; it will resume later');
-      return this.claims.leave(claim);
+      return this.claims.release(claim);
     }
     const reason =
       toOutageError(error)?.message ?? (error instanceof Error ? error.message : String(error));

@@ -8,7 +8,7 @@ import type { AdapterEntry } from './adapter-zip.js';
 const LOOK_MS = 60_000;
 const UNPACK_MS = 5 * 60_000;
 
-interface Circumstances {
+interface UnpackContext {
   /** ID of the project that uploads the files. */
   readonly uploader: string;
   /** Aborted when the client no longer waits. */
@@ -27,7 +27,7 @@ const failure = (reason: string): DomainError =>
 export async function unpack(
   blobs: BlobStore,
   path: string,
-  { uploader, gone, within }: Circumstances,
+  { uploader, gone, within }: UnpackContext,
   received: Map<string, Received>,
 ): Promise<void> {
   const order = { owner: uploader, path, gone, kind: 'adapter', failure } as const;
