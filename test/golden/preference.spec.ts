@@ -87,7 +87,7 @@ function judged({ prompt, completion, label }: JudgedTokens) {
     prompt: Int32Array.from(prompt),
     completion: {
       tokens: Int32Array.from(completion),
-      learnt: new Uint8Array(completion.length).fill(1),
+      targetMask: new Uint8Array(completion.length).fill(1),
     },
     good: label,
     maxSeqLen: 100,
