@@ -55,7 +55,7 @@ function addLists(evals: Command): void {
   evals
     .command('show')
     .description('Show an eval and its runs')
-    .argument('<eval>')
+    .argument('<eval>', 'eval by id or name')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const one = await findEval(api(), name);
@@ -88,7 +88,7 @@ function addRuns(evals: Command): void {
   evals
     .command('run')
     .description('Run an eval from flags or a JSON request body')
-    .argument('<eval>')
+    .argument('<eval>', 'eval by id or name')
     .argument('[file]', 'JSON request body, such as a draft of graft import-openai')
     .option('-m, --model <model>', 'model to evaluate, or job that made it; overrides the file')
     .option('--items <file>', 'JSON Lines of {"item": {…}}: local file or file id')
@@ -110,7 +110,7 @@ function addRuns(evals: Command): void {
   evals
     .command('results')
     .description('Show the results of a run by grader and by item')
-    .argument('<eval>')
+    .argument('<eval>', 'eval by id or name')
     .argument('<run>', 'run by id, name or model')
     .option('--status <status>', 'only items with this status: pass, fail or error')
     .option('-n, --limit <number>', 'maximum number of items', positiveInteger, 100)
@@ -126,7 +126,7 @@ function addRuns(evals: Command): void {
   evals
     .command('cancel')
     .description('Cancel a run and keep its graded items')
-    .argument('<eval>')
+    .argument('<eval>', 'eval by id or name')
     .argument('<run>')
     .action(async (name: string, which: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -146,7 +146,7 @@ function addComparison(evals: Command): void {
   evals
     .command('compare')
     .description('Compare two runs of an eval and the items that differ')
-    .argument('<eval>')
+    .argument('<eval>', 'eval by id or name')
     .argument('<left>', 'run by id, name or model')
     .argument('<right>', 'run by id, name or model')
     .action(
