@@ -148,7 +148,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await form.getByLabel('Repository').fill('someone/tuned');
     await form.getByLabel('Token').fill('hf_wrong');
     await form.getByRole('button', { name: 'Push' }).click();
-    await form.getByRole('alert').getByText('refuses it').waitFor();
+    await form.getByRole('alert').getByText('rejected it').waitFor();
     await form.getByLabel('Token').fill(TOKEN);
     await form.getByRole('button', { name: 'Push' }).click();
     await form.getByText('Pushed to').waitFor();
