@@ -52,7 +52,7 @@ export class Integrations {
         [caller.projectId, known, url, username, secret, project, entity, requested.every_job],
         manager,
       );
-      // What another server stored of a run does not exist on this one.
+      // This server does not know the runs that another one stored.
       const anew = before?.url !== url ? ', remote = NULL, url = NULL, cursor = 0' : '';
       await this.database.query(
         `UPDATE integration_run SET status = 'open', failures = 0, error = NULL, next_at = clock_timestamp() ${anew}

@@ -187,7 +187,7 @@ interface CellProps extends Choice {
 
 /** A cell's color is stronger the larger its share of the label's examples. */
 function Cell({ pair, support, open, toggle }: CellProps) {
-  const { label, predicted: predicted, times, lines } = pair;
+  const { label, predicted, times, lines } = pair;
   const key = keyOf(label, predicted);
   const isRight = label === predicted;
   const share = support > 0 ? times / support : 0;
