@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { optionsHelp, parserOptions } from '@graft/contracts';
+import { optionsHelp, parserOptions, sourceOf } from '@graft/contracts';
 import { makeAdminKey } from './admin-key.js';
 import { BACKUP_COMMANDS, backupCommand, type BackupCommand } from './backup/command.js';
 import { DRAIN_MS } from './config.js';
 import { startApi } from './index.js';
 import { log } from './log.js';
 import { migrateOnly } from './migrate-only.js';
-import { API_OPTIONS, variableOf, type ApiFlag, type ApiSwitch } from './options.js';
+import { API_OPTIONS, type ApiFlag } from './options.js';
 
 const HELP = `graft-api: the control plane
 
@@ -38,16 +38,17 @@ const { values, positionals } = parseArgs({
 });
 
 /** Returns an option from its flag or its environment variable. An empty variable counts as unset. */
-const setting = (flag: Exclude<ApiFlag, ApiSwitch>): string | undefined =>
-  values[flag] ?? (process.env[variableOf(flag)] || undefined);
+const setting = (flag: ApiFlag): string | undefined =>
+  values[flag] ?? (process.env[sourceOf(API_OPTIONS, flag).variable] || undefined);
 
 /** Parses an integer from 0 to `most`; exits if it is invalid. */
-function whole(flag: Exclude<ApiFlag, ApiSwitch>, most: number): number | undefined {
+function whole(flag: ApiFlag, most: number): number | undefined {
   const text = setting(flag);
-  const value = Number(text);
   if (text === undefined) return undefined;
+  const value = Number(text);
   if (Number.isInteger(value) && value >= 0 && value <= most) return value;
-  process.stderr.write(`${variableOf(flag)}: expected an integer from 0 to ${most}, got ${text}\n`);
+  const { variable } = sourceOf(API_OPTIONS, flag);
+  process.stderr.write(`${variable}: expected an integer from 0 to ${most}, got ${text}\n`);
   process.exit(2);
 }
 
@@ -55,8 +56,9 @@ function whole(flag: Exclude<ApiFlag, ApiSwitch>, most: number): number | undefi
 const listOf = (text: string | undefined): string[] | undefined =>
   text?.split(',').flatMap((word) => word.trim() || []);
 
-const port = (flag: Exclude<ApiFlag, ApiSwitch>, otherwise: number): number =>
-  whole(flag, 65535) ?? otherwise;
+/** Parses a port, whose option has a number as its default. */
+const port = (flag: ApiFlag): number =>
+  whole(flag, 65535) ?? Number(sourceOf(API_OPTIONS, flag).fallback);
 
 const isBackup = (word = ''): word is BackupCommand =>
   (BACKUP_COMMANDS as readonly string[]).includes(word);
@@ -156,10 +158,10 @@ if (values.help) {
     const api = await startApi({
       home,
       joinTokenFile,
-      port: port('port', 8080),
-      grpcPort: port('grpc-port', 8081),
-      localGrpcPort: port('local-grpc-port', 0),
-      relayPort: port('relay-port', 0),
+      port: port('port'),
+      grpcPort: port('grpc-port'),
+      localGrpcPort: port('local-grpc-port'),
+      relayPort: port('relay-port'),
       blobsPresign: values['blobs-presign'] ?? process.env['GRAFT_BLOBS_PRESIGN'] === '1',
       s3PathStyle: process.env['GRAFT_S3_PATH_STYLE'] === '1',
       docs: !(values['no-docs'] ?? process.env['GRAFT_DOCS'] === '0'),

@@ -1,5 +1,5 @@
 // Options of graft-api. docs/reference/configuration.md is generated from them.
-import type { ProgramOption } from '@graft/contracts';
+import type { ProgramOption, ValueFlag } from '@graft/contracts';
 
 export const API_OPTIONS = [
   {
@@ -317,12 +317,4 @@ export const API_OPTIONS = [
   },
 ] as const satisfies readonly ProgramOption[];
 
-export type ApiFlag = (typeof API_OPTIONS)[number]['flag'];
-export type ApiSwitch = Extract<(typeof API_OPTIONS)[number], { value: null }>['flag'];
-
-/** @throws if the option has no environment variable */
-export function variableOf(flag: ApiFlag): string {
-  const env: string | null = API_OPTIONS.find((one) => one.flag === flag)?.env ?? null;
-  if (env === null) throw new Error(`--${flag} has no environment variable`);
-  return env.replace(/=.*/, '');
-}
+export type ApiFlag = ValueFlag<(typeof API_OPTIONS)[number]>;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { optionsHelp, parserOptions } from './program-options.js';
+import { optionsHelp, parserOptions, sourceOf } from './program-options.js';
 
 const OPTIONS = [
   { flag: 'port', value: 'N', env: 'GRAFT_PORT', default: '8080', text: 'port to listen on' },
@@ -32,4 +32,10 @@ it('describes switches and values to parseArgs', () => {
     'no-docs': { type: 'boolean' },
     'project-requests-per-minute': { type: 'string' },
   });
+});
+
+it('finds the variable and the default of an option', () => {
+  expect(sourceOf(OPTIONS, 'port')).toEqual({ variable: 'GRAFT_PORT', fallback: '8080' });
+  expect(sourceOf(OPTIONS, 'no-docs')).toEqual({ variable: 'GRAFT_DOCS', fallback: null });
+  expect(() => sourceOf(OPTIONS, 'project-requests-per-minute')).toThrow('no environment variable');
 });

@@ -24,6 +24,25 @@ export const parserOptions = <Option extends ProgramOption>(options: readonly Op
     [One in Option as One['flag']]: { type: One['value'] extends null ? 'boolean' : 'string' };
   };
 
+/** Name of an option that has a value and an environment variable. */
+export type ValueFlag<Option extends ProgramOption> = Extract<
+  Option,
+  { value: string; env: string }
+>['flag'];
+
+/**
+ * Returns the environment variable of an option, and its default.
+ * @throws if the option has no variable
+ */
+export function sourceOf(
+  options: readonly ProgramOption[],
+  flag: string,
+): { readonly variable: string; readonly fallback: string | null } {
+  const option = options.find((one) => one.flag === flag);
+  if (option?.env == null) throw new Error(`--${flag} has no environment variable`);
+  return { variable: option.env.replace(/=.*/, ''), fallback: option.default };
+}
+
 const WIDTH = 100;
 const INDENT = 23;
 

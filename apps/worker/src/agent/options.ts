@@ -1,5 +1,5 @@
 // Options of graft-worker. docs/reference/configuration.md is generated from them.
-import type { ProgramOption } from '@graft/contracts';
+import type { ProgramOption, ValueFlag } from '@graft/contracts';
 
 export const WORKER_OPTIONS = [
   {
@@ -113,3 +113,5 @@ export const WORKER_OPTIONS = [
     text: 'trace, debug, info, warn, error',
   },
 ] as const satisfies readonly ProgramOption[];
+
+export type WorkerFlag = ValueFlag<(typeof WORKER_OPTIONS)[number]>;

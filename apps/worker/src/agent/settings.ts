@@ -7,11 +7,12 @@ import {
   DomainError,
   optionsHelp,
   parserOptions,
+  sourceOf,
   POOL_NAME,
   POOL_NAME_RULE,
 } from '@graft/contracts';
 import type { DeviceChoice } from '../trainer-pool/devices.js';
-import { WORKER_OPTIONS } from './options.js';
+import { WORKER_OPTIONS, type WorkerFlag } from './options.js';
 
 /** Settings of a worker. Flags take precedence over environment variables. */
 export interface Settings {
@@ -68,13 +69,13 @@ export function readSettings(
 ): Settings | null {
   const flags = parseFlags(args);
   if (flags.help) return null;
-  const text = (
-    flag: Exclude<keyof typeof FLAGS, 'help'>,
-    variable: string,
-    fallback?: string,
-  ): string => {
-    const value = flags[flag] || env[variable] || fallback; // compose files set unused variables to empty strings
-    if (value === undefined || value === '')
+  /** Empty if neither is set. Compose files set unused variables to empty strings. */
+  const given = (flag: WorkerFlag): string =>
+    flags[flag] || env[sourceOf(WORKER_OPTIONS, flag).variable] || '';
+  const text = (flag: WorkerFlag, otherwise?: string): string => {
+    const { variable, fallback } = sourceOf(WORKER_OPTIONS, flag);
+    const value = given(flag) || (otherwise ?? fallback);
+    if (value === null)
       throw new DomainError(
         'missing_required_parameter',
         `--${flag} (or ${variable}) is missing`,
@@ -82,28 +83,23 @@ export function readSettings(
       );
     return value;
   };
-  const number = (
-    flag: Exclude<keyof typeof FLAGS, 'help'>,
-    variable: string,
-    fallback: number,
-    min: number,
-  ): number => {
-    const given = text(flag, variable, String(fallback));
-    const value = Number(given);
+  const number = (flag: WorkerFlag, min: number, otherwise?: number): number => {
+    const entered = text(flag, otherwise?.toString());
+    const value = Number(entered);
     if (!Number.isFinite(value) || value < min)
       throw new DomainError(
         'invalid_value',
-        `--${flag} must be a number ≥ ${min} (got ${given})`,
+        `--${flag} must be a number ≥ ${min} (got ${entered})`,
         flag,
       );
     return value;
   };
-  const tokenFile = flags['token-file'] || (flags.token ? '' : env['GRAFT_WORKER_TOKEN_FILE']);
-  const pool = text('pool', 'GRAFT_WORKER_POOL', 'default');
+  const tokenFile = flags['token-file'] || (flags.token ? '' : given('token-file'));
+  const pool = text('pool');
   if (!POOL_NAME.test(pool))
     throw new DomainError('invalid_value', `--pool ${POOL_NAME_RULE} (got ${pool})`, 'pool');
-  const gateway = parseUrl(text('url', 'GRAFT_WORKER_URL'));
-  const caFile = flags['ca-file'] || env['GRAFT_WORKER_CA_FILE'];
+  const gateway = parseUrl(text('url'));
+  const caFile = given('ca-file');
   if (caFile && !gateway.tls)
     throw new DomainError(
       'invalid_value',
@@ -113,20 +109,20 @@ export function readSettings(
   return {
     ...gateway,
     ca: caFile ? readCertificates(caFile) : null,
-    token: tokenFile ? readToken(tokenFile) : text('token', 'GRAFT_WORKER_TOKEN').trim(),
+    token: tokenFile ? readToken(tokenFile) : text('token').trim(),
     pool,
-    name: text('name', 'GRAFT_WORKER_NAME', hostname()).slice(0, 120),
-    slots: Math.floor(number('slots', 'GRAFT_WORKER_SLOTS', 2, 1)),
-    maxChats: Math.floor(number('max-chats', 'GRAFT_WORKER_MAX_CHATS', 16, 1)),
-    home: resolve(text('home', 'GRAFT_WORKER_HOME', '.graft/worker')),
-    threads: Math.floor(number('threads', 'GRAFT_WORKER_THREADS', availableParallelism(), 1)),
-    device: parseDevice(text('device', 'GRAFT_DEVICE', 'auto')),
-    trainerUser: flags['trainer-user'] || env['GRAFT_WORKER_TRAINER_USER'] || null,
-    cacheBytes: number('cache-gb', 'GRAFT_WORKER_CACHE_GB', 50, 0.001) * 1e9,
-    idleUnloadMs: number('idle-minutes', 'GRAFT_WORKER_IDLE_MINUTES', 30, 0) * 60_000,
+    name: text('name', hostname()).slice(0, 120),
+    slots: Math.floor(number('slots', 1)),
+    maxChats: Math.floor(number('max-chats', 1)),
+    home: resolve(text('home')),
+    threads: Math.floor(number('threads', 1, availableParallelism())),
+    device: parseDevice(text('device')),
+    trainerUser: given('trainer-user') || null,
+    cacheBytes: number('cache-gb', 0.001) * 1e9,
+    idleUnloadMs: number('idle-minutes', 0) * 60_000,
     offlineLimitMs: 600_000,
     drainMs: 60_000,
-    logLevel: text('log-level', 'GRAFT_LOG_LEVEL', 'info'),
+    logLevel: text('log-level'),
   };
 }
 
