@@ -133,6 +133,7 @@ const DASHBOARD_LAYERS = [
   'new-job',
   'shell',
   'pages',
+  'gallery',
 ];
 
 /** Layers of the CLI. `command-line` parses options and arguments; `requests` builds request bodies. */

@@ -7,7 +7,7 @@ import {
   RouterProvider,
 } from '@tanstack/react-router';
 import { createContext, useContext, useState, type ReactNode } from 'react';
-import { Above } from './ui/above.js';
+import { Above } from './ui/overlays/above.js';
 import { parseSearch, stringifySearch } from './address.js';
 import { Answers } from './api/loaded.js';
 

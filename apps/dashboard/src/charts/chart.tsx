@@ -1,7 +1,8 @@
-import { useEffect, useRef, useSyncExternalStore } from 'react';
+import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { short, tick } from '../format.js';
+import { useDark } from '../browser/theme.js';
 import { smoothed } from './smoothed.js';
 
 export interface ChartSeries {
@@ -73,12 +74,22 @@ function lines(series: readonly ChartSeries[]): uPlot.Series[] {
 const labels = (_: uPlot, ticks: (number | null)[]): string[] =>
   ticks.map((value) => (value === null ? '' : tick(value)));
 
-export const color = (name: string): string =>
-  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** Resolves a color token to "#rrggbb" in the current theme. A canvas does not know `light-dark()`. */
+export function color(name: string): string {
+  const probe = document.createElement('span');
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const parts = getComputedStyle(probe).color.match(/[\d.]+/g) ?? [];
+  probe.remove();
+  return `#${parts
+    .slice(0, 3)
+    .map((part) => Math.round(Number(part)).toString(16).padStart(2, '0'))
+    .join('')}`;
+}
 
 function plotOptions(shown: () => ChartProps, width: number): uPlot.Options {
   const { title, series, log, over } = shown();
-  const ink = color('--ink-soft');
+  const ink = color('--ink-2');
   const grid = { stroke: color('--line'), width: 1 };
   return {
     title,
@@ -149,12 +160,12 @@ export function drawRing(plot: uPlot, ring: Ring | null): void {
   ctx.beginPath();
   ctx.arc(x, y, 8 * unit, 0, 2 * Math.PI);
   ctx.stroke();
-  ctx.font = `600 ${12 * unit}px system-ui, sans-serif`;
+  ctx.font = `600 ${12 * unit}px 'Inter Variable', sans-serif`;
   ctx.textAlign = left ? 'right' : 'left';
-  ctx.strokeStyle = color('--card'); // Margin, so that no line crosses the label.
+  ctx.strokeStyle = color('--surface'); // Margin, so that no line crosses the label.
   ctx.lineWidth = 4 * unit;
   ctx.strokeText(...place);
-  ctx.fillStyle = color('--ink');
+  ctx.fillStyle = color('--ink-1');
   ctx.fillText(...place);
   ctx.restore();
 }
@@ -190,20 +201,11 @@ function update(plot: uPlot, data: uPlot.AlignedData): void {
   if (zoomed) plot.redraw();
 }
 
-const dark = matchMedia('(prefers-color-scheme: dark)');
-function onScheme(changed: () => void): () => void {
-  dark.addEventListener('change', changed);
-  return () => dark.removeEventListener('change', changed);
-}
-
-/** Subscribes to the color scheme. True if it is dark. */
-export const useScheme = (): boolean => useSyncExternalStore(onScheme, () => dark.matches);
-
 /** A live chart over steps. All charts of a page share their cursor. */
 export function Chart(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
-  const scheme = useScheme();
+  const scheme = useDark();
   const shape = props.series.map((s) => s.label).join();
   const latest = useRef(props);
   latest.current = props;

@@ -1,4 +1,4 @@
-import { CopyButton } from '../ui/copy-button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { chatCode } from './chat-code.js';
 import type { ChatSettings } from './chat-settings.js';
 import { FieldProblem, described, isOf, type Refusal } from '../forms/field-problem.js';

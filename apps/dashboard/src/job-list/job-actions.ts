@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { moment } from '../format.js';
 import { isOver, jobName } from '../job/job-text.js';
-import { useUndo } from '../ui/toasts.js';
+import { useUndo } from '../ui/overlays/toasts.js';
 
 export interface JobActions {
   readonly archive: (jobs: readonly JobObject[], archived: boolean) => void;

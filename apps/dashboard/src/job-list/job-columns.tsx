@@ -15,7 +15,7 @@ import { Link } from '../ui/link.js';
 import { Progress } from '../ui/progress.js';
 import { Sparkline } from '../charts/sparkline.js';
 import { StatePill } from '../ui/state-pill.js';
-import { Tip } from '../ui/tip.js';
+import { Tip } from '../ui/overlays/tip.js';
 
 export const features = tableFeatures({ columnVisibilityFeature, rowSortingFeature });
 

@@ -2,7 +2,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import type { JobViews } from './job-views.js';
 import { ALL_COLUMNS, columnTitle, USUAL_COLUMNS } from './job-columns.js';
-import { Menu } from '../ui/menu.js';
+import { Menu } from '../ui/overlays/menu.js';
 
 /** Menu that selects the columns of the job table. */
 export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | 'setColumns'>) {

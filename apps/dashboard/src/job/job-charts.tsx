@@ -23,7 +23,7 @@ export function columns({ steps, series, evaluations }: MetricsObject): {
 }
 
 /** Line colors of the charts, in turn. The loss has the first. */
-const COLORS = ['--accent', '--rate', '--speed', '--norm'];
+const COLORS = ['--accent', '--series-1', '--series-4', '--series-6'];
 
 /** Returns the catalog's metrics of the job, followed by metrics that only a newer worker reports. */
 export function drawn(
@@ -96,7 +96,7 @@ export function JobCharts({ metrics, described, over }: ChartsProps) {
                       },
                     ]),
                 ...(held.some((value) => value !== null)
-                  ? [{ label: 'validation', values: held, color: '--held', dots: true }]
+                  ? [{ label: 'validation', values: held, color: '--series-2', dots: true }]
                   : []),
               ]}
               ring={
@@ -105,7 +105,7 @@ export function JobCharts({ metrics, described, over }: ChartsProps) {
                       step: lowest.step,
                       value: lowest.loss,
                       label: `lowest ${short(lowest.loss)}`,
-                      color: '--held',
+                      color: '--series-2',
                     }
                   : null
               }

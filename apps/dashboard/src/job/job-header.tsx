@@ -14,7 +14,7 @@ import {
 } from './job-text.js';
 import { useMay } from '../api/own-key.js';
 import { ago, bytes, count, methodName, moment, short } from '../format.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { Link } from '../ui/link.js';
 import { ModelSize, SourceModels } from '../models/model-facts.js';
 import { Progress } from '../ui/progress.js';

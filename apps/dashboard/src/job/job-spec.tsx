@@ -3,7 +3,7 @@ import { createBody } from '@graft/contracts/compared-jobs';
 import { operationBody } from '@graft/contracts/job-kinds';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { Loading } from '../ui/loading.js';
 import { fieldsOf } from '../forms/schema-form.js';
 

@@ -7,7 +7,7 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { CombineAdapters } from './combine-adapters.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { PushToHub } from './push-to-hub.js';
 import { Fold } from '../ui/fold.js';
 

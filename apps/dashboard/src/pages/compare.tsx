@@ -90,7 +90,7 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
   );
 }
 
-const colorOf = (n: number): string => `--run-${n + 1}`;
+const colorOf = (n: number): string => `--series-${n + 1}`;
 
 /** Number and name of a job. The number identifies its curves without color. */
 const nameOf = ({ job }: Compared, n: number): string => `${n + 1} ${jobName(job)}`;

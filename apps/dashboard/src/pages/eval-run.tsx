@@ -2,7 +2,7 @@ import type { EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import {
   Answer,
   isOpen,

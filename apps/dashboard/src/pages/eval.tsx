@@ -2,8 +2,8 @@ import type { EvalObject, EvalRunObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { useConfirm } from '../ui/confirm.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import {
   criterionText,
   modelText,

@@ -8,7 +8,7 @@ import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { namesOf, RecordFormats } from '../files/record-formats.js';
 import { ColumnPick } from '../files/column-pick.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { examplesIn, FileReport, problemsOf } from '../files/file-report.js';
 import { Link } from '../ui/link.js';

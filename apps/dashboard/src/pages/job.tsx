@@ -8,7 +8,7 @@ import { canPause, isOver, jobName } from '../job/job-text.js';
 import { useKeys } from '../browser/keyboard.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { verdict, type Verdict } from '../job/verdict.js';
 import { StreamLost } from '../shell/contact-banner.js';
 import { EventLog } from '../job/event-log.js';

@@ -4,7 +4,7 @@ import { useContext, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { OwnKey } from '../api/own-key.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { GatewayReach, JoinTokenForm } from '../workers/join-token.js';
 import { Loading } from '../ui/loading.js';

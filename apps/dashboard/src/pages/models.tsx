@@ -5,7 +5,7 @@ import { api } from '../api/api.js';
 import { archive } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';

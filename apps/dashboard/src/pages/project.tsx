@@ -3,7 +3,7 @@ import { useContext, useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
 import { AuditLog } from '../projects/audit-log.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { DeleteProjectButton } from '../projects/delete-project.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';

@@ -8,8 +8,8 @@ import {
 } from '@graft/contracts/sweep-text';
 import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
-import { useConfirm } from '../ui/confirm.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';

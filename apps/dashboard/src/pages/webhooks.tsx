@@ -2,7 +2,7 @@ import type { WebhookDeliveryObject, WebhookEndpointObject } from '@graft/contra
 import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '@graft/contracts/webhooks';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Secret } from '../ui/secret.js';

@@ -5,7 +5,7 @@ import { bytes, count, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
-import { Modal } from '../ui/modal.js';
+import { Modal } from '../ui/overlays/modal.js';
 import { Row, Table } from '../ui/table.js';
 
 export function DeleteProjectButton({ id, deleted }: { id: string; deleted: () => void }) {

@@ -5,7 +5,7 @@ import { api } from '../api/api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { OwnKey } from '../api/own-key.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Secret } from '../ui/secret.js';

@@ -3,7 +3,8 @@ import { METRIC_NAMES, scoreText } from '@graft/contracts/sweep-text';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import { tick } from '../format.js';
-import { color, drawRing, useScheme } from '../charts/chart.js';
+import { useDark } from '../browser/theme.js';
+import { color, drawRing } from '../charts/chart.js';
 import type { Cost, Point } from './pareto.js';
 
 interface Props {
@@ -20,7 +21,7 @@ const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text
 
 function options(shown: () => Props, width: number): uPlot.Options {
   const { cost, metric } = shown();
-  const [ink, all, best] = ['--ink-soft', '--run-1', '--run-2'].map(color) as [string, string, string]; // prettier-ignore
+  const [ink, all, best] = ['--ink-2', '--series-1', '--series-2'].map(color) as [string, string, string]; // prettier-ignore
   const grid = { stroke: color('--line'), width: 1 };
   const at = (idx: number | null): string => {
     const point = idx === null ? undefined : shown().points[idx];
@@ -53,7 +54,7 @@ function padded(_: uPlot, min: number, max: number): [number, number] {
 function ringOf({ points, winner }: Props): Parameters<typeof drawRing>[1] {
   const point = points.find(({ trial }) => trial.number === winner);
   return point
-    ? { step: point.cost, value: point.score, label: `trial ${winner}`, color: '--run-2' }
+    ? { step: point.cost, value: point.score, label: `trial ${winner}`, color: '--series-2' }
     : null;
 }
 
@@ -78,7 +79,7 @@ function described({ points, cost, metric }: Props): string {
 export function ParetoChart(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
-  const scheme = useScheme();
+  const scheme = useDark();
   const latest = useRef(props);
   latest.current = props;
   useEffect(() => {

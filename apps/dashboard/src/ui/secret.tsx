@@ -1,4 +1,4 @@
-import { CopyButton } from './copy-button.js';
+import { CopyButton } from './controls/copy-button.js';
 
 /** Secret that is shown only once, after its creation. */
 export function Secret({ of, secret }: { of: string; secret: string }) {

@@ -12,7 +12,14 @@ import {
   type ReactNode,
 } from 'react';
 
-const Columns = createContext<readonly string[]>([]);
+interface Heads {
+  readonly columns: readonly string[];
+  /** Columns of numbers, which are right-aligned. */
+  readonly numbers: readonly string[];
+}
+
+const Columns = createContext<Heads>({ columns: [], numbers: [] });
+const NONE: readonly string[] = [];
 
 /** Returns whether a box overflows beyond its right edge. */
 function useMore() {
@@ -32,11 +39,18 @@ function useMore() {
   return { box, more, look };
 }
 
+interface TableProps {
+  /** Headings. '' is the column of actions. */
+  readonly columns: readonly string[];
+  readonly numbers?: readonly string[];
+  readonly children: ReactNode;
+}
+
 /**
  * Table whose rows become cards on a narrow screen, with the column's name in each cell. A wider
  * table scrolls sideways, also by keyboard, and its edge shows that there is more.
  */
-export function Table({ columns, children }: { columns: readonly string[]; children: ReactNode }) {
+export function Table({ columns, numbers = NONE, children }: TableProps) {
   const { box, more, look } = useMore();
   return (
     <div className={more ? 'table more' : 'table'}>
@@ -45,14 +59,18 @@ export function Table({ columns, children }: { columns: readonly string[]; child
           <thead>
             <tr>
               {columns.map((name) => (
-                <th key={name} scope="col">
+                <th
+                  key={name}
+                  scope="col"
+                  className={numbers.includes(name) ? 'numbers' : undefined}
+                >
                   {name || <span className="unseen">Actions</span>}
                 </th>
               ))}
             </tr>
           </thead>
           <tbody>
-            <Columns value={columns}>{children}</Columns>
+            <Columns value={{ columns, numbers }}>{children}</Columns>
           </tbody>
         </table>
       </div>
@@ -60,16 +78,27 @@ export function Table({ columns, children }: { columns: readonly string[]; child
   );
 }
 
+interface CellProps {
+  readonly 'data-label'?: string;
+  readonly className?: string;
+}
+
+function labelled(cell: ReactElement<CellProps>, column: string, numbers: readonly string[]) {
+  const { className = '' } = cell.props;
+  return cloneElement(cell, {
+    'data-label': column,
+    ...(numbers.includes(column) && { className: `${className} numbers` }),
+  });
+}
+
 /** Row of a Table, with one cell per column in their order. */
 export function Row({ children, ...attributes }: ComponentProps<'tr'>) {
-  const columns = useContext(Columns);
+  const { columns, numbers } = useContext(Columns);
   return (
     <tr {...attributes}>
       {Children.map(children, (cell, i) =>
         isValidElement(cell)
-          ? cloneElement(cell as ReactElement<{ 'data-label'?: string }>, {
-              'data-label': columns[i] ?? '',
-            })
+          ? labelled(cell as ReactElement<CellProps>, columns[i] ?? '', numbers)
           : cell,
       )}
     </tr>

@@ -2,7 +2,7 @@ import type { GatewayObject, JoinTokenObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { CopyButton } from '../ui/copy-button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { Failure } from '../ui/failure.js';
 import { Secret } from '../ui/secret.js';
 

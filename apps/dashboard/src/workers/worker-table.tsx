@@ -4,7 +4,7 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { ago, bytes } from '../format.js';
 import { useMay } from '../api/own-key.js';
-import { useConfirm } from '../ui/confirm.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Row, Table } from '../ui/table.js';

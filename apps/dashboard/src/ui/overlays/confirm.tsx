@@ -7,9 +7,20 @@ interface Question {
   /** Label of the button that confirms. */
   readonly action: string;
   readonly work: () => unknown;
+  readonly isDanger: boolean;
 }
 
-type Confirm = (message: string, action: string, work: () => unknown) => void;
+interface ConfirmOptions {
+  /** False if nothing is lost or stopped. The default is true: the button is red. */
+  readonly isDanger?: boolean;
+}
+
+type Confirm = (
+  message: string,
+  action: string,
+  work: () => unknown,
+  options?: ConfirmOptions,
+) => void;
 const Asking = createContext<Confirm>(() => undefined);
 
 /** Returns a function that asks for confirmation before it calls `work`. */
@@ -30,7 +41,11 @@ export function Confirmations({ children }: { children: ReactNode }) {
   const [pending, setPending] = useState<Question | null>(null);
   const [question, rest] = partsOf(pending?.message ?? '');
   return (
-    <Asking value={(message, action, work) => setPending({ message, action, work })}>
+    <Asking
+      value={(message, action, work, { isDanger = true } = {}) =>
+        setPending({ message, action, work, isDanger })
+      }
+    >
       {children}
       <AlertDialog.Root open={pending !== null} onOpenChange={(open) => open || setPending(null)}>
         <AlertDialog.Portal>
@@ -41,7 +56,10 @@ export function Confirmations({ children }: { children: ReactNode }) {
             <div className="bar">
               <span className="grow" />
               <AlertDialog.Close>{dismissal(pending?.action ?? '')}</AlertDialog.Close>
-              <AlertDialog.Close className="main" onClick={() => pending?.work()}>
+              <AlertDialog.Close
+                className={pending?.isDanger ? 'danger' : 'main'}
+                onClick={() => pending?.work()}
+              >
                 {pending?.action}
               </AlertDialog.Close>
             </div>

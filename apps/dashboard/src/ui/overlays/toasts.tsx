@@ -1,4 +1,5 @@
 import { Toast } from '@base-ui/react/toast';
+import { X } from 'lucide-react';
 import { useCallback, type ReactNode } from 'react';
 
 /**
@@ -27,7 +28,7 @@ export function useUndo(): (done: string, undo: () => Promise<void>) => void {
         timeout: SHOWN_MS,
         actionProps: {
           children: 'Undo',
-          className: 'main',
+          className: 'small',
           onClick: () => {
             close(id);
             undo().catch(refused);
@@ -37,6 +38,12 @@ export function useUndo(): (done: string, undo: () => Promise<void>) => void {
     },
     [add, close],
   );
+}
+
+/** Returns a function that shows a short message, replacing the previous one. */
+export function useToast(): (message: string) => void {
+  const { add } = Toast.useToastManager();
+  return useCallback((title) => void add({ title, timeout: SHOWN_MS }), [add]);
 }
 
 /** Provider of the toasts of all pages. */
@@ -59,8 +66,8 @@ const Shown = () =>
       <Toast.Content className="bar">
         <Toast.Title render={<span />} />
         <Toast.Action />
-        <Toast.Close className="quiet" aria-label="Close">
-          ×
+        <Toast.Close className="quiet icon small" aria-label="Close">
+          <X />
         </Toast.Close>
       </Toast.Content>
     </Toast.Root>
