@@ -1,12 +1,14 @@
 import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { applyTheme } from './browser/theme.js';
 import { ErrorBoundary } from './shell/error-boundary.js';
 import { Answers } from './api/loaded.js';
-import { fetchPages, router } from './router.js';
+import { router } from './router.js';
 import { shareBetweenTabs, takeKeyFromAddress } from './api/session.js';
 import './styles.css';
 
+applyTheme();
 takeKeyFromAddress();
 addEventListener('hashchange', takeKeyFromAddress);
 shareBetweenTabs();
@@ -21,4 +23,3 @@ createRoot(root).render(
     </ErrorBoundary>
   </StrictMode>,
 );
-addEventListener('load', () => setTimeout(fetchPages, 1000));

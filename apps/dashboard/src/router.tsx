@@ -162,6 +162,12 @@ routes.keys.update({
   component: lazy(() => import('./pages/keys.js'), 'KeysPage'),
 });
 
+if (__GALLERY__)
+  routes.gallery.update({
+    component: lazy(() => import('./gallery/gallery.js'), 'GalleryPage'),
+  });
+else routes.gallery.update({ component: PageNotFound });
+
 export const router = createRouter({
   routeTree: routes.tree,
   parseSearch,
@@ -170,7 +176,7 @@ export const router = createRouter({
   defaultRemountDeps: ({ params }) => params,
   defaultPreload: 'intent',
   defaultPendingComponent: () => (
-    <main>
+    <main className="page">
       <Loading error={null} />
     </main>
   ),
@@ -182,10 +188,4 @@ declare module '@tanstack/react-router' {
   interface Register {
     router: typeof router;
   }
-}
-
-/** Preloads the code of all pages, so that they open immediately and during an outage. */
-export function fetchPages(): void {
-  for (const route of Object.values(router.routesById))
-    void router.loadRouteChunk(route)?.catch(() => undefined);
 }

@@ -108,7 +108,7 @@ export const evalRun = createRoute({
 export const chat = createRoute({
   getParentRoute,
   path: '/chat',
-  staticData: { place: 'Chat' },
+  staticData: { place: 'Try' },
   validateSearch: stringParameters<'model'>(),
 });
 export const workers = createRoute({
@@ -155,6 +155,12 @@ export const keys = createRoute({
   staticData: { place: 'Keys' },
 });
 
+/** Components of the design system; only in development builds. */
+export const gallery = createRoute({
+  getParentRoute,
+  path: '/gallery',
+});
+
 export const tree = root.addChildren([
   jobs,
   job,
@@ -178,4 +184,5 @@ export const tree = root.addChildren([
   project,
   webhooks,
   keys,
+  gallery,
 ]);

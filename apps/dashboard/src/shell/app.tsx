@@ -1,18 +1,22 @@
 import { Outlet, useMatches, useNavigate } from '@tanstack/react-router';
-import { useEffect, useRef, useState } from 'react';
-import { Above } from '../ui/above.js';
+import { lazy, Suspense, useEffect, useRef, useState } from 'react';
+import { Above } from '../ui/overlays/above.js';
 import { ContactBanner } from './contact-banner.js';
 import { NotAllowed } from './not-allowed.js';
 import { OfferedKey } from './offered-key.js';
-import { PageHeader } from './page-header.js';
+import { Sidebar } from './sidebar.js';
 import { Shortcuts } from './shortcuts.js';
 import { UploadTray } from '../files/upload-tray.js';
 import { useKeys } from '../browser/keyboard.js';
-import { GROUPS, PLACES, type Place } from './navigation.js';
+import { GROUPS, NEW_JOB, PLACES, type Place } from './navigation.js';
 import { missingScopes, OwnKey, useOwnKey } from '../api/own-key.js';
 import { SignInPage } from './sign-in.js';
 import { RecordFormats, useRecordFormats } from '../files/record-formats.js';
 import { useSession } from '../api/session.js';
+
+const CommandMenu = lazy(async () => ({
+  default: (await import('./command-menu.js')).CommandMenu,
+}));
 
 /** Sets the tab's title and moves the focus to the page after navigation. */
 function useArrival(here: Place | undefined, session: string): void {
@@ -39,12 +43,28 @@ function useHere(): Place | undefined {
   return PLACES.find(({ label }) => label === place);
 }
 
+/** State of the command menu, which ⌘K or Ctrl-K opens and closes. */
+function useCommandMenu(isIn: boolean) {
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (!isIn || event.key.toLowerCase() !== 'k' || !(event.metaKey || event.ctrlKey)) return;
+      event.preventDefault();
+      setOpen((open) => !open);
+    };
+    addEventListener('keydown', pressed);
+    return () => removeEventListener('keydown', pressed);
+  }, [isIn]);
+  return { isOpen: isOpen && isIn, open: () => setOpen(true), close: () => setOpen(false) };
+}
+
 export function App() {
   const navigate = useNavigate();
   const session = useSession();
   const key = useOwnKey(session === 'in');
   const formats = useRecordFormats(session === 'in');
   const [help, setHelp] = useState(false);
+  const commands = useCommandMenu(session === 'in');
   // Until the rights of the key are known, show neither its own project nor all projects.
   const admin = key === null || key.scopes.includes('admin');
   const isAllowed = ({ needs, unless }: Place) =>
@@ -53,7 +73,7 @@ export function App() {
     label,
     places: places.filter(isAllowed),
   })).filter(({ places }) => places.length > 0);
-  const allowed = groups.flatMap(({ places }) => places);
+  const allowed = [NEW_JOB].filter(isAllowed).concat(groups.flatMap(({ places }) => places));
   useKeys({
     ...Object.fromEntries(allowed.map(({ key, to }) => [key, () => void navigate({ to })])),
     '?': () => setHelp((open) => !open),
@@ -73,7 +93,12 @@ export function App() {
         <OfferedKey />
         {session === 'in' ? (
           <div className="shell">
-            <PageHeader groups={groups} here={here} openHelp={() => setHelp(true)} />
+            <Sidebar
+              groups={groups}
+              here={here}
+              openHelp={() => setHelp(true)}
+              openCommands={commands.open}
+            />
             <div id="content" tabIndex={-1}>
               {here && missing.length > 0 ? (
                 <NotAllowed page={here.label} missing={missing} />
@@ -87,6 +112,11 @@ export function App() {
           </div>
         ) : (
           <SignInPage refused={session === 'refused'} />
+        )}
+        {commands.isOpen && (
+          <Suspense>
+            <CommandMenu places={allowed} close={commands.close} />
+          </Suspense>
         )}
         {help && (
           <Shortcuts

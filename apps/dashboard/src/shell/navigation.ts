@@ -1,11 +1,28 @@
 // Groups of the navigation and their pages.
 import type { Scope } from '@graft/contracts';
 import type { LinkProps } from '@tanstack/react-router';
+import {
+  Boxes,
+  CirclePlus,
+  Database,
+  FlaskConical,
+  KeyRound,
+  Layers,
+  MessageSquareText,
+  Rows3,
+  Server,
+  Settings,
+  Split,
+  Webhook,
+  type LucideIcon,
+} from 'lucide-react';
 
 export interface Place {
   readonly to: Exclude<LinkProps['to'], undefined>;
   readonly label: string;
+  /** Key that opens the page. */
   readonly key: string;
+  readonly icon: LucideIcon;
   /** Scopes that a key needs for the page to be useful. */
   readonly needs: readonly Scope[];
   /** Scope whose holders reach the same content elsewhere. The page is hidden from their navigation. */
@@ -18,45 +35,55 @@ export interface Group {
   readonly places: readonly Place[];
 }
 
+/** The form for a new job. It is a button above the navigation. */
+export const NEW_JOB: Place = {
+  to: '/new',
+  label: 'New job',
+  key: 'n',
+  icon: CirclePlus,
+  needs: ['jobs:write', 'models:read', 'files:read'],
+};
+
 export const GROUPS: readonly Group[] = [
   {
     label: 'Train',
     places: [
-      { to: '/', label: 'Jobs', key: 'g', needs: ['jobs:read'] },
-      {
-        to: '/new',
-        label: 'New job',
-        key: 'n',
-        needs: ['jobs:write', 'models:read', 'files:read'],
-      },
-      { to: '/sweeps', label: 'Sweeps', key: 's', needs: ['jobs:read'] },
+      { to: '/', label: 'Jobs', key: 'g', icon: Rows3, needs: ['jobs:read'] },
+      { to: '/sweeps', label: 'Sweeps', key: 's', icon: Split, needs: ['jobs:read'] },
     ],
   },
-  { label: 'Data', places: [{ to: '/files', label: 'Files', key: 'u', needs: ['files:read'] }] },
   {
-    label: 'Models',
+    label: 'Data and models',
     places: [
-      { to: '/models', label: 'Models', key: 'm', needs: ['models:read'] },
-      { to: '/evals', label: 'Evals', key: 'e', needs: ['jobs:read'] },
+      { to: '/files', label: 'Files', key: 'u', icon: Database, needs: ['files:read'] },
+      { to: '/models', label: 'Models', key: 'm', icon: Layers, needs: ['models:read'] },
+      { to: '/chat', label: 'Try', key: 't', icon: MessageSquareText, needs: ['models:read'] },
+      { to: '/evals', label: 'Evals', key: 'e', icon: FlaskConical, needs: ['jobs:read'] },
     ],
   },
-  { label: 'Try', places: [{ to: '/chat', label: 'Chat', key: 't', needs: ['models:read'] }] },
   {
     label: 'Operate',
     places: [
-      { to: '/workers', label: 'Workers', key: 'w', needs: ['jobs:read'] },
-      { to: '/pools', label: 'Pools', key: 'l', needs: ['jobs:read'] },
+      { to: '/workers', label: 'Workers', key: 'w', icon: Server, needs: ['jobs:read'] },
+      { to: '/pools', label: 'Pools', key: 'l', icon: Boxes, needs: ['jobs:read'] },
     ],
   },
   {
     label: 'Settings',
     places: [
-      { to: '/project', label: 'Project', key: 'o', needs: ['jobs:read'], unless: 'admin' },
-      { to: '/projects', label: 'Projects', key: 'o', needs: ['admin'] },
-      { to: '/webhooks', label: 'Webhooks', key: 'b', needs: ['project:admin'] },
-      { to: '/keys', label: 'Keys', key: 'y', needs: ['admin'] },
+      {
+        to: '/project',
+        label: 'Project',
+        key: 'o',
+        icon: Settings,
+        needs: ['jobs:read'],
+        unless: 'admin',
+      },
+      { to: '/projects', label: 'Projects', key: 'o', icon: Settings, needs: ['admin'] },
+      { to: '/webhooks', label: 'Webhooks', key: 'b', icon: Webhook, needs: ['project:admin'] },
+      { to: '/keys', label: 'Keys', key: 'y', icon: KeyRound, needs: ['admin'] },
     ],
   },
 ];
 
-export const PLACES: readonly Place[] = GROUPS.flatMap(({ places }) => places);
+export const PLACES: readonly Place[] = [NEW_JOB, ...GROUPS.flatMap(({ places }) => places)];

@@ -1,7 +1,8 @@
 import { setShortcuts, useShortcuts } from '../browser/keyboard.js';
-import { Modal } from '../ui/modal.js';
+import { Modal } from '../ui/overlays/modal.js';
 
 const ROWS = [
+  ['⌘K', 'Search and commands'],
   ['/', 'Search jobs'],
   ['j k', 'Next / previous job'],
   ['Enter', 'Open job'],
