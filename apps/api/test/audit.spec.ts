@@ -107,12 +107,12 @@ describe('every route that changes something', () => {
     mime_type: 'application/jsonl',
     purpose: 'fine-tune',
   });
-  const job = async (): Promise<string> =>
+  const job = async (pool = 'unserved'): Promise<string> =>
     (
       await api.post<{ id: string }>('/fine_tuning/jobs', {
         model: 'tiny',
         training_file: file,
-        graft: { pool: 'unserved' },
+        graft: { pool },
         metadata: { n: String(Math.random()) },
       })
     ).id;

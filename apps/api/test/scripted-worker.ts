@@ -385,7 +385,11 @@ export function bearer(secret: string): Metadata {
   return metadata;
 }
 
-export const started = (fromStep = 0, totalSteps = 10): RunEventOf<'started'> => ({
+export const started = (
+  fromStep = 0,
+  totalSteps = 10,
+  process?: string,
+): RunEventOf<'started'> => ({
   kind: 'started',
   payload: {
     from_step: fromStep,
@@ -393,6 +397,7 @@ export const started = (fromStep = 0, totalSteps = 10): RunEventOf<'started'> =>
     trainable_parameters: 100,
     total_parameters: 1000,
     training_examples: 12,
+    process,
   },
 });
 

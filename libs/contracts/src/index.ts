@@ -14,6 +14,7 @@ export * from './http/graft-api.js';
 export * from './models/hub-push.js';
 export * from './integrations/integrations.js';
 export * from './organization/limits.js';
+export * from './jobs/interrupt-job.js';
 export * from './jobs/job-kinds.js';
 export * from './jobs/job-method.js';
 export * from './jobs/job-orders.js';

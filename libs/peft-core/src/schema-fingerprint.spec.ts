@@ -19,11 +19,11 @@ import { tasks } from './tasks/registry.js';
 /** Fingerprints of each schema version since 0.1.0. The last one belongs to this build. */
 const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   1: {
-    events: 'e3ff49362e7e50c9',
+    events: 'e1977e9d071d627c',
     methods: '967d70e9f0b40156',
     models: '0a3557ea96205f49',
     operations: 'a1eabc1e9b5d5b37',
-    protocol: 'def9f6690592d23b',
+    protocol: '74a8c593db8ee8bf',
     quantizers: 'dbdb31d49f4b125e',
     requests: '67cabd12ff93a8aa',
     spec: '95ae5c3856743c9e',

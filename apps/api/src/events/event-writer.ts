@@ -158,12 +158,7 @@ export class EventWriter {
         message: `Training: step ${fromStep} of ${totalSteps}`,
       };
     progress.runBytes = payload.run_bytes ?? progress.runBytes;
-    const { message, worker } = await this.transitions.start(
-      manager,
-      job,
-      fromStep,
-      payload.process || null,
-    );
+    const { message, worker } = await this.transitions.start(manager, job, payload);
     const data = {
       fromStep,
       totalSteps,

@@ -252,7 +252,9 @@ function attemptObject({ spec }: Job, attempt: Attempt): JobAttempt {
     started_at: unixOrNull(spec.operation ? assigned : (started ?? assigned)),
     ended_at: unixOrNull(attempt.ended_at),
     outcome: attempt.outcome,
+    reason: attempt.reason,
     from_step: attempt.from_step,
+    to_step: attempt.to_step,
   };
 }
 

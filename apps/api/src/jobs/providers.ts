@@ -4,16 +4,18 @@ import { EventFiles } from './event-files.js';
 import { JobChanges } from './job-changes.js';
 import { JobConfusions } from './job-confusions.js';
 import { JobDrafts } from './job-drafts.js';
+import { JobInterrupts } from './job-interrupts.js';
 import { JobLedgers } from './job-ledgers.js';
 import { JobsController } from './jobs.controller.js';
 import { JobsService } from './jobs.service.js';
 import { OperationPlans } from './operation-plans.js';
 import { OperationsController } from './operations.controller.js';
+import { ProofController } from './proof.controller.js';
 import { QueueDepths } from './queue-depths.js';
 import { RepeatedCalls } from './repeated-calls.js';
 
 export const JOBS: ModuleMetadata = {
-  controllers: [JobsController, OperationsController],
+  controllers: [JobsController, ProofController, OperationsController],
   providers: [
     JobsService,
     JobChanges,
@@ -24,6 +26,7 @@ export const JOBS: ModuleMetadata = {
     OperationPlans,
     EventFiles,
     JobConfusions,
+    JobInterrupts,
     JobLedgers,
   ],
 };

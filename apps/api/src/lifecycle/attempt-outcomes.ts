@@ -61,6 +61,7 @@ export class AttemptOutcomes {
         delayMs: next.delayMs,
         message: `${failure.message}; ${sequel(job, next.delayMs, blame)}`,
         level: 'warn',
+        reason: failure.message,
         death,
       });
     }

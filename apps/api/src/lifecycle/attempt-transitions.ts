@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Blame, JobError, JobForgetting, WebhookEventType } from '@graft/contracts';
+import type { Blame, JobError, JobForgetting, PayloadOf, WebhookEventType } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
@@ -25,6 +25,8 @@ export interface Requeue {
   readonly level: 'info' | 'warn';
   /** Phase message of the job if it waits for more than a worker. */
   readonly phase?: string;
+  /** Reason of the end in words, if `outcome` does not say it all. */
+  readonly reason?: string;
   readonly death?: ProcessDeath;
 }
 
@@ -33,6 +35,12 @@ export interface ProcessDeath {
   readonly process: string | null;
   readonly blame: Blame | null;
 }
+
+/** Report of an attempt that starts. */
+export type Start = Pick<
+  PayloadOf<'started'>,
+  'from_step' | 'process' | 'device' | 'threads' | 'trainer_build'
+>;
 
 /** Result of a finished attempt. */
 export interface Result {
@@ -77,13 +85,22 @@ export class AttemptTransitions {
   async start(
     manager: EntityManager,
     job: Job,
-    fromStep: number,
-    process: string | null,
+    { from_step: fromStep, process, device, threads, trainer_build: build }: Start,
   ): Promise<{ message: string; worker: string | undefined }> {
     const [attempt] = await this.database.query<{ worker_name: string; earlier: number }>(
-      `UPDATE attempt SET started_at = clock_timestamp(), from_step = $3, process = $4 WHERE job_id = $1 AND number = $2
+      `UPDATE attempt SET started_at = clock_timestamp(), from_step = $3, process = $4, device = $5, threads = $6,
+         trainer_build = COALESCE($7, (SELECT trainer_build FROM worker WHERE id = worker_id))
+       WHERE job_id = $1 AND number = $2
        RETURNING worker_name, (SELECT count(*)::int FROM attempt a WHERE a.job_id = $1 AND a.started_at IS NOT NULL) AS earlier`,
-      [job.id, job.attempt, fromStep, process],
+      [
+        job.id,
+        job.attempt,
+        fromStep,
+        process || null,
+        device || null,
+        threads ?? null,
+        build || null,
+      ],
       manager,
     );
     const worker = attempt?.worker_name;
@@ -134,7 +151,10 @@ export class AttemptTransitions {
       manager,
     );
     this.counters.ended('failed', job.started_at);
-    await closeAttempt(this.database, manager, job, error.code, death);
+    await closeAttempt(this.database, manager, job, error.code, {
+      ...death,
+      reason: error.message,
+    });
     await this.events.append(manager, job.id, [
       {
         level: 'error',
@@ -196,7 +216,10 @@ export class AttemptTransitions {
       ],
       manager,
     );
-    await closeAttempt(this.database, manager, job, how.outcome, how.death);
+    await closeAttempt(this.database, manager, job, how.outcome, {
+      ...how.death,
+      reason: how.reason ?? null,
+    });
     if (!paused) await this.outbox.write(manager, job.id, how.delayMs);
     await this.events.append(manager, job.id, [
       { level: how.level, message: how.message, ...(paused && { kind: 'paused' as const }) },

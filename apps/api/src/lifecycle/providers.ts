@@ -3,6 +3,7 @@ import { AttemptOutcomes } from './attempt-outcomes.js';
 import { AttemptTransitions } from './attempt-transitions.js';
 import { EventLog } from './event-log.js';
 import { JobTransitions } from './job-transitions.js';
+import { Interruption } from './interruption.js';
 import { LeaseBatch } from './lease/lease-batch.js';
 import { Leases } from './lease/lease.js';
 import { LemonWorkers } from './lease/lemon-workers.js';
@@ -21,6 +22,7 @@ export const LIFECYCLE: ModuleMetadata = {
     AttemptTransitions,
     AttemptOutcomes,
     LemonWorkers,
+    Interruption,
     Leases,
     LeaseBatch,
     Preemption,

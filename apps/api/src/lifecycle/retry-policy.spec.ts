@@ -26,6 +26,7 @@ const DECIDED: Partial<Record<ErrorCode, { count: string; once?: true }>> = {
   hang: { count: 'infra' },
   disk_full: { count: 'none' },
   displaced: { count: 'none' },
+  interrupted: { count: 'none' },
   damaged_checkpoint: { count: 'none' },
 };
 

@@ -15,6 +15,9 @@ export interface WorkerAddress {
   readonly gatewayId: string | null;
 }
 
+/** A run, and the worker that holds its lease. */
+export type LeasedRun = Pick<Job, 'id' | 'attempt' | 'lease_owner'>;
+
 /** Sends messages to workers, whichever API process their streams end at. */
 @Injectable()
 export class WorkerLink {
@@ -49,24 +52,32 @@ export class WorkerLink {
   }
 
   /** Sends a command to the job's worker. The next heartbeat replaces a lost one. Never rejects. */
-  async command(
-    { id, attempt, lease_owner }: Pick<Job, 'id' | 'attempt' | 'lease_owner'>,
-    action: Command_Action,
-  ): Promise<void> {
+  async command(run: LeasedRun, action: Command_Action): Promise<void> {
     try {
-      const [worker] = await this.database.query<WorkerAddress>(
-        `SELECT id AS "workerId", session_id AS "sessionId", gateway_id AS "gatewayId" FROM worker
-         WHERE id = $1 AND session_id IS NOT NULL`,
-        [lease_owner],
-      );
-      if (worker)
-        await this.send(worker, { $case: 'command', value: { jobId: id, attempt, action } });
+      await this.sendCommand(run, action);
     } catch (error) {
       log.warn(
-        { err: error, job: id },
+        { err: error, job: run.id },
         'could not send a command; it is sent with the next heartbeat',
       );
     }
+  }
+
+  /**
+   * Sends a command to the job's worker, as `send` does.
+   * @returns false if the worker is not connected, or as `send`
+   */
+  async sendCommand(
+    { id, attempt, lease_owner }: LeasedRun,
+    action: Command_Action,
+  ): Promise<boolean> {
+    const [worker] = await this.database.query<WorkerAddress>(
+      `SELECT id AS "workerId", session_id AS "sessionId", gateway_id AS "gatewayId" FROM worker
+       WHERE id = $1 AND session_id IS NOT NULL`,
+      [lease_owner],
+    );
+    if (!worker) return false;
+    return this.send(worker, { $case: 'command', value: { jobId: id, attempt, action } });
   }
 
   private async relayed(

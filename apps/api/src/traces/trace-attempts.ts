@@ -11,6 +11,7 @@ const FINE: ReadonlySet<string> = new Set([
   'not_delivered',
   'not_prepared',
   'displaced',
+  'interrupted',
 ]);
 
 interface Bounds {

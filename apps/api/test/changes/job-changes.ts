@@ -2,12 +2,13 @@
 import type { Change } from './eval-changes.js';
 import type { TestApi } from '../fixture.js';
 import { ask } from '../projects.js';
+import { ScriptedWorker, started } from '../scripted-worker.js';
 
-/** Returns the changes of a job. @param create creates a queued job and returns its id */
+/** Returns the changes of a job. @param create creates a queued job in a pool and returns its id */
 export function jobChanges(
   api: () => TestApi,
   project: string,
-  create: () => Promise<string>,
+  create: (pool?: string) => Promise<string>,
 ): Readonly<Record<string, () => Promise<Change>>> {
   const JOB = '/v1/fine_tuning/jobs';
   const over = async (): Promise<string> => {
@@ -25,6 +26,12 @@ export function jobChanges(
     'post /v1/fine_tuning/jobs/{id}/cancel': verb('cancel', 'job.cancelled'),
     'post /v1/fine_tuning/jobs/{id}/pause': verb('pause', 'job.paused'),
     'post /v1/fine_tuning/jobs/{id}/resume': verb('resume', 'job.resumed'),
+    'post /v1/fine_tuning/jobs/{id}/interrupt': async () => {
+      const worker = await new ScriptedWorker(api(), { pool: 'drill' }).connect();
+      const id = await create('drill');
+      await worker.report(await worker.nextAssignment(), started(0, 9, 'process-1'));
+      return { path: `${JOB}/${id}/interrupt`, type: 'job.interrupted', target: id, project };
+    },
     'post /v1/fine_tuning/jobs/{id}': async () => {
       const id = await create();
       const body = { graft: { tags: ['kept'] } };

@@ -120,6 +120,7 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   io_error: 'disk or network error',
   disk_full: 'disk full',
   nonfinite: 'loss not finite',
+  interrupted: 'interrupted on purpose',
   hang: 'trainer hung',
   crash: 'trainer crashed',
 };

@@ -14,7 +14,7 @@ const SIZE = 50;
 export const AUDIT_ACTIONS = [
   ...['api_key.created', 'api_key.deleted'],
   ...['file.created', 'file.deleted'],
-  ...['job.created', 'job.cancelled', 'job.paused', 'job.resumed'],
+  ...['job.created', 'job.cancelled', 'job.paused', 'job.resumed', 'job.interrupted'],
   ...['job.updated', 'job.deleted', 'job.restored'],
   ...['join_token.created', 'join_token.deleted'],
   ...['model.imported', 'model.pushed', 'model.deleted'],

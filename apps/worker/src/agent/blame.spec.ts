@@ -38,6 +38,21 @@ describe('a process of several runs that crashes', () => {
     for (const job of ['good', 'bad']) expect((await started(job)).process).toBe(displaced.process);
   });
 
+  it('on purpose: both runs are interrupted and none is to blame', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    await train('one', LONG);
+    await train('other', LONG);
+    const interrupt = { jobId: 'one', attempt: 1, action: Command_Action.ACTION_INTERRUPT };
+    scene.plane.send({ $case: 'command', value: interrupt });
+    for (const job of ['one', 'other']) {
+      const failure = await failed(job);
+      expect(failure.code).toBe('interrupted');
+      expect(failure.blame).toBeUndefined();
+      expect(failure.message).toBe('the trainer process was killed on purpose');
+    }
+  });
+
   it('in shared work: all runs that share it are suspects', async () => {
     await scene.startAgent();
     await scene.pulled();

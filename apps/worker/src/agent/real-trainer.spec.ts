@@ -249,12 +249,15 @@ describe('the real trainer under the agent', () => {
     await scene.pulled();
     const spec = { ...SPEC, max_steps: null, n_epochs: 50 };
     scene.plane.assign({ plan: {}, base, trainingFile, spec });
-    const { total_steps: totalSteps, run_bytes: runBytes } = await until(
-      'begun',
-      () => scene.plane.fact('started'),
-      20_000,
-    );
+    const begun = await until('begun', () => scene.plane.fact('started'), 20_000);
+    const { total_steps: totalSteps, run_bytes: runBytes, device, threads } = begun;
+    const origin = { device, threads, trainer_build: begun.trainer_build };
     expect(runBytes).toBeGreaterThan(1e6);
+    expect(origin).toEqual({
+      device: 'cpu',
+      threads: 1,
+      trainer_build: expect.stringContaining('libtorch'),
+    });
     const finish = { jobId: 'job-1', attempt: 1, action: Command_Action.ACTION_FINISH, step: 2 };
     scene.plane.send({ $case: 'command', value: finish });
     const { step, adapter } = await until('finished', () => scene.plane.fact('finished'), 20_000);

@@ -138,6 +138,13 @@ export class Attempt {
     this.trainer?.send({ type: 'finish', jobId, attempt, step });
   }
 
+  /** Kills the trainer process as a drill. This run and all others in it are reported as failed. */
+  interrupt(): void {
+    if (this.ended || !this.occupiesSlot || this.trainer === null) return;
+    this.log.warn('the trainer process is killed on purpose');
+    this.trainer.process.interrupt();
+  }
+
   /** Ends the run immediately and without a report, because its lease was lost. */
   kill(): void {
     if (this.ended) return;
@@ -206,7 +213,11 @@ export class Attempt {
     this.step = payload.from_step;
     const { reservedBytes } = this;
     const reserved = reservedBytes === null ? {} : { run_bytes: Math.round(reservedBytes) };
-    this.events.add({ kind: 'started', payload: { ...payload, ...this.process, ...reserved } });
+    const origin = this.trainer === null ? {} : this.options.trainers.originOf(this.trainer);
+    this.events.add({
+      kind: 'started',
+      payload: { ...payload, ...this.process, ...origin, ...reserved },
+    });
   }
 
   /** Handles a failure that the run reported. If it names no field of the job, other runs may have caused it. */

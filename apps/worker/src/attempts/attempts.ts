@@ -75,6 +75,8 @@ export class Attempts {
         return attempt?.stop('preempt');
       case Command_Action.ACTION_FINISH:
         return attempt?.finishAt(command.step ?? 0);
+      case Command_Action.ACTION_INTERRUPT:
+        return attempt?.interrupt();
       case Command_Action.ACTION_UNSPECIFIED:
       default:
         this.options.log.warn(

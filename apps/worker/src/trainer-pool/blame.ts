@@ -21,13 +21,14 @@ export const isTogether = (code: string): boolean => TOGETHER.has(code);
 /**
  * Returns the blame of a run for an exit. The run whose work was in progress is to blame. Runs that shared the work are
  * suspects, and so are all runs if no work was in progress. A requested exit has no culprit (null), except that runs whose
- * work was not in progress get "other".
+ * work was not in progress get "other". A process that was killed on purpose has no culprit, whatever it worked on.
  */
 export function blameFor(
   key: string,
   exit: TrainerExit,
   { runs, others }: ProcessUsers,
 ): Blame | null {
+  if (exit.class === 'interrupted') return null;
   const { work } = exit;
   const wasActive = work.kind === 'runs' && work.keys.includes(key);
   if (work.kind === 'answers' || (work.kind === 'runs' && !wasActive)) return 'other';

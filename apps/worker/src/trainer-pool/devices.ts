@@ -51,7 +51,11 @@ export class Devices {
 
   /** Titles such as "cpu" or "cuda:0 NVIDIA H100 80GB HBM3". */
   get titles(): string[] {
-    return this.names.map((name) => [name, this.gpu(name)?.title].filter(Boolean).join(' '));
+    return this.names.map((name) => this.titleOf(name));
+  }
+
+  titleOf(name: string): string {
+    return [name, this.gpu(name)?.title].filter(Boolean).join(' ');
   }
 
   /** Queries the driver for the free memory of the GPUs. */

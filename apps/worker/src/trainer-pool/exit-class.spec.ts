@@ -10,6 +10,7 @@ const died = (evidence: Partial<ExitEvidence>) =>
     stderrTail: '',
     exitRequested: false,
     hung: false,
+    interrupted: false,
     oomKilled: false,
     work: IDLE,
     ...evidence,
@@ -17,6 +18,7 @@ const died = (evidence: Partial<ExitEvidence>) =>
 
 it.each<[string, Partial<ExitEvidence>, string, boolean]>([
   ['exit 0', { code: 0 }, 'done', true],
+  ['an interrupt', { signal: 'SIGKILL', interrupted: true }, 'interrupted', true],
   ['an end we asked for', { code: 1, exitRequested: true }, 'done', true],
   ['a kill we asked for', { signal: 'SIGKILL', exitRequested: true }, 'cancelled', true],
   ['a kill for memory', { signal: 'SIGKILL', oomKilled: true }, 'oom_host', true],

@@ -22,6 +22,8 @@ export interface ExitEvidence {
   /** Whether the agent requested the exit: closed stdin, unloaded or killed it. */
   readonly exitRequested: boolean;
   readonly hung: boolean;
+  /** Whether an administrator asked to kill it. */
+  readonly interrupted: boolean;
   /** Whether the OOM kill counter of the memory control group increased while it ran. */
   readonly oomKilled: boolean;
   readonly work: Work;
@@ -37,6 +39,8 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
     stderrTail,
     work,
   });
+  if (evidence.interrupted && signal === 'SIGKILL')
+    return end('interrupted', 'the trainer process was killed on purpose');
   if (evidence.hung) return end('hang', 'the trainer made no progress and was killed');
   if (evidence.exitRequested && signal !== null)
     return end('cancelled', `the trainer was terminated by ${signal}`);

@@ -66,6 +66,8 @@ export class TrainerProcess {
   readonly name = randomUUID();
   /** Resolves at the first frame; rejects if the process exits before it. */
   readonly ready: Promise<ReadyFact>;
+  /** Content of the first frame; null until then. */
+  capabilities: ReadyFact | null = null;
   /** Resolves when the process has exited and all its facts were delivered. Never rejects. */
   readonly exited: Promise<TrainerExit>;
   private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -79,6 +81,7 @@ export class TrainerProcess {
   private stderrTail = '';
   private exitRequested = false;
   private hung = false;
+  private interrupted = false;
   /** Whether it sent invalid data; nothing more is read from it. */
   private isInvalid = false;
   /** Preparations in progress: of the process, the base, and each run up to its first step. */
@@ -109,7 +112,10 @@ export class TrainerProcess {
       );
       this.child.once('error', reject);
     });
-    this.ready.catch(() => undefined);
+    this.ready.then(
+      (fact) => (this.capabilities = fact),
+      () => undefined,
+    );
     this.exited = new Promise((resolve) => {
       this.child.once('close', (code, signal) => resolve(this.ended(code, signal)));
       this.child.once('error', (error) => resolve(this.ended(null, null, error.message)));
@@ -167,6 +173,12 @@ export class TrainerProcess {
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
     this.exitRequested = true;
     this.signal(signal);
+  }
+
+  /** Kills the process group with SIGKILL, as a drill: its runs resume, and none is to blame. */
+  interrupt(): void {
+    this.interrupted = true;
+    this.signal('SIGKILL');
   }
 
   private signal(signal: NodeJS.Signals): void {
@@ -250,6 +262,7 @@ export class TrainerProcess {
       stderrTail: error ?? this.stderrTail,
       exitRequested: this.exitRequested,
       hung: this.hung,
+      interrupted: this.interrupted,
       oomKilled: oomKills() > this.oomKillsBefore,
     });
   }

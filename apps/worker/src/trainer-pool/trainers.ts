@@ -1,5 +1,5 @@
 import type { BaseRef } from '@graft/contracts/grpc';
-import { DomainError, gigabytes, type Spec } from '@graft/contracts';
+import { DomainError, gigabytes, type PayloadOf, type Spec } from '@graft/contracts';
 import { reservedForBase } from '@graft/peft-core';
 import type { Logger } from 'pino';
 import { TrainerProcess, type TrainerOptions } from './trainer-process.js';
@@ -40,6 +40,9 @@ export interface BaseRequest {
   /** Whether to use a separate process with its own copy of the base. */
   readonly alone?: boolean;
 }
+
+/** Causes of a run's numbers, besides its Spec and data, as fields of `started`. */
+type Origin = Pick<PayloadOf<'started'>, 'device' | 'threads' | 'trainer_build'>;
 
 /** Device of a base, and the memory reserved for it there. */
 export interface Place {
@@ -83,6 +86,14 @@ export class Trainers {
     const pids = [...this.all].map((one) => one.process.pid);
     if (this.spare) pids.push(this.spare.pid);
     return pids.reduce((sum, pid) => sum + residentIn(pid), 0);
+  }
+
+  /** Returns what the numbers of a run in this trainer depend on, besides its Spec and data. */
+  originOf({ process: { capabilities }, place }: ResidentTrainer): Origin {
+    const device = this.options.devices.titleOf(place.device);
+    if (capabilities === null) return { device };
+    const { threads, trainerBuild } = capabilities;
+    return { device, threads, trainer_build: trainerBuild };
   }
 
   get resident(): string[] {

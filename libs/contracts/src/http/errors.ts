@@ -272,6 +272,12 @@ export const ERROR_CODES = {
     retry: 'free',
     meaning: 'Another job or a request to a model crashed the shared trainer process',
   },
+  interrupted: {
+    status: 500,
+    type: 'server_error',
+    retry: 'free',
+    meaning: 'An administrator killed the trainer process on purpose',
+  },
 } as const satisfies Record<
   string,
   { status: number; type: string; retry: Retry; meaning: string }
@@ -295,6 +301,7 @@ export const ATTEMPT_CODES = [
   'hang',
   'crash',
   'displaced',
+  'interrupted',
 ] as const satisfies readonly ErrorCode[];
 
 /** Whether this build knows the code. Other builds may have other codes. */

@@ -81,7 +81,15 @@ export const JobAttempt = z
       .describe(
         'Null while the attempt runs; then `done`, `cancelled`, `drained` or an exit class.',
       ),
+    reason: z
+      .string()
+      .nullable()
+      .describe('Why the attempt ended, in words; null if `outcome` says it all'),
     from_step: z.number(),
+    to_step: z
+      .number()
+      .nullable()
+      .describe('Last step that the attempt reported; null while it runs'),
   })
   .meta({ id: 'JobAttempt' });
 export type JobAttempt = z.infer<typeof JobAttempt>;

@@ -16,6 +16,12 @@ export const started = runEvent('started', {
     process: text.optional(),
     /** Memory in bytes that the agent reserved for the run, without the base. */
     run_bytes: count.optional(),
+    /** Device of the process, such as "cpu" or "cuda:0 NVIDIA H100 80GB HBM3", added by the agent. */
+    device: text.optional(),
+    /** Number of CPU threads of the process, added by the agent. */
+    threads: integer.optional(),
+    /** Build of the trainer, added by the agent; results are equal bit for bit only for equal builds. */
+    trainer_build: text.optional(),
   }),
   stored: 'own',
 });

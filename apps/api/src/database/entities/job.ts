@@ -177,6 +177,16 @@ export class Attempt {
   /** Whether the attempt caused the death of its process. */
   @Text(optional) blame!: 'own' | 'shared' | 'other' | null;
   @Int({ default: 0 }) from_step!: number;
+  /** Last step that the attempt reported; `null` until it has ended, and if it never started. */
+  @Int(optional) to_step!: number | null;
+  /** Reason of the end in words; `null` if `outcome` says it all. */
+  @Text(optional) reason!: string | null;
+  /** Name of the key or member that asked the worker to kill the trainer process of this attempt. */
+  @Text(optional) interrupted_by!: string | null;
+  /** Build of the trainer, its device and its CPU threads. */
+  @Text(optional) trainer_build!: string | null;
+  @Text(optional) device!: string | null;
+  @Int(optional) threads!: number | null;
   /** Highest event sequence ingested. Events up to it are dropped as repeated. */
   @Int({ default: 0 }) last_sequence!: number;
 }

@@ -95,6 +95,12 @@ export const JOBS = [
     "last_sequence" integer DEFAULT 0 NOT NULL,
     "process" text,
     "blame" text,
+    "to_step" integer,
+    "reason" text,
+    "interrupted_by" text,
+    "trainer_build" text,
+    "device" text,
+    "threads" integer,
     CONSTRAINT "attempt_pk" PRIMARY KEY ("job_id", "number")
   )`,
   `CREATE INDEX "attempt_own" ON "attempt" ("worker_id", "ended_at") WHERE blame = 'own'`,

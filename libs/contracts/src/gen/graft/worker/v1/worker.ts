@@ -160,6 +160,11 @@ export const Command_Action = {
   ACTION_PREEMPT: 4,
   /** ACTION_FINISH - Stop training at `step` and finish like a complete run, with its model; immediately if that step has passed. */
   ACTION_FINISH: 5,
+  /**
+   * ACTION_INTERRUPT - Kill the trainer process of the attempt with SIGKILL, as a drill. All its runs fail with the code `interrupted`, and
+   * resume from their last checkpoints.
+   */
+  ACTION_INTERRUPT: 6,
 } as const;
 
 export type Command_Action = typeof Command_Action[keyof typeof Command_Action];
@@ -171,6 +176,7 @@ export namespace Command_Action {
   export type ACTION_KILL = typeof Command_Action.ACTION_KILL;
   export type ACTION_PREEMPT = typeof Command_Action.ACTION_PREEMPT;
   export type ACTION_FINISH = typeof Command_Action.ACTION_FINISH;
+  export type ACTION_INTERRUPT = typeof Command_Action.ACTION_INTERRUPT;
 }
 
 export interface BlobRef {
