@@ -187,7 +187,7 @@ describe('graft job', () => {
     await run('job', 'note', 'captain');
     await run('job', 'rename', 'captain');
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${done.id}`)).graft).toMatchObject({
-      name: null,
+      name: 'pirate',
       note: null,
       tags: ['ship'],
     });

@@ -108,7 +108,7 @@ describe('the priority of a job', () => {
 describe('the labels of a job', () => {
   it('are its name, tags, note and whether it is archived; missing fields remain unchanged', async () => {
     const { id, graft } = await create({}, { suffix: 'first', metadata: { a: '1' } });
-    expect(graft).toMatchObject({ name: null, tags: [], note: null, archived: false });
+    expect(graft).toMatchObject({ name: 'first', tags: [], note: null, archived: false });
     const labels = { name: ' pirate, r 8 ', tags: ['b', ' a ', 'b'], note: 'line\nline' };
     const shown = { name: 'pirate, r 8', tags: ['b', 'a'], note: 'line\nline', archived: false };
     expect((await change(id, { graft: labels })).graft).toMatchObject(shown);
@@ -118,7 +118,7 @@ describe('the labels of a job', () => {
     const bare = { name: null, note: '', tags: [], archived: false };
     const cleared = await change(id, { metadata: null, graft: bare });
     expect(cleared.metadata).toBeNull();
-    expect(cleared.graft).toMatchObject({ ...bare, note: null });
+    expect(cleared.graft).toMatchObject({ ...bare, name: 'first', note: null });
   });
 
   it("are sent to the project's streams", async () => {

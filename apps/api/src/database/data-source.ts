@@ -32,6 +32,7 @@ import {
   Idempotency,
   JoinToken,
   Member,
+  NameCounter,
   Pool,
   PoolGrant,
   Project,
@@ -46,6 +47,7 @@ import { PreparingClient } from './preparing-client.js';
 export const ENTITIES = [
   Project,
   Member,
+  NameCounter,
   Pool,
   PoolGrant,
   Audit,

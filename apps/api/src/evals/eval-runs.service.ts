@@ -14,6 +14,7 @@ import { mapTexts } from '../graders/graders.service.js';
 import { checkTemplate } from '../graders/template.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { DefaultNames, nameStem } from '../lifecycle/default-names.js';
 import { Quotas } from '../lifecycle/lease/quotas.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { isCheckpoint, ModelsService } from '../models/models.service.js';
@@ -52,6 +53,7 @@ export class EvalRunsService {
     private readonly runner: EvalRunner,
     private readonly webhooks: WebhookEvents,
     private readonly sweeps: SweepEnds,
+    private readonly names: DefaultNames,
   ) {}
 
   async create(caller: Principal, evalId: string, body: unknown): Promise<Shown> {
@@ -106,11 +108,30 @@ export class EvalRunsService {
       // project wait.
       await this.quotas.admitEvalRun(manager, caller.projectId, id);
       await this.storage.enforce(manager, caller.projectId);
+      if (name === '') await this.nameRun(manager, of, id, source);
       const items = batches.reduce((sum, { count }) => sum + count, 0);
       const detail = { eval: of.id, items };
       await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });
     });
     return id;
+  }
+
+  /** Names the run after its model and eval. Other runs of the project wait anyway (admitEvalRun). */
+  private async nameRun(
+    manager: EntityManager,
+    of: Eval,
+    id: string,
+    source: DataSource,
+  ): Promise<void> {
+    const label = of.name || of.id;
+    const name = await this.names.next(
+      manager,
+      of.project_id,
+      source.type === 'jsonl'
+        ? { stem: `${nameStem(label, 'eval')}-answers` }
+        : { models: [source.model], label },
+    );
+    await this.database.query('UPDATE eval_run SET name = $2 WHERE id = $1', [id, name], manager);
   }
 
   /**

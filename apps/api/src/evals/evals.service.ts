@@ -8,6 +8,7 @@ import { jsonbText } from '../database/jsonb.js';
 import { GradersService } from '../graders/graders.service.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { DefaultNames, nameStem } from '../lifecycle/default-names.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CreateEvalBody, UpdateEvalBody } from './eval-body.js';
 import { evalObject } from './eval-objects.js';
@@ -25,10 +26,11 @@ export class EvalsService {
     private readonly graders: GradersService,
     private readonly runner: EvalRunner,
     private readonly sweeps: SweepEnds,
+    private readonly names: DefaultNames,
   ) {}
 
   async create(caller: Principal, body: unknown): Promise<Shown> {
-    const { name = '', metadata, ...asked } = parseBody(CreateEvalBody, body);
+    const { name: given, metadata, ...asked } = parseBody(CreateEvalBody, body);
     await checkSchemaInThread({
       project: caller.projectId,
       schema: asked.data_source_config.item_schema,
@@ -38,7 +40,10 @@ export class EvalsService {
     for (const [i, criterion] of asked.testing_criteria.entries())
       await this.graders.check(caller, criterion, `testing_criteria.${i}`);
     const id = newId('eval_');
+    const [criterion] = asked.testing_criteria;
     await this.database.transaction(async (manager) => {
+      const stem = `${nameStem(criterion?.name ?? '', 'graded')}-eval`;
+      const name = given || (await this.names.next(manager, caller.projectId, { stem }));
       await this.database.query(
         `INSERT INTO eval (id, project_id, name, data_source_config, testing_criteria, metadata)
          VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6::jsonb) ON CONFLICT DO NOTHING`,

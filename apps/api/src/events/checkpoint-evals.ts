@@ -31,7 +31,7 @@ export class CheckpointEvals {
         like,
         newId('evalrun_'),
         checkpointName(job, step),
-        `${job.id}, step ${step}`,
+        `${job.name ?? job.default_name ?? job.id} · step ${step}`,
         job.id,
         step,
         job.project_id,

@@ -59,7 +59,7 @@ function isVariant({ field, value }: LoraVariant): string {
   return value === 'pissa' ? `(${is} OR starts_with(${given}, '${FAST_PISSA}'))` : is;
 }
 
-const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
+const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.default_name, job.suffix, job.pool,
   job.error->>'message', job.tags::text, job.note, job.metadata::text, job.training_file, job.validation_file, job.sweep_id)`;
 
 /**
@@ -91,7 +91,7 @@ const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THE
 const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?: true }>> = {
   created_at: { sql: 'job.created_at' },
   finished_at: { sql: 'job.finished_at', optional: true },
-  name: { sql: 'lower(coalesce(job.name, job.suffix, job.id))' },
+  name: { sql: 'lower(coalesce(job.name, job.default_name, job.suffix, job.id))' },
   status: { sql: 'job.state' },
   model: { sql: 'lower(job.model)' },
   method: { sql: `lower(${METHOD})` },

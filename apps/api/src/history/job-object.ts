@@ -205,7 +205,7 @@ function graftFields(
     best_score: job.best_score,
     warnings: job.warnings,
     data: job.data,
-    name: job.name,
+    name: job.name ?? job.default_name ?? job.suffix ?? job.id,
     tags: job.tags,
     note: job.note,
     archived: job.archived_at !== null,

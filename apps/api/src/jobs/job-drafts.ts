@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, operationTitle, type DataReport } from '@graft/contracts';
+import {
+  DomainError,
+  methodTitle,
+  operationLabel,
+  operationTitle,
+  type DataReport,
+} from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { AuditEntry } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
@@ -7,6 +13,7 @@ import { JobIntegrations, type JobRun } from '../integrations/job-integrations.j
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import { DefaultNames, fileStem, nameStem, type DefaultName } from '../lifecycle/default-names.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { JobTransitions, type NewJob, type Trial } from '../lifecycle/job-transitions.js';
 import { Quotas } from '../lifecycle/lease/quotas.js';
@@ -22,7 +29,12 @@ import { QueueDepths } from './queue-depths.js';
 
 /** A validated job that is not written yet, and the objects that must exist until it is. */
 export interface Draft {
-  readonly job: Omit<NewJob, 'id' | 'project_id' | 'trial' | 'received_at' | keyof TraceParent>;
+  readonly job: Omit<
+    NewJob,
+    'id' | 'project_id' | 'trial' | 'received_at' | keyof TraceParent | 'default_name'
+  >;
+  /** Default name of the job if it has no suffix and is no trial. */
+  readonly defaultName: DefaultName;
   readonly files: readonly { readonly id: string; readonly param: string }[];
   readonly adapters: readonly {
     readonly id: string;
@@ -58,6 +70,7 @@ export class JobDrafts {
     private readonly depths: QueueDepths,
     private readonly integrations: JobIntegrations,
     private readonly traces: TraceExports,
+    private readonly names: DefaultNames,
   ) {}
 
   /**
@@ -67,7 +80,7 @@ export class JobDrafts {
   async write(
     manager: EntityManager,
     caller: Principal,
-    { job, files, adapters, integrations, notes }: Draft,
+    { job, defaultName, files, adapters, integrations, notes }: Draft,
     { id, auditEntry, parent, trial }: DraftOptions,
   ): Promise<Job> {
     await this.depths.admit(manager, caller.projectId);
@@ -75,6 +88,10 @@ export class JobDrafts {
     await this.lockObjects(manager, job.base_id, files, adapters);
     await this.integrations.write(manager, caller.projectId, id, integrations);
     await this.traces.write(manager, id, parent);
+    const { projectId } = caller;
+    if (job.suffix !== null && !trial) await this.names.reserve(manager, projectId, job.suffix);
+    const name =
+      trial?.name ?? job.suffix ?? (await this.names.next(manager, projectId, defaultName));
     return this.transitions.create(
       manager,
       {
@@ -83,6 +100,7 @@ export class JobDrafts {
         id,
         project_id: caller.projectId,
         received_at: caller.at,
+        default_name: name,
         trial: trial ?? null,
       },
       [
@@ -143,7 +161,12 @@ export function draftOf(plan: JobPlan): Draft {
     ...(start ? [{ id: start.id, param: 'graft.init_adapter', files: adapterFiles }] : []),
     ...parts,
   ];
+  const method = methodTitle({
+    peft: spec.peft,
+    graft: { operation: null, quantization: spec.quantization },
+  });
   return {
+    defaultName: { stem: `${fileStem(training.filename)}-${nameStem(method, 'job')}` },
     job: {
       base_id: base.base.id,
       model: request.model,
@@ -205,8 +228,10 @@ export function operationDraft({
 }: OperationPlan): Draft {
   const { suffix = null, metadata = null } = request;
   const names = adapters.map(({ id }) => id);
-  const title = spec.operation && operationTitle({ ...spec.operation, adapters: names });
+  const operation = spec.operation && { ...spec.operation, adapters: names };
+  if (!operation) throw new Error('the spec of an operation names none');
   return {
+    defaultName: { models: names as [string, ...string[]], label: operationLabel(operation) },
     job: {
       base_id: base.id,
       model: request.type === 'combine' ? base.id : request.model,
@@ -229,7 +254,7 @@ export function operationDraft({
       blobs: adapter.map(({ sha256 }) => sha256),
     })),
     integrations: [],
-    notes: [{ message: `${title} of ${names.join(', ')}` }],
+    notes: [{ message: `${operationTitle(operation)} of ${names.join(', ')}` }],
     neverJoined,
   };
 }

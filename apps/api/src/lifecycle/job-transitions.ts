@@ -27,6 +27,7 @@ export type NewJob = Pick<
   | 'training_file'
   | 'validation_file'
   | 'suffix'
+  | 'default_name'
   | 'metadata'
   | 'pool'
   | 'priority'
@@ -41,6 +42,8 @@ export interface Trial {
   readonly sweep: string;
   /** Starts at 1. */
   readonly number: number;
+  /** Default name of the job. */
+  readonly name: string;
   /** Values of the varied options by path. */
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -83,13 +86,13 @@ export class JobTransitions {
       `WITH created AS (
          INSERT INTO job (id, project_id, base_id, model, request, spec, init_adapter, data, estimated_tokens, training_file,
            validation_file, suffix, metadata, pool, priority, received_at, traceparent, tracestate, schema_version, state, event_counter,
-           phase_code, phase_message, sweep_id, trial, trial_options, warnings, queued_at, created_at)
+           phase_code, phase_message, sweep_id, trial, trial_options, warnings, default_name, queued_at, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'queued', $20, 'queued',
-           'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, clock_timestamp(),
+           'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, $25, clock_timestamp(),
            clock_timestamp())
          RETURNING *
-       ), events AS (${insertEvents('created.id', '0', 'created', 25)}),
-       ${auditEntry ? `audited AS (${insertAudit(31)}),` : ''}
+       ), events AS (${insertEvents('created.id', '0', 'created', 26)}),
+       ${auditEntry ? `audited AS (${insertAudit(32)}),` : ''}
        token AS (INSERT INTO outbox (job_id, attempt, pool, not_before) SELECT id, attempt, pool, clock_timestamp() FROM created)
        SELECT * FROM created`,
       [
@@ -117,6 +120,7 @@ export class JobTransitions {
         job.trial?.number ?? null,
         job.trial && jsonbText(job.trial.options),
         jsonbText(job.warnings),
+        job.default_name,
         ...eventColumns(events),
         ...(auditEntry ? auditValues(auditEntry) : []),
       ],

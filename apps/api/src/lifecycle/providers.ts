@@ -1,6 +1,7 @@
 import type { ModuleMetadata } from '@nestjs/common';
 import { AttemptOutcomes } from './attempt-outcomes.js';
 import { AttemptTransitions } from './attempt-transitions.js';
+import { DefaultNames } from './default-names.js';
 import { EventLog } from './event-log.js';
 import { JobTransitions } from './job-transitions.js';
 import { Interruption } from './interruption.js';
@@ -18,6 +19,7 @@ import { Usage } from './usage.js';
 export const LIFECYCLE: ModuleMetadata = {
   providers: [
     EventLog,
+    DefaultNames,
     JobTransitions,
     AttemptTransitions,
     AttemptOutcomes,

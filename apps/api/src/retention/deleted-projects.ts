@@ -64,6 +64,7 @@ const OF_PROJECT = [
   'integration',
   'idempotency',
   'usage',
+  'name_counter',
   'pool_use',
   'pool_grant',
   'chat_turn',

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { SweepObject } from '@graft/contracts';
+import { trialLabel, type SweepObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
@@ -9,6 +9,7 @@ import { newId } from '../ids.js';
 import { draftOf, JobDrafts, type Draft } from '../jobs/job-drafts.js';
 import type { CallHeaders } from '../jobs/create-headers.js';
 import { callOf, RepeatedCalls } from '../jobs/repeated-calls.js';
+import { DefaultNames, fileStem, limited } from '../lifecycle/default-names.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { describeOptions } from './search-space.js';
 import { SweepPlans, type SweepPlan } from './sweep-plans.js';
@@ -24,6 +25,7 @@ export class SweepCreation {
     private readonly drafts: JobDrafts,
     private readonly outbox: Outbox,
     private readonly audit: Audit,
+    private readonly names: DefaultNames,
   ) {}
 
   /** Creates a sweep. All trials are checked first; then the sweep and its jobs are committed together. */
@@ -48,13 +50,15 @@ export class SweepCreation {
     const created = await this.database.transaction(async (manager) => {
       const taken = await this.calls.claim(manager, call, id);
       if (taken !== null) return taken;
-      await this.insert(manager, caller, id, plan);
+      const name = await this.nameOf(manager, caller.projectId, plan);
+      await this.insert(manager, caller, { id, name }, plan);
+      const names = trialNames(name, plan);
       for (const [n, { options }] of plan.trials.entries())
         await this.drafts.write(manager, caller, drafts[n] as Draft, {
           id: jobs[n] as string,
           auditEntry: null,
           parent,
-          trial: { sweep: id, number: n + 1, options },
+          trial: { sweep: id, number: n + 1, name: names[n] as string, options },
         });
       const { model, pool } = (drafts[0] as Draft).job;
       const detail = { model, pool, trials: jobs.length };
@@ -65,16 +69,32 @@ export class SweepCreation {
     return this.sweeps.get(caller, created);
   }
 
+  /** The suffix, or a name such as `tickets-methods-1`. */
+  private async nameOf(
+    manager: EntityManager,
+    projectId: string,
+    { search, trials: [first] }: SweepPlan,
+  ): Promise<string> {
+    const { suffix } = first.plan.request;
+    if (suffix) {
+      await this.names.reserve(manager, projectId, suffix);
+      return suffix;
+    }
+    const kind = search.preset ?? 'sweep';
+    const stem = `${fileStem(first.plan.training.filename)}-${kind}`;
+    return this.names.next(manager, projectId, { stem });
+  }
+
   private async insert(
     manager: EntityManager,
     caller: Principal,
-    id: string,
+    { id, name }: { readonly id: string; readonly name: string },
     { request, search, trials: [first] }: SweepPlan,
   ): Promise<void> {
     const { model, training_file: file, suffix, metadata } = first.plan.request;
     await this.database.query(
-      `INSERT INTO sweep (id, project_id, request, search, model, training_file, suffix, metadata)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+      `INSERT INTO sweep (id, project_id, request, search, model, training_file, suffix, metadata, name)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
       [
         id,
         caller.projectId,
@@ -84,8 +104,20 @@ export class SweepCreation {
         file,
         suffix ?? null,
         metadata ? jsonbText(metadata) : null,
+        name,
       ],
       manager,
     );
   }
+}
+
+/** Names of the trials: that of the sweep, and what differs. A repeated name gets the number of the trial. */
+function trialNames(sweep: string, { trials }: SweepPlan): string[] {
+  const names: string[] = [];
+  for (const [n, { options }] of trials.entries()) {
+    const label = trialLabel({ options });
+    const name = limited(`${sweep} · ${label || n + 1}`);
+    names.push(names.includes(name) ? limited(`${sweep} · ${n + 1} · ${label}`) : name);
+  }
+  return names;
 }

@@ -101,6 +101,7 @@ function sweepObject(sweep: Sweep, all: readonly TrialSummary[]): SweepObject {
   return {
     object: 'graft.sweep',
     id: sweep.id,
+    name: sweep.name,
     created_at: unix(sweep.created_at),
     model: sweep.model,
     status: isScoring ? 'running' : statusOf(sweep, countsOf(all)),

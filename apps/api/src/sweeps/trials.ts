@@ -40,6 +40,7 @@ export interface TrialSummary extends Pick<OfJob, Summed> {
 }
 
 export interface TrialRow extends TrialSummary, OfJob {
+  readonly name: string;
   readonly trial_options: Readonly<Record<string, unknown>>;
   readonly run_bytes: number | null;
   readonly trainable_parameters: number | null;
@@ -63,7 +64,7 @@ const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, 
       ORDER BY evaluation.step = ${MODEL_STEP} DESC, evaluation.step DESC LIMIT 1) END AS eval_score,
   ${IS_SCORING} AS scoring`;
 
-const WHOLE = `${SUMMARY}, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
+const WHOLE = `${SUMMARY}, COALESCE(job.name, default_name, job.suffix, job.id) AS name, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
   trainable_parameters::float8 AS trainable_parameters,
   (SELECT COALESCE(sum(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at)), 0)::float8
     FROM attempt WHERE job_id = job.id) AS seconds,
@@ -103,6 +104,7 @@ export function trialObject(row: TrialRow, metric: SweepMetric): TrialObject {
   return {
     number: row.trial,
     job: row.id,
+    name: row.name,
     options: row.trial_options,
     status: row.state,
     step: row.step,

@@ -129,6 +129,6 @@ function addLabelCommands(job: Command): void {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
       const value = await api().post<JobObject>(jobPath(id), { graft: { name: to ?? null } });
-      print(out, { value, text: `${id} ${ownName(value) ?? 'has no name'}` });
+      print(out, { value, text: `${id} ${ownName(value)}` });
     });
 }

@@ -141,7 +141,7 @@ function row(job: JobObject, tagged: boolean): string[] {
   const { train_loss, valid_loss, warnings } = job.graft;
   return [
     job.id,
-    printable(ownName(job) ?? ''),
+    printable(ownName(job)),
     ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
     state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
     methodTitle(job),

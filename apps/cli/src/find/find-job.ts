@@ -44,14 +44,12 @@ export async function findJobIfAny(api: Api, name: string): Promise<JobObject | 
 
 export const jobPath = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
 
-/** Name or suffix of a job. Null if it has neither. */
-export const ownName = ({ user_provided_suffix: suffix, graft }: JobObject): string | null =>
-  graft.name ?? suffix;
+export const ownName = ({ graft }: JobObject): string => graft.name;
 
 /** Argument that names a job in a command: its name if it is one word, otherwise its id. */
 export function callName(job: JobObject): string {
   const name = ownName(job);
-  return name !== null && /^[\w.-]+$/.test(name) ? name : job.id;
+  return /^[\p{L}\p{N}_.-]+$/u.test(name) ? name : job.id;
 }
 
 async function named(api: Api, name: string, query: string): Promise<JobObject[]> {
@@ -76,9 +74,7 @@ async function onlyNamed(api: Api, name: string, query: string): Promise<JobObje
 }
 
 function ambiguous(name: string, found: readonly JobObject[]): CliError {
-  const lines = found
-    .slice(0, MAX_SHOWN)
-    .map((job) => `  ${job.id} ${job.status} ${ownName(job) ?? ''}`.trimEnd());
+  const lines = found.slice(0, MAX_SHOWN).map((job) => `  ${job.id} ${job.status} ${ownName(job)}`);
   if (found.length > MAX_SHOWN) lines.push(`  and ${found.length - MAX_SHOWN} more`);
   return new CliError(
     `${found.length} jobs match ${name}; use an id:\n${lines.join('\n')}`,

@@ -34,8 +34,7 @@ const COLUMNS: readonly Column[] = [
   ['SIZE', ({ result_bytes: size }) => textOrEmpty(size, bytes)],
 ];
 
-const nameOf = ({ job }: ComparedJob, n: number): string =>
-  `${n + 1} ${printable(ownName(job) ?? job.id)}`;
+const nameOf = ({ job }: ComparedJob, n: number): string => `${n + 1} ${printable(ownName(job))}`;
 
 const written = (value: unknown): string =>
   value === undefined ? '–' : printable(typeof value === 'string' ? value : JSON.stringify(value));

@@ -28,7 +28,7 @@ interface Seen {
 /** Card with the details of a job, wrapped to a width in columns. */
 export function jobCard(job: JobObject, seen: Seen, width: number): string {
   const { checkpoints } = seen;
-  const title = [ownName(job), job.id].filter((one) => one !== null).join('  ');
+  const title = `${ownName(job)}  ${job.id}`;
   const rows: Row[] = [
     ['State', stateText(job)],
     ['Tags', printable(job.graft.tags.join(', '))],

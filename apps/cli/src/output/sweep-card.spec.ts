@@ -5,6 +5,7 @@ import { sweepCard } from './sweep-card.js';
 const trial = (number: number, more: Partial<TrialObject>): TrialObject => ({
   number,
   job: `ftjob-${number}`,
+  name: `chats-sweep-1 · r ${number}`,
   options: { 'peft.r': number },
   status: 'succeeded',
   step: 90,
@@ -27,6 +28,7 @@ it('shows the state of a trial, with the rung at which it was stopped', () => {
   const card = sweepCard(
     {
       id: 'sweep-1',
+      name: 'chats-sweep-1',
       suffix: null,
       model: 'tiny',
       status: 'running',

@@ -17,7 +17,7 @@ export function sweepCard(sweep: SweepObject, width: number): string {
   const rungs = search.rungs.length > 0 ? `, rungs at steps ${search.rungs.join(', ')}` : '';
   const best = winner && `trial ${winner.trial}, ${scoreText(winner.score, search.metric)}`;
   const head = [
-    strong(`${sweep.id}  ${printable(sweep.suffix ?? '')}`.trimEnd()),
+    strong(`${sweep.id}  ${printable(sweep.name)}`),
     `  base     ${printable(model)}`,
     `  search   ${search.algorithm} by ${METRIC_NAMES[search.metric]}${rungs}`,
     `  status   ${sweep.status}: ${trialCountsText(sweep)}`,
@@ -66,7 +66,7 @@ const stateText = ({ status, ended_at_step: rung }: TrialObject): string =>
 /** Row of a sweep in the list. */
 export const sweepRow = (sweep: SweepObject): string[] => [
   sweep.id,
-  printable(sweep.suffix ?? '–'),
+  printable(sweep.name),
   printable(sweep.model),
   sweep.search.algorithm,
   sweep.status,

@@ -26,7 +26,7 @@ interface Props {
 
 /** Dialog for the name, tags and note of a job, with buttons to archive and delete it. */
 export function EditJob({ job, changed, archive, remove, close }: Props) {
-  const [name, setName] = useState(job.graft.name ?? job.user_provided_suffix ?? '');
+  const [name, setName] = useState(job.graft.name);
   const [tags, setTags] = useState(job.graft.tags.join(', '));
   const [note, setNote] = useState(job.graft.note ?? '');
   const [error, setError] = useState<Error | null>(null);
@@ -34,7 +34,8 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
     event.preventDefault();
     const own = name.trim();
     const fields = {
-      name: own === '' || own === job.user_provided_suffix ? null : own,
+      // An unchanged default name remains the default.
+      ...(own !== job.graft.name && { name: own === '' ? null : own }),
       tags: tagsOf(tags),
       note: note.trim() === '' ? null : note,
     };

@@ -9,7 +9,7 @@ import {
   tableFeatures,
 } from '@tanstack/react-table';
 import { age, count, methodName, moment, short } from '../format.js';
-import { jobName, shortName, silence, timeSpent } from '../job/job-text.js';
+import { jobName, silence, timeSpent } from '../job/job-text.js';
 import { Ends } from '../ui/ends.js';
 import { Link } from '../ui/link.js';
 import { Progress } from '../ui/progress.js';
@@ -194,7 +194,7 @@ function Name({ job }: { job: JobObject }) {
     <span className="line">
       <Tip text={jobName(job)}>
         <Link to="/jobs/$id" params={{ id: job.id }} aria-label={jobName(job)}>
-          <Ends name={shortName(job)} />
+          <Ends name={jobName(job)} />
         </Link>
       </Tip>
       {job.error && (

@@ -2,11 +2,9 @@ import type { JobObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import {
   sharedWith,
-  jobName,
   lowestValidation,
   outcomeText,
   queuePlace,
-  shortName,
   silence,
   timeSpent,
   validationText,
@@ -30,20 +28,6 @@ describe('validation', () => {
   });
   it('uses the first of equal losses', () =>
     expect(lowestValidation(overfitted)).toEqual({ step: 10, loss: 2.23 }));
-});
-
-describe('a name', () => {
-  const operation = { type: 'merge', adapters: ['ft:tiny:default:pirate:1a2b3c4d'] } as const;
-  const merge = (graft: Partial<JobObject['graft']>) =>
-    job({ id: 'ftjob-1', user_provided_suffix: null }, { name: null, ...graft });
-
-  it('describes the operation if the user set none', () => {
-    expect(jobName(merge({ operation }))).toBe('Merge of pirate · 1a2b3c4d');
-    expect(shortName(merge({ operation }))).toBe('pirate · 1a2b3c4d');
-    expect(jobName(merge({ operation: null }))).toBe('ftjob-1');
-    expect(jobName(merge({ operation, name: 'whole' }))).toBe('whole');
-    expect(shortName(merge({ operation, name: 'whole' }))).toBe('whole');
-  });
 });
 
 describe('a silent worker', () => {

@@ -2,33 +2,16 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import { duration } from '@graft/contracts/duration';
-import { kindOf, operationTitle } from '@graft/contracts/job-kinds';
+import { kindOf } from '@graft/contracts/job-kinds';
 import { placeText } from '@graft/contracts/queue-place';
-import { modelTitle, short } from '../format.js';
+import { short } from '../format.js';
 
 export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(job.status);
 
 /** Whether a job can be paused. Operations on adapters have no checkpoints and would start over. */
 export const canPause = (job: JobObject): boolean => kindOf(job) === 'training';
 
-/** Returns the job's name: the one set by the user, its suffix, the description of an operation, or its id. */
-export const jobName = (job: JobObject): string =>
-  job.graft.name ?? job.user_provided_suffix ?? operationName(job) ?? job.id;
-
-/** Returns a shorter name for places that show the operation next to it. */
-export function shortName(job: JobObject): string {
-  const [only, ...others] = job.graft.operation?.adapters ?? [];
-  const own = job.graft.name ?? job.user_provided_suffix;
-  return own ?? (only === undefined || others.length > 0 ? jobName(job) : modelTitle(only));
-}
-
-/** Returns "Export to GGUF Q8_0 of pirate · 1a2b3c4d"; null for training jobs. */
-function operationName({ graft: { operation } }: JobObject): string | null {
-  if (!operation) return null;
-  const [only, ...others] = operation.adapters;
-  const of = only === undefined || others.length > 0 ? '' : ` of ${modelTitle(only)}`;
-  return `${operationTitle(operation)}${of}`;
-}
+export const jobName = (job: JobObject): string => job.graft.name;
 
 /** Returns "its worker has been silent for 9 s"; null while heartbeats arrive. */
 export function silence(job: JobObject): string | null {

@@ -53,7 +53,7 @@ const job: JobObject = {
     training_seconds: 0,
     worker_silent_seconds: null,
     warnings: [],
-    name: null,
+    name: 'chats-lora-1',
     tags: [],
     note: null,
   },

@@ -34,7 +34,7 @@ export function SweepPage({ id }: { id: string }) {
   const { value } = found;
   useEffect(() => {
     if (!value) return;
-    document.title = `${value.suffix ?? value.id} · Graft`;
+    document.title = `${value.name} · Graft`;
     setOver(value.status !== 'queued' && value.status !== 'running');
   }, [value]);
   if (!value)
@@ -58,7 +58,7 @@ export function SweepPage({ id }: { id: string }) {
       </p>
       <div className="bar head">
         <StatePill status={value.status} />
-        <h1 className="name">{value.suffix ?? value.id}</h1>
+        <h1 className="name">{value.name}</h1>
         <span className="grow" />
         <span className="actions">
           <Compare sweep={value} />

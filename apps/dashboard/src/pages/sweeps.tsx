@@ -32,7 +32,7 @@ export function SweepsPage() {
             <Row key={sweep.id}>
               <td className="break">
                 <Link to="/sweeps/$id" params={{ id: sweep.id }}>
-                  {sweep.suffix ?? sweep.id}
+                  {sweep.name}
                 </Link>
               </td>
               <td className="break">{sweep.model}</td>

@@ -41,6 +41,22 @@ function exportTitle({ format, quantization }: Operation & { readonly type: 'exp
   return format === 'gguf' ? `Export to GGUF ${quantization ?? 'F16'}` : 'Export to GGUF adapter';
 }
 
+/** Returns the part of a job's name that describes its operation: "GGUF Q4_K_M", "merged", "LoRA r 16". */
+export function operationLabel(operation: Operation): string {
+  switch (operation.type) {
+    case 'merge':
+      return 'merged';
+    case 'combine':
+      return `combined (${operation.combination_type})`;
+    case 'convert':
+      return operation.rank === undefined
+        ? `LoRA, energy ${operation.energy}`
+        : `LoRA r ${operation.rank}`;
+    case 'export':
+      return exportTitle(operation).replace(/^Export (to|for) /, '');
+  }
+}
+
 /** Returns the body of `POST /adapters/operations` that repeats the operation; null for a training job. */
 export function operationBody(job: JobObject): Record<string, unknown> | null {
   const { operation, pool, priority } = job.graft;

@@ -207,8 +207,9 @@ export const JobGraft = z
     warnings: z.array(JobWarning).readonly().describe('Warnings of all attempts, one per code.'),
     name: z
       .string()
-      .nullable()
-      .describe('Display name that the job was given; null: `user_provided_suffix` applies.'),
+      .describe(
+        'Display name: the one that users gave the job, or the default: `user_provided_suffix`, or file, method and a number such as `tickets-lora-1`. Trials have the name of their sweep and the values in which they differ; operations the name of their model and the result. The name of the resulting model does not depend on it.',
+      ),
     tags: z.array(z.string()).readonly().describe('Tags that users gave the job'),
     note: z.string().nullable().describe('Note that users gave the job'),
     archived: z.boolean().describe('Whether lists omit the job by default.'),

@@ -22,7 +22,7 @@ const JobUpdate = z.strictObject({
     .max(JOB_LABEL_LIMITS.name)
     .regex(/^\P{Cc}*$/u, 'expected no control characters')
     .nullish()
-    .describe('Display name of the job, instead of its suffix; null: use the suffix'),
+    .describe('Display name of the job; null: use the default name again'),
   tags: z
     .array(Tag)
     .max(JOB_LABEL_LIMITS.tags)

@@ -4,6 +4,7 @@ import {
   rankedTrials,
   scoreText,
   trialCountsText,
+  trialLabel,
   trialOptionsText,
 } from './sweep-text.js';
 import type { TrialObject } from './sweeps.js';
@@ -25,6 +26,19 @@ it('returns the options of a trial', () => {
   expect(text({ peft: { r: 8, peft_type: 'LORA', init_lora_weights: 'gaussian' } })).toBe(
     'LoRA r 8 init_lora_weights gaussian',
   );
+});
+
+it('labels a trial by the options that distinguish it', () => {
+  const label = (options: object): string => trialLabel({ options: options as never });
+  expect(label({ 'peft.r': 8, 'graft.learning_rate': 2e-4 })).toBe('r 8, learning rate 0.0002');
+  expect(label({ peft: { peft_type: 'LORA', use_dora: true, r: 16 } })).toBe('DoRA r 16');
+  expect(label({ 'peft.peft_type': 'IA3' })).toBe('IA3');
+  expect(label({ 'peft.use_dora': true })).toBe('DoRA');
+  expect(label({ 'peft.use_dora': false })).toBe('LoRA');
+  expect(label({ 'peft.use_rslora': true, 'peft.use_dora': true, 'peft.r': 4 })).toBe(
+    'DoRA + rsLoRA r 4',
+  );
+  expect(label({ 'method.supervised.hyperparameters.n_epochs': 2 })).toBe('epochs 2');
 });
 
 it('returns the change in the loss of fixed texts', () => {

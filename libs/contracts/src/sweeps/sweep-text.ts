@@ -60,6 +60,44 @@ export function trialOptionsText({ options }: Pick<TrialObject, 'options'>): str
     .join(', ');
 }
 
+/** Returns the part of a trial's default name that distinguishes it: `DoRA r 16, learning rate 0.0002`. */
+export function trialLabel({ options }: Pick<TrialObject, 'options'>): string {
+  const parts: string[] = [];
+  const peft = peftOptions(options);
+  if (Object.keys(peft).length > 0) parts.push(methodLabel(peft));
+  for (const [path, value] of Object.entries(options))
+    if (path !== 'peft' && !path.startsWith('peft.')) parts.push(`${words(path)} ${plain(value)}`);
+  return parts.join(', ');
+}
+
+/** Returns the fields of the adapter config among the options of a trial. */
+function peftOptions(options: TrialObject['options']): Readonly<Record<string, unknown>> {
+  const whole = options['peft'];
+  const fields = Object.entries(options)
+    .filter(([path]) => path.startsWith('peft.'))
+    .map(([path, value]) => [path.slice('peft.'.length), value]);
+  return { ...(typeof whole === 'object' ? whole : {}), ...Object.fromEntries(fields) };
+}
+
+/** Returns `DoRA r 16`. Without a method, `r 16`; a variant that is switched off is plain LoRA. */
+function methodLabel(fields: Readonly<Record<string, unknown>>): string {
+  const peft = { peft_type: 'LORA', ...fields };
+  const implied = fieldsOfTitle(peft);
+  const others = Object.entries(fields).filter(
+    ([name, value]) => !implied.includes(name) && value !== false && value !== null,
+  );
+  const isNamed = fields['peft_type'] !== undefined || implied.length > 1 || others.length === 0;
+  const shown = others.map(([name, value]) => `${words(name)} ${plain(value)}`);
+  return [...(isNamed ? [peftTitle(peft)] : []), ...shown].join(' ');
+}
+
+/** Returns the last segment of a path as words: "graft.learning_rate" as "learning rate", "n_epochs" as "epochs". */
+const words = (path: string): string =>
+  path
+    .slice(path.lastIndexOf('.') + 1)
+    .replace(/^n_/, '')
+    .replaceAll('_', ' ');
+
 /** Returns `DoRA r 8`: the method, then the fields that its name does not imply. */
 function fieldsText(fields: object): string {
   const peft = { ...fields };

@@ -126,6 +126,7 @@ export const TrialObject = z
   .object({
     number: z.number().describe('Number of the trial in the sweep, from 1.'),
     job: z.string().describe('Job of the trial'),
+    name: z.string().describe('Display name of the job'),
     options: z
       .record(z.string(), z.unknown())
       .readonly()
@@ -165,6 +166,9 @@ export const SweepObject = z
   .object({
     object: z.literal('graft.sweep'),
     id: z.string(),
+    name: z
+      .string()
+      .describe('Display name: `suffix`, or file, `methods` or `sweep`, and a number.'),
     created_at: z.number(),
     model: z.string(),
     status: SweepStatus,

@@ -96,6 +96,8 @@ export class Job {
   @Int(optional) trial!: number | null;
   @Json(optional) trial_options!: Readonly<Record<string, unknown>> | null;
 
+  /** Display name that applies unless users set `name`. */
+  @Text(optional) default_name!: string | null;
   /** Name, tags and note by users. The model keeps the suffix. */
   @Text(optional) name!: string | null;
   @Json({ default: () => "'[]'" }) tags!: string[];

@@ -20,6 +20,8 @@ export interface ResolvedSearch {
 export class Sweep {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'sweep_pk' }) id!: string;
   @Text() project_id!: string;
+  /** Display name. */
+  @Text() name!: string;
   /** Common part of the trials' requests, as received. */
   @Json() request!: Readonly<Record<string, unknown>>;
   @Json() search!: ResolvedSearch;

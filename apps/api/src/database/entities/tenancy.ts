@@ -33,6 +33,14 @@ export class Usage {
   @Big() tokens!: number;
 }
 
+/** Last number of default names with a stem in a project, such as 2 after `tickets-lora-2` (lifecycle/default-names). */
+@Entity('name_counter')
+export class NameCounter {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'name_counter_pk' }) project_id!: string;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'name_counter_pk' }) stem!: string;
+  @Int() last!: number;
+}
+
 /** A member of a project, whose role limits what its keys may do. */
 @Entity('member')
 @Index('member_project', ['project_id'])

@@ -69,6 +69,7 @@ export const JOBS = [
     "run_bytes" bigint,
     "forgetting" jsonb,
     "published_step" integer,
+    "default_name" text,
     CONSTRAINT "job_pk" PRIMARY KEY ("id")
   )`,
   `CREATE INDEX "job_changed" ON "job" ("project_id", "updated_at")`,

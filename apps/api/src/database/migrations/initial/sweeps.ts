@@ -12,6 +12,7 @@ export const SWEEPS = [
     "cancelled_at" timestamptz,
     "gone" jsonb DEFAULT '[]' NOT NULL,
     "ended_at" timestamptz,
+    "name" text NOT NULL,
     CONSTRAINT "sweep_pk" PRIMARY KEY ("id")
   )`,
   `CREATE INDEX "sweep_project" ON "sweep" ("project_id", "created_at", "id")`,

@@ -19,6 +19,13 @@ export const TENANCY = [
     CONSTRAINT "usage_pk" PRIMARY KEY ("project_id", "day", "part")
   )`,
 
+  `CREATE TABLE "name_counter" (
+    "project_id" text NOT NULL,
+    "stem" text NOT NULL,
+    "last" integer NOT NULL,
+    CONSTRAINT "name_counter_pk" PRIMARY KEY ("project_id", "stem")
+  )`,
+
   `CREATE TABLE "member" (
     "id" text NOT NULL,
     "project_id" text NOT NULL,
