@@ -38,6 +38,8 @@ export * from './http/parse-body.js';
 export * from './jobs/plan-line.js';
 export * from './program-options.js';
 export * from './organization/pool-name.js';
+export * from './organization/problems.js';
+export * from './organization/usage.js';
 export * from './http/problem.js';
 export * from './jobs/sample-prompts.js';
 export * from './messages/schema-version.js';
