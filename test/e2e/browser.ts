@@ -65,7 +65,8 @@ export class Tabs {
   }
 
   async add(page: Page): Promise<Page> {
-    page.setDefaultTimeout(60_000); // Long enough for a busy machine. All waits are for events.
+    // Long enough for a busy machine. All waits are for events.
+    page.setDefaultTimeout(Number(process.env['GRAFT_TEST_PATIENCE_MS'] ?? 60_000));
     this.tabs.push({ page, problems: await watch(page) });
     return page;
   }
@@ -122,14 +123,21 @@ export async function downloaded(download: Download): Promise<Buffer> {
 export async function answer(page: Page, yes = true): Promise<string> {
   const question = page.getByRole('alertdialog');
   const words = await question.locator('h2, p').allInnerTexts();
-  await question.locator(yes ? 'button.main' : 'button:not(.main)').click();
+  const buttons = question.getByRole('button');
+  await (yes ? buttons.last() : buttons.first()).click();
   await question.waitFor({ state: 'detached' });
   return words.join(' ');
+}
+
+/** Signs out through the account menu. */
+export async function signOut(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
 }
 
 // Locators for parts of the dashboard's pages.
 export const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
 export const pill = (page: Page, state: string) =>
-  page.locator('.sticky .pill', { hasText: state });
+  page.locator(':is(.page-header, .sticky) .pill', { hasText: state });
 export const rows = (page: Page) => page.locator('tbody tr');
 export const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url())?.[1] ?? '';

@@ -110,8 +110,10 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     const page = await tabs.open('/models', { key: secret! });
     await rows(page).filter({ hasText: 'tiny' }).waitFor();
     await until(async () => !(await nav(page)).includes('Keys'));
-    expect(await page.getByRole('button', { name: 'Import base' }).count()).toBe(0);
-    expect(await page.getByRole('button', { name: /^Delete/ }).count()).toBe(0);
+    expect(await page.getByRole('button', { name: 'Import base model' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Actions for tiny' }).click();
+    await page.getByRole('menuitem', { name: 'Copy name' }).waitFor();
+    expect(await page.getByRole('menuitem', { name: /^Delete/ }).count()).toBe(0);
     await page.goto(`${api.url}/workers`);
     await text(page, 'Ask an admin for a join token');
   });

@@ -6,7 +6,15 @@ import { join } from 'node:path';
 import type { FileObject, ProjectObject, UploadObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { answer, buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  screenshot,
+  startBrowser,
+  Tabs,
+  signOut,
+} from './browser.js';
 import { Installation, until } from './installation.js';
 import { overlapping, tooWide, unreadable, violations } from './looks.js';
 
@@ -244,11 +252,11 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     await dialog.dismiss();
     const before = await sent(page);
     await until('it to continue', async () => (await sent(page)) > before);
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     expect(await answer(page, false)).toBe(
       'Sign out? One upload is under way and will be cancelled.',
     );
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     await answer(page);
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
     await until('the server to know', async () => {

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isAllTier } from '../tier.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { answer, buildDashboard, downloaded, findBrowser, startBrowser, Tabs } from './browser.js';
-import { jobId, screenshot, pill, rows, text } from './browser.js';
+import { jobId, screenshot, pill, rows, signOut, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
 
@@ -78,7 +78,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await tabs.add(second);
     await second.goto(`${graft.where.url}/models`);
     await second.getByRole('heading', { name: 'Models', exact: true }).waitFor();
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     await page.getByLabel('API key').waitFor();
     await second.getByLabel('API key').waitFor();
     expect(problems(/status of 401/)).toEqual([]);
@@ -127,16 +127,21 @@ describe.skipIf(!program)('the dashboard', () => {
 
   it('imports a base model', async () => {
     const page = await open('/models');
-    const source = page.getByLabel('Source of the base model');
-    await source.fill('dir:/does/not/exist');
-    await page.getByRole('button', { name: 'Import base' }).click();
-    await rows(page).filter({ hasText: '✕' }).waitFor();
+    const importFrom = async (source: string) => {
+      await page.getByRole('button', { name: 'Import base model' }).first().click();
+      await page.getByLabel('Source', { exact: true }).fill(source);
+      await page.getByRole('button', { name: 'Import', exact: true }).click();
+    };
+    await importFrom('dir:/does/not/exist');
+    await page.getByRole('alert').filter({ hasText: 'could not be imported' }).waitFor();
 
-    await source.fill(`dir:${writeTinyBase(join(dir, 'tiny'))}`);
-    await page.getByRole('button', { name: 'Import base' }).click();
+    await page.keyboard.press('Escape');
+    await importFrom(`dir:${writeTinyBase(join(dir, 'tiny'))}`);
     const tiny = rows(page).filter({ hasText: 'llama' });
-    await tiny.getByText('ready').waitFor();
-    expect(await tiny.textContent()).toMatch(/tiny.*base.*llama.*[\d,]{5,}.*kB/);
+    await tiny.getByRole('link', { name: 'Chat' }).waitFor();
+    expect(await tiny.textContent()).toMatch(/tiny.*llama.*[\d,]{5,}.*kB/);
+    await page.getByRole('button', { name: 'Dismiss exist' }).click();
+    await page.getByText('could not be imported').waitFor({ state: 'detached' });
     await screenshot(page, 'models');
     expect(problems()).toEqual([]);
   });

@@ -57,7 +57,7 @@ routes.newJob.update({
     lazy(() => import('./pages/new-job.js'), 'NewJobPage'),
     () => {
       const { from = null, checkpoint = null, ...given } = routes.newJob.useSearch();
-      return { from, checkpoint, file: given.training_file ?? null };
+      return { from, checkpoint, file: given.training_file ?? null, model: given.model ?? null };
     },
   ),
 });

@@ -50,9 +50,14 @@ export const newJob = createRoute({
   getParentRoute,
   path: '/new',
   staticData: { place: 'New job' },
-  validateSearch: stringParameters<'from' | 'checkpoint' | 'training_file'>(),
+  validateSearch: stringParameters<'from' | 'checkpoint' | 'training_file' | 'model'>(),
   // A form for another source is remounted, so that it sends no part of the previous draft.
-  remountDeps: ({ search: { from, checkpoint, training_file: file } }) => [from, checkpoint, file],
+  remountDeps: ({ search: { from, checkpoint, training_file: file, model } }) => [
+    from,
+    checkpoint,
+    file,
+    model,
+  ],
 });
 export const sweeps = createRoute({
   getParentRoute,

@@ -1,186 +1,125 @@
 import type { ModelObject } from '@graft/contracts';
-import { operationTitle } from '@graft/contracts/job-kinds';
-import { useState, type FormEvent } from 'react';
+import { Import, Layers } from 'lucide-react';
+import { useState } from 'react';
 import { api } from '../api/api.js';
-import { archive } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { useConfirm } from '../ui/overlays/confirm.js';
+import { ImportBase } from '../models/import-base.js';
+import { modelLists } from '../models/model-lists.js';
+import { BaseTable, ExportTable, TunedTable } from '../models/model-tables.js';
+import { Callout } from '../ui/callout.js';
+import { Button, ButtonLink } from '../ui/controls/button.js';
+import { EmptyState } from '../ui/empty-state.js';
 import { Failure } from '../ui/failure.js';
-import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
-import { Row, Table } from '../ui/table.js';
-import { ago, bytes, count, modelTitle } from '../format.js';
+import { Page, Section } from '../ui/page.js';
 
-const USE = {
-  chat: 'Chat',
-  embed: 'Embed',
-  classify: 'Classify',
-  transcribe: 'Transcribe',
-} as const;
-const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
+/** Number of models from which a search field is useful. */
+const SEARCH_FROM = 8;
 
+/** Base models, fine-tuned models and exports. */
 export function ModelsPage() {
   const models = useLoaded(['models'], async () => (await api.models()).data, 3000);
-  const [source, setSource] = useState('');
+  const [search, setSearch] = useState('');
   const [error, setError] = useState<Error | null>(null);
+  const [isImporting, setImporting] = useState(false);
   const may = useMay();
-
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    setError(null);
-    api.importModel(source.trim()).then(() => {
-      setSource('');
-      models.reload();
-    }, setError);
-  };
-
+  const lists = modelLists(models.value ?? [], search);
+  const rest = { onError: setError, reload: models.reload };
   return (
-    <main>
-      <h1>Models</h1>
-      {may('admin') && (
-        <form className="bar" onSubmit={submit}>
-          <input
-            className="wide"
-            required
-            aria-label="Source of the base model"
-            placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server"
-            value={source}
-            onChange={(e) => setSource(e.target.value)}
-          />
-          <button className="main">Import base</button>
-        </form>
-      )}
+    <Page
+      title="Models"
+      width="full"
+      actions={
+        may('admin') && (
+          <Button variant="primary" icon={<Import />} onClick={() => setImporting(true)}>
+            Import base model
+          </Button>
+        )
+      }
+    >
       <Failure error={error ?? models.error} />
-      {models.value?.length === 0 ? (
-        <div className="card">
-          <h2>No models yet</h2>
-          <p>
-            {may('admin')
-              ? 'Jobs train adapters for a base model. Import one to get started: a Hugging Face repository, or a directory or GGUF file on the server.'
-              : 'Base models are imported by an admin; fine-tuned models appear here when their jobs finish.'}
-          </p>
-        </div>
-      ) : models.value === null ? (
-        <Loading error={models.error} />
-      ) : (
-        <ModelTable models={models.value} onError={setError} reload={models.reload} />
+      {models.value === null && <Loading error={models.error} />}
+      {(models.value?.length ?? 0) >= SEARCH_FROM && (
+        <input
+          type="search"
+          aria-label="Search models"
+          placeholder="Search: name, base, family…"
+          value={search}
+          onChange={(event) => setSearch(event.target.value)}
+        />
       )}
-    </main>
+      {lists.failed.map((model) => (
+        <FailedImport key={model.id} model={model} {...rest} />
+      ))}
+      {models.value?.length === 0 && <NoModels importBase={() => setImporting(true)} />}
+      {lists.tuned.length > 0 && (
+        <Section title="Fine-tuned">
+          <TunedTable models={lists.tuned} {...rest} />
+        </Section>
+      )}
+      {lists.bases.length > 0 && (
+        <Section title="Base models">
+          <BaseTable models={lists.bases} {...rest} />
+        </Section>
+      )}
+      {lists.exports.length > 0 && (
+        <Section title="Exports" text="Files for other programs, such as llama.cpp and vLLM.">
+          <ExportTable models={lists.exports} {...rest} />
+        </Section>
+      )}
+      {isImporting && <ImportBase close={() => setImporting(false)} imported={models.reload} />}
+    </Page>
   );
 }
 
-/** Describes what deleting a model removes and keeps. */
-const deletion = (model: ModelObject): string =>
-  model.graft?.kind === 'base'
-    ? `Delete the base model ${model.id}? It cannot be trained on or chatted with until it is imported again. A base that a job or fine-tuned model uses cannot be deleted.`
-    : `Delete ${model.id}? Programs that use this name will get an error. This cannot be undone. The files and checkpoints of its job are kept.`;
-
-interface TableProps {
-  readonly models: readonly ModelObject[];
+interface FailedImportProps {
+  readonly model: ModelObject;
   readonly onError: (error: Error) => void;
   readonly reload: () => void;
 }
 
-function ModelTable({ models, onError, reload }: TableProps) {
-  return (
-    <Table
-      columns={['Model', 'Kind', 'Family', 'Base', 'Parameters', 'Size', 'State', 'Added', '']}
-    >
-      {models.map((model) => (
-        <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
-      ))}
-    </Table>
-  );
-}
-
-/** Kind of a model, or the operation and source models that created it. */
-function Kind({ model: { graft } }: { model: ModelObject }) {
-  const { kind, operation } = graft ?? {};
-  if (!operation) return kind === 'full' ? 'fine-tuned, full' : (kind ?? '–');
-  return (
-    <>
-      {operationTitle(operation)}
-      <div className="faint">from {operation.adapters.map(modelTitle).join(', ')}</div>
-    </>
-  );
-}
-
-function ModelRow({
-  model,
-  onError,
-  reload,
-}: {
-  model: ModelObject;
-  onError: (error: Error) => void;
-  reload: () => void;
-}) {
-  const confirm = useConfirm();
-  const {
-    kind,
-    family,
-    base,
-    job,
-    status = 'ready',
-    status_details,
-    progress,
-    parameters,
-    bytes: size,
-    uses,
-  } = model.graft ?? {};
+/** Reason why an import failed, until the user removes it. */
+function FailedImport({ model: { id, graft }, onError, reload }: FailedImportProps) {
   const may = useMay();
+  const remove = () => api.deleteModel(id).then(reload, onError);
   return (
-    <Row>
-      <td className="break">{model.id}</td>
-      <td>
-        <Kind model={model} />
-      </td>
-      <td>{family ?? '–'}</td>
-      <td className="break">{base ?? '–'}</td>
-      <td className="numbers">{parameters ? count(parameters) : '–'}</td>
-      <td className="numbers">{size ? bytes(size) : '–'}</td>
-      <td>
-        <span className="state">
-          <span aria-hidden="true">{SIGNS[status]}</span> {status}
-        </span>
-        {status === 'importing' && (
-          <progress value={progress ?? undefined} max={1} aria-label="imported" />
-        )}
-        {status_details && <div className="faint pre">{status_details}</div>}
-      </td>
-      <td className="numbers">{ago(model.created)}</td>
-      <td className="actions">
-        {job && may('jobs:read') && (
-          <Link className="button" to="/jobs/$id" params={{ id: job }}>
-            Job
-          </Link>
-        )}
-        {status === 'ready' && kind !== 'export' && (
-          <Link className="button" to="/chat" search={{ model: model.id }}>
-            {USE[uses?.[0] ?? 'chat']}
-          </Link>
-        )}
-        {kind === 'export' && may('files:read') && (
-          <button
-            aria-label={`Download ${model.id}`}
-            onClick={() => archive(model.id).catch(onError)}
-          >
-            Download
-          </button>
-        )}
-        {may(kind === 'base' ? 'admin' : 'models:write') && (
-          <button
-            aria-label={`Delete ${model.id}`}
-            onClick={() =>
-              confirm(deletion(model), 'Delete', () =>
-                api.deleteModel(model.id).then(reload, onError),
-              )
-            }
-          >
-            Delete
-          </button>
-        )}
-      </td>
-    </Row>
+    <Callout
+      tone="error"
+      title={`${id} could not be imported.`}
+      action={
+        may('admin') && (
+          <Button size="s" aria-label={`Dismiss ${id}`} onClick={() => void remove()}>
+            Dismiss
+          </Button>
+        )
+      }
+    >
+      {graft?.status_details}
+    </Callout>
+  );
+}
+
+function NoModels({ importBase }: { importBase: () => void }) {
+  const isAdmin = useMay()('admin');
+  return (
+    <EmptyState
+      icon={<Layers />}
+      title="No models yet"
+      text={
+        isAdmin
+          ? 'Jobs train adapters for a base model. Import one from Hugging Face, or a folder or GGUF file on the server.'
+          : 'Base models are imported by an admin. Fine-tuned models appear here when their jobs finish.'
+      }
+      actions={
+        isAdmin ? (
+          <Button variant="primary" icon={<Import />} onClick={importBase}>
+            Import base model
+          </Button>
+        ) : (
+          <ButtonLink to="/">Go to jobs</ButtonLink>
+        )
+      }
+    />
   );
 }

@@ -31,9 +31,11 @@ interface NewJobProps {
   readonly checkpoint: string | null;
   /** Id of a training file to preselect. */
   readonly file: string | null;
+  /** Name of a base model to preselect. */
+  readonly model: string | null;
 }
 
-export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
+export function NewJobPage({ from, checkpoint, file, model }: NewJobProps) {
   const catalog = useLoaded(['catalog'], api.catalog);
   const models = useLoaded(['models'], async () => (await api.models()).data);
   const files = useLoaded(['files', 'fine-tune'], async () => (await api.files('fine-tune')).data);
@@ -44,7 +46,9 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
     const base = checkpoint ? ((await api.model(checkpoint)).graft?.base ?? job.model) : null;
     return { job, base };
   });
-  const [saved, setSaved] = useState(() => savedDraft((from ?? checkpoint ?? file) !== null));
+  const [saved, setSaved] = useState(() =>
+    savedDraft((from ?? checkpoint ?? file ?? model) !== null),
+  );
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
   // Without the list of pools the form still accepts a name.
@@ -60,7 +64,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
   }
   const given = source.value
     ? draftFrom(source.value, checkpoint, catalog.value, files.value)
-    : { ...BLANK, training_file: file ?? '' };
+    : { ...BLANK, training_file: file ?? '', model: model ?? '' };
   return (
     <JobForm
       key={saved ? 'kept' : 'given'}

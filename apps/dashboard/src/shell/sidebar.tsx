@@ -78,12 +78,12 @@ function Starters({ isSmall, openCommands }: { isSmall: boolean; openCommands: (
       {may(...NEW_JOB.needs) &&
         (isSmall ? (
           <Tip text="New job">
-            <ButtonLink to="/new" variant="primary" className="icon" aria-label="New job">
+            <ButtonLink to="/new" className="icon new-job-button" aria-label="New job">
               <Plus />
             </ButtonLink>
           </Tip>
         ) : (
-          <ButtonLink to="/new" variant="primary" icon={<Plus />}>
+          <ButtonLink to="/new" className="new-job-button" icon={<Plus />}>
             New job
           </ButtonLink>
         ))}
