@@ -118,6 +118,8 @@ export const ROUTES: readonly (readonly [
   ['get', '/v1/limits', 'jobs:read'],
   ['get', '/v1/pools', 'jobs:read'],
   ['get', '/v1/pools/{id}', 'jobs:read'],
+  ['get', '/v1/pools/{id}/queue', 'jobs:read'],
+  ['get', '/v1/pools/{id}/what_if', 'jobs:read'],
   ['post', '/v1/pools/{id}', 'admin'],
   ['post', '/v1/pools/{id}/cordon', 'admin'],
   ['post', '/v1/pools/{id}/uncordon', 'admin'],

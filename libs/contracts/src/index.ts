@@ -40,6 +40,7 @@ export * from './program-options.js';
 export * from './organization/pool-name.js';
 export * from './organization/problems.js';
 export * from './organization/usage.js';
+export * from './organization/pool-queue.js';
 export * from './http/problem.js';
 export * from './jobs/sample-prompts.js';
 export * from './messages/schema-version.js';

@@ -39,9 +39,20 @@ interface Forecast {
   readonly found: Promise<ForecastState>;
 }
 
-interface ForecastState {
+/** A running job with its identity. */
+export interface RunningJob extends Running, Pick<Waiting, 'id' | 'priority'> {
+  readonly worker: string;
+}
+
+/** State of a pool with the identities of its running jobs. */
+export interface NamedPoolState extends PoolState {
+  readonly running: readonly RunningJob[];
+}
+
+export interface ForecastState {
+  /** Time of the state, in milliseconds since 1970. */
   readonly at: number;
-  readonly state: PoolState;
+  readonly state: NamedPoolState;
   readonly rates: ReadonlyMap<string, number>;
   readonly places: ReadonlyMap<string, QueuePlace>;
 }
@@ -144,6 +155,11 @@ export class QueueForecasts {
     return places.get(imagined.id) ?? null;
   }
 
+  /** State of a pool and the positions of its queued jobs. */
+  snapshot(pool: string): Promise<ForecastState> {
+    return this.current(pool, GOOD_MS);
+  }
+
   private current(pool: string, goodMs: number): Promise<ForecastState> {
     const known = this.pools.get(pool);
     const now = performance.now();
@@ -183,9 +199,10 @@ export class QueueForecasts {
       [pool],
     );
     const running = await this.database.query<
-      Pick<Running, 'project' | 'held'> & Timed & { measured: number | null; leaving: boolean }
+      Omit<RunningJob, 'left'> & Timed & { measured: number | null; leaving: boolean }
     >(
-      `SELECT project_id AS project, EXTRACT(EPOCH FROM clock_timestamp() - assigned_at)::float8 AS held, ${TIMED},
+      `SELECT id, project_id AS project, priority, worker_id AS worker,
+         EXTRACT(EPOCH FROM clock_timestamp() - assigned_at)::float8 AS held, ${TIMED},
          GREATEST(0, total_steps - step) * seconds_per_step AS measured, preempting_at IS NOT NULL AS leaving
        FROM job JOIN attempt ON attempt.job_id = job.id AND number = job.attempt
        WHERE pool = $1 AND state = 'running'`,
@@ -202,10 +219,10 @@ export class QueueForecasts {
     const state = {
       freeSlots: await this.freeSlots(pool),
       waiting: waiting.map((job) => ({ ...job, seconds: seconds(job) })),
-      running: running.map(({ project, held, measured, leaving, ...job }) => {
-        const all = seconds(job);
-        const rest = measured ?? (all === null ? null : Math.max(0, all - held));
-        return { project, held, left: leaving ? 0 : rest };
+      running: running.map(({ measured, leaving, base, tokens, share, ...job }) => {
+        const all = seconds({ base, tokens, share });
+        const rest = measured ?? (all === null ? null : Math.max(0, all - job.held));
+        return { ...job, left: leaving ? 0 : rest };
       }),
       projects: await this.projects(pool, [...new Set(waiting.map(({ project }) => project))]),
     };

@@ -1,8 +1,15 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { type Page, PoolObject } from '@graft/contracts';
+import {
+  DomainError,
+  type Page,
+  PoolObject,
+  PoolQueueObject,
+  PoolWhatIfObject,
+} from '@graft/contracts';
 import { ApiJsonResponse, ApiListResponse, ApiQueryParam } from '../http/openapi.js';
 import { Caller, RequireScope, type Principal } from '../auth/principal.js';
+import { PoolQueues } from '../history/pool-queue.js';
 import { bodySchema } from '../http/parse.js';
 import { GrantPool, ModifyPool, PoolGrants } from './pool-grants.service.js';
 
@@ -10,7 +17,10 @@ import { GrantPool, ModifyPool, PoolGrants } from './pool-grants.service.js';
 @ApiBearerAuth()
 @Controller('v1/pools')
 export class PoolsController {
-  constructor(private readonly grants: PoolGrants) {}
+  constructor(
+    private readonly grants: PoolGrants,
+    private readonly queues: PoolQueues,
+  ) {}
 
   @Get()
   @RequireScope('jobs:read')
@@ -25,6 +35,44 @@ export class PoolsController {
   @ApiJsonResponse(PoolObject, 'Returns a pool with its load in the last hour')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.get(caller, id);
+  }
+
+  @Get(':id/queue')
+  @RequireScope('jobs:read')
+  @ApiJsonResponse(
+    PoolQueueObject,
+    'Returns the jobs of a pool, with the forecast of their starts and ends',
+  )
+  queue(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolQueueObject> {
+    return this.queues.queue(caller, id);
+  }
+
+  @Get(':id/what_if')
+  @RequireScope('jobs:read')
+  @ApiJsonResponse(
+    PoolWhatIfObject,
+    'Forecasts which jobs an action delays, without performing it: moving a job to the front, draining or cordoning a worker',
+  )
+  @ApiQueryParam('front', { type: 'string', description: 'ID of a queued job' })
+  @ApiQueryParam('drain', { type: 'string', description: 'ID of a worker' })
+  @ApiQueryParam('cordon', { type: 'string', description: 'ID of a worker' })
+  whatIf(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: Record<string, unknown>,
+  ): Promise<PoolWhatIfObject> {
+    const given = (['front', 'drain', 'cordon'] as const).filter((one) => query[one] !== undefined);
+    const [action] = given;
+    const target = action && query[action];
+    if (!action || given.length > 1 || typeof target !== 'string' || target === '')
+      throw new DomainError(
+        'invalid_value',
+        'expected one of front, drain and cordon',
+        action ?? 'front',
+      );
+    return action === 'front'
+      ? this.queues.front(caller, id, target)
+      : this.queues.without(caller, id, action, target);
   }
 
   @Post(':id')
