@@ -283,7 +283,7 @@ module.exports = {
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),
       'the CLI speaks through the API',
     ),
-    ...layers('cli', ['cli-error', 'mcp-tools', 'paths'], CLI_LAYERS),
+    ...layers('cli', ['called', 'cli-error', 'mcp-tools', 'paths'], CLI_LAYERS),
     never(
       'dashboard',
       ours(['kernels', 'peft-core', 'examples', 'api', 'worker', 'cli']),

@@ -6,6 +6,7 @@ import { serverEvents } from '@graft/contracts/sse';
 import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts';
 import { CliError, EXIT } from '../cli-error.js';
 import type { Credentials } from '../config/credentials.js';
+import { GRAFT } from '../called.js';
 
 /** Path parameters. Error messages do not name them, because users do not type them. */
 const PATH_PARAMETERS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];
@@ -183,7 +184,7 @@ function unreachable(url: string, error: unknown): CliError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
   const reason = cause?.code ?? cause?.message ?? (error as Error).message;
   return new CliError(
-    `cannot connect to ${url} (${reason}); start Graft with \`graft up\`, or set GRAFT_URL`,
+    `cannot connect to ${url} (${reason}); start Graft with \`${GRAFT} up\`, or set GRAFT_URL`,
     EXIT.unreachable,
   );
 }

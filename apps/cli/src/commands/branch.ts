@@ -9,6 +9,7 @@ import { withIds } from '../requests/names-in-body.js';
 import { overBody, type JobFlags } from '../requests/job-body.js';
 import type { Body } from '../requests/read-body.js';
 import { send, withSending, type SubmitOptions } from './submit.js';
+import { GRAFT } from '../called.js';
 
 export function addBranch(program: Command): void {
   withSending(
@@ -28,7 +29,7 @@ async function branchPoint(api: Api, from: string): Promise<JobCheckpoint> {
   const point = splitCheckpoint(from);
   if (point === null)
     throw new CliError(
-      `${from}: expected JOB@STEP, e.g. ftjob-…@40, JOB@best or JOB@last; graft checkpoints JOB lists the steps`,
+      `${from}: expected JOB@STEP, e.g. ftjob-…@40, JOB@best or JOB@last; ${GRAFT} checkpoints JOB lists the steps`,
       EXIT.usage,
     );
   return findCheckpoint(api, point.job, point.at);

@@ -6,6 +6,7 @@ import { callOf } from '../command-line/command-line.js';
 import { checkpointsOf } from '../find/find-checkpoint.js';
 import { findJobId } from '../find/find-job.js';
 import { ago, bytes, table } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 export function addCheckpoints(program: Command): void {
   program
@@ -26,7 +27,7 @@ export function addCheckpoints(program: Command): void {
           checkpoints.map((one) => row(one, scored)),
         ),
       );
-      out.note(`Download one: graft download ${name} --step N`);
+      out.note(`Download one: ${GRAFT} download ${name} --step N`);
     });
 }
 

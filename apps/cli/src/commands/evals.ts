@@ -11,6 +11,7 @@ import { evalPath, findEval, findRun, runPath } from '../find/find-eval.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { readBody, type Body } from '../requests/read-body.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 export function addEvals(program: Command): void {
   const evals = program
@@ -43,7 +44,7 @@ function addLists(evals: Command): void {
       const { out, api } = callOf(command);
       const found = await api().all<EvalObject>('/evals?order=desc', limit);
       if (out.json) return out.value(found);
-      if (found.length === 0) return out.line('no evals yet: graft evals create eval.json');
+      if (found.length === 0) return out.line(`no evals yet: ${GRAFT} evals create eval.json`);
       const rows = found.map((one) => [
         one.id,
         printable(one.name || '–'),

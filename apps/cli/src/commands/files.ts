@@ -9,6 +9,7 @@ import { saveFile } from '../client/save-file.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
 import { MAP_HELP, mapped, uploaded, type Mapping } from '../client/upload.js';
+import { GRAFT } from '../called.js';
 
 const FILE_HELP = 'id, prefix of the id, or name';
 
@@ -29,7 +30,7 @@ export function addFiles(program: Command): void {
           table(['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'], found.map(row)),
         );
       out.line(
-        options.unusable ? 'no unusable files' : 'no files yet: graft files upload data.jsonl',
+        options.unusable ? 'no unusable files' : `no files yet: ${GRAFT} files upload data.jsonl`,
       );
     });
   files

@@ -5,6 +5,7 @@ import { callOf } from '../command-line/command-line.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { failure } from '../output/style.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 interface Changes {
   readonly apiKeyEnv?: string;
@@ -34,7 +35,7 @@ export function addIntegrations(program: Command): void {
       const { data } = await api().get<Page<IntegrationObject>>('/integrations');
       if (out.json) return out.value(data);
       if (data.length === 0)
-        return out.line('no integrations yet: graft integrations set wandb|mlflow …');
+        return out.line(`no integrations yet: ${GRAFT} integrations set wandb|mlflow …`);
       const header = ['TYPE', 'URL', 'PROJECT', 'JOBS', 'STATE', 'LAST SENT'];
       out.line(table(header, data.map(row), out.width));
       for (const { type: failing, last_error: error } of data)

@@ -6,6 +6,7 @@ import { callOf } from '../command-line/command-line.js';
 import { AMONG, findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { printable, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 export function addJob(program: Command): void {
   const job = program.command('job').description('Rename, tag, prioritize, archive or delete jobs');
@@ -25,7 +26,7 @@ export function addJob(program: Command): void {
       const until = new Date(value.graft.restorable_until * 1000)
         .toISOString()
         .replace('.000Z', 'Z');
-      return { value, text: `${id} deleted; to undo before ${until}: graft job restore ${id}` };
+      return { value, text: `${id} deleted; to undo before ${until}: ${GRAFT} job restore ${id}` };
     },
   );
   job

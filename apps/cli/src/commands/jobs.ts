@@ -14,6 +14,7 @@ import { useCommand } from '../find/model-use.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { state, warning } from '../output/style.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 interface Options {
   readonly limit: number;
@@ -114,7 +115,7 @@ function nothing({ state: status, ...options }: Options): string {
   if (status) return `no ${status} jobs`;
   if (deleted) return 'no deleted jobs';
   if (archived) return 'no archived jobs';
-  return 'no jobs yet: graft submit --model … --train data.jsonl';
+  return `no jobs yet: ${GRAFT} submit --model … --train data.jsonl`;
 }
 
 function stateCommand(

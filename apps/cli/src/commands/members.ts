@@ -4,6 +4,7 @@ import { Argument, Option, type Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
 import { findMemberId, findProjectId, PROJECT, projectPath } from '../find/find-project.js';
 import { ago, printable, table } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 interface Options {
   readonly project?: string;
@@ -21,7 +22,7 @@ export function addMembers(program: Command): void {
       const all = await api().all<ProjectUserObject>(`${path}/users`);
       if (out.json) return out.value(all);
       if (all.length === 0)
-        return out.line('no members yet: graft members add NAME --role owner --key');
+        return out.line(`no members yet: ${GRAFT} members add NAME --role owner --key`);
       out.line(
         table(['MEMBER', 'NAME', 'ROLE', 'KEYS', 'LAST USED', 'AGE'], all.map(row), out.width),
       );

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
 import { importModel } from '../requests/import-model.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 export function addModels(program: Command): void {
   const models = program.command('models').description('Manage base and fine-tuned models');
@@ -17,14 +18,14 @@ export function addModels(program: Command): void {
       if (out.json) return out.value(all);
       if (all.length === 0)
         return out.line(
-          'no models yet: graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct',
+          `no models yet: ${GRAFT} models import hub:HuggingFaceTB/SmolLM2-135M-Instruct`,
         );
       const header = ['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'];
       out.line(table(header, all.map(row), out.width));
       for (const { id, graft } of all)
         if (graft?.status === 'error')
           out.note(
-            `Import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')}. To remove it: graft models delete ${id}`,
+            `Import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')}. To remove it: ${GRAFT} models delete ${id}`,
           );
     });
   models

@@ -6,6 +6,7 @@ import { callOf } from '../command-line/command-line.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import { decimal, positiveInteger } from '../command-line/parse-number.js';
 import { watchToEnd } from '../output/watch-job.js';
+import { GRAFT } from '../called.js';
 
 interface OfJob {
   readonly suffix?: string;
@@ -113,7 +114,7 @@ async function create(body: CreateOperation, { watch }: OfJob, command: Command)
   if (watch === true) return watchToEnd(api(), job.id, out);
   if (out.json) return out.value(job);
   out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
-  out.note(`Follow it: graft watch ${job.id}`);
+  out.note(`Follow it: ${GRAFT} watch ${job.id}`);
 }
 
 function numbers(text: string): number[] {

@@ -6,6 +6,7 @@ import { findProjectId, projectPath } from '../find/find-project.js';
 import { deletionCard, moment, typesName } from '../output/project-deletion.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 const LIMITS = [
   'storage_bytes',
@@ -54,7 +55,7 @@ export function addProjects(program: Command): void {
       });
       if (out.json) return out.value(project);
       out.line(project.id);
-      out.note(`Add people: graft members add NAME --role owner --project ${project.id}`);
+      out.note(`Add people: ${GRAFT} members add NAME --role owner --project ${project.id}`);
     });
   projects
     .command('modify')
@@ -109,7 +110,7 @@ function addDeletion(projects: Command): void {
       const { id, name, graft } = project;
       if (graft.deletes_at === null) throw new CliError(`${id} was restored in the meantime`);
       out.line(`${id} ${printable(name)} will be deleted on ${moment(graft.deletes_at)}`);
-      out.note(`To undo before then: graft projects restore ${id}`);
+      out.note(`To undo before then: ${GRAFT} projects restore ${id}`);
     });
   projects
     .command('restore')

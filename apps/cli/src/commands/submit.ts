@@ -10,6 +10,7 @@ import type { Body } from '../requests/read-body.js';
 import { printable, type Output } from '../output/terminal.js';
 import type { Mapping } from '../client/upload.js';
 import { watchToEnd } from '../output/watch-job.js';
+import { GRAFT } from '../called.js';
 
 /** Options that say how to send the body of a job. */
 export interface SubmitOptions {
@@ -52,7 +53,7 @@ export async function send({ out, api }: Call, body: Body, options: SubmitOption
   if (options.watch === true) return watchToEnd(api(), job.id, out);
   if (out.json) return out.value(job);
   out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
-  out.note(`Follow it: graft watch ${job.id}`);
+  out.note(`Follow it: ${GRAFT} watch ${job.id}`);
 }
 
 /** Uploads local files, prints the plan and creates the job. */

@@ -14,6 +14,7 @@ import { positiveInteger } from '../command-line/parse-number.js';
 import { sweepCard, sweepRow } from '../output/sweep-card.js';
 import { searchOf, withSearchFlags, type SearchFlags } from '../requests/sweep-search.js';
 import { table, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 const EVERY_MS = 1000;
 
@@ -32,7 +33,9 @@ export function addSweeps(program: Command): void {
       const found = await api().all<SweepObject>('/sweeps', limit);
       if (out.json) return out.value(found);
       if (found.length === 0)
-        return out.line('no sweeps yet: graft sweeps create --model MODEL --train FILE --methods');
+        return out.line(
+          `no sweeps yet: ${GRAFT} sweeps create --model MODEL --train FILE --methods`,
+        );
       const header = ['SWEEP', 'SUFFIX', 'BASE', 'SEARCH', 'STATUS', 'TRIALS', 'BEST', 'AGE'];
       out.line(table(header, found.map(sweepRow), out.width));
     });
@@ -86,7 +89,7 @@ function addCreate(sweeps: Command): void {
       if (options.watch === true) return watch({ out, api: api(), id: sweep.id });
       if (out.json) return out.value(sweep);
       out.line(`${sweep.id} ${sweep.status}: ${sweep.trial_counts.total} trials`);
-      out.note(`Follow it: graft sweeps watch ${sweep.id}`);
+      out.note(`Follow it: ${GRAFT} sweeps watch ${sweep.id}`);
     });
 }
 

@@ -10,6 +10,7 @@ import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { findWebhookId } from '../find/find-webhook.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 interface Changes {
   readonly name?: string;
@@ -93,7 +94,7 @@ function addReading(webhooks: Command): void {
       const all = await api().all<WebhookEndpointObject>('/webhook_endpoints');
       if (out.json) return out.value(all);
       if (all.length === 0)
-        return out.line('no endpoints yet: graft webhooks create NAME https://…');
+        return out.line(`no endpoints yet: ${GRAFT} webhooks create NAME https://…`);
       out.line(
         table(['ENDPOINT', 'NAME', 'URL', 'STATE', 'LAST DELIVERED'], all.map(row), out.width),
       );
@@ -151,7 +152,7 @@ async function report(
   while (now.tries.length === sent.tries.length) {
     if (Date.now() > end)
       throw new CliError(
-        `not sent within ${TEST_SECONDS} s; see graft webhooks deliveries ${endpoint}`,
+        `not sent within ${TEST_SECONDS} s; see ${GRAFT} webhooks deliveries ${endpoint}`,
       );
     await new Promise((resolve) => setTimeout(resolve, 200));
     now = await api.get<WebhookDeliveryObject>(path);

@@ -5,6 +5,7 @@ import type { Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
 import { only } from '../find/find-project.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
+import { GRAFT } from '../called.js';
 
 export function addWorkers(program: Command): void {
   const workers = program.command('workers').description('List, drain and cordon workers');
@@ -79,7 +80,9 @@ const pathOf = (id: string): string => `/workers/${encodeURIComponent(id)}`;
 
 async function findWorkerId(api: Api, name: string): Promise<string> {
   const all = await everyWorker(api);
-  return all.find(({ id }) => id === name)?.id ?? only(all, name, 'worker', 'graft workers --json');
+  return (
+    all.find(({ id }) => id === name)?.id ?? only(all, name, 'worker', `${GRAFT} workers --json`)
+  );
 }
 
 async function everyWorker(api: Api): Promise<WorkerObject[]> {

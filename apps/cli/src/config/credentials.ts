@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CliError, EXIT } from '../cli-error.js';
 import type { Settings } from './settings.js';
+import { GRAFT } from '../called.js';
 
 export interface Credentials {
   /** Base URL of the API; ends in /v1. */
@@ -23,7 +24,7 @@ export function credentialsOf(settings: Settings): Credentials {
   if (url === undefined || apiKey === undefined) {
     const what = url === undefined ? 'API address' : 'API key';
     throw new CliError(
-      `no ${what} found in ${join(settings.home, 'credentials.json')}; start Graft with \`graft up\`, or set GRAFT_URL and GRAFT_API_KEY`,
+      `no ${what} found in ${join(settings.home, 'credentials.json')}; start Graft with \`${GRAFT} up\`, or set GRAFT_URL and GRAFT_API_KEY`,
       EXIT.usage,
     );
   }

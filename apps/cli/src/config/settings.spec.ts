@@ -49,8 +49,8 @@ describe('readSettings', () => {
 
 describe('graftFor', () => {
   it('sets GRAFT_HOME if a plain `graft` would not find the home folder', () => {
-    expect(graftFor(readSettings({}, {}).home)).toBe('npx graft');
-    expect(graftFor('/srv/graft')).toBe('GRAFT_HOME=/srv/graft npx graft');
+    expect(graftFor(readSettings({}, {}).home)).toBe('graft');
+    expect(graftFor('/srv/graft')).toBe('GRAFT_HOME=/srv/graft graft');
   });
 });
 

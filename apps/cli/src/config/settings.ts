@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { GRAFT } from '../called.js';
 import { CliError, EXIT } from '../cli-error.js';
 
 /** Setting. Order of precedence: flag, environment, graft.json, default. */
@@ -126,7 +127,7 @@ export function readSettings(
 
 /** Command that runs `graft` with this home from another terminal in this folder. */
 export const graftFor = (home: string): string =>
-  home === defaultHome() ? 'npx graft' : `GRAFT_HOME=${home} npx graft`;
+  home === defaultHome() ? GRAFT : `GRAFT_HOME=${home} ${GRAFT}`;
 
 function defaultHome(): string {
   const local = resolve('.graft');

@@ -1,6 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { GRAFT } from '../called.js';
 
 const WHOLE_ID = /^ftjob-[0-9A-Za-z]{22}$/;
 const MAX_SEARCHED = 1000;
@@ -8,11 +9,11 @@ const MAX_SHOWN = 10;
 
 /** Sets of jobs to search. */
 export const AMONG = {
-  all: { query: 'archived=any', kind: 'job', list: 'graft jobs' },
+  all: { query: 'archived=any', kind: 'job', list: `${GRAFT} jobs` },
   deleted: {
     query: 'archived=any&deleted=true',
     kind: 'deleted job',
-    list: 'graft jobs --deleted',
+    list: `${GRAFT} jobs --deleted`,
   },
 } as const satisfies Record<string, Among>;
 

@@ -4,6 +4,7 @@ import { ApiError, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { findCheckpoint, splitCheckpoint } from './find-checkpoint.js';
 import { callName, findJobIfAny } from './find-job.js';
+import { GRAFT } from '../called.js';
 
 /** Description of a model argument. */
 export const MODEL_HELP = 'model, job that made it, or checkpoint (JOB@STEP, JOB@best)';
@@ -23,7 +24,7 @@ export async function findModel(api: Api, name: string): Promise<string> {
   const job = await jobNamed(api, name);
   if (job === null)
     throw new CliError(
-      `no model or job named ${name}; see graft models and graft jobs`,
+      `no model or job named ${name}; see ${GRAFT} models and ${GRAFT} jobs`,
       EXIT.failed,
     );
   return modelOf(job);
@@ -61,10 +62,10 @@ async function jobNamed(api: Api, name: string): Promise<JobObject | null> {
 function modelOf(job: JobObject): string {
   if (job.fine_tuned_model !== null) return job.fine_tuned_model;
   const name = callName(job);
-  const use = `use one of its checkpoints as ${name}@STEP (graft checkpoints ${name} lists them)`;
+  const use = `use one of its checkpoints as ${name}@STEP (${GRAFT} checkpoints ${name} lists them)`;
   throw new CliError(
     TERMINAL_STATUSES.includes(job.status)
       ? `${name} is ${job.status} and has no model; ${use}`
-      : `${name} is ${job.status} and has no model yet; wait until it succeeds (graft watch ${name}), or ${use}`,
+      : `${name} is ${job.status} and has no model yet; wait until it succeeds (${GRAFT} watch ${name}), or ${use}`,
   );
 }

@@ -1,6 +1,7 @@
 import type { OwnKeyObject, ProjectObject, ProjectUserObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
+import { GRAFT } from '../called.js';
 
 /** Flag and description of the project option. */
 export const PROJECT = [
@@ -18,14 +19,14 @@ export async function findProjectId(
   if (name.startsWith('proj-')) return name;
   const query = include.archived ? '?include_archived=true' : '';
   const all = await api.all<ProjectObject>(`/organization/projects${query}`);
-  return only(all, name, 'project', 'graft projects');
+  return only(all, name, 'project', `${GRAFT} projects`);
 }
 
 /** Finds the id of a project's member by id or name. */
 export async function findMemberId(api: Api, project: string, name: string): Promise<string> {
   if (name.startsWith('member-')) return name;
   const all = await api.all<ProjectUserObject>(`${projectPath(project)}/users`);
-  return only(all, name, 'member', 'graft members');
+  return only(all, name, 'member', `${GRAFT} members`);
 }
 
 export const projectPath = (id: string): string =>

@@ -1,6 +1,7 @@
 import type { SweepObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { GRAFT } from '../called.js';
 
 const WHOLE_ID = /^sweep-[0-9A-Za-z]{22}$/;
 const MAX_SEARCHED = 1000;
@@ -15,7 +16,7 @@ export async function findSweepId(api: Api, name: string): Promise<string> {
   const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));
   const [first] = found;
   if (first === undefined || start === '')
-    throw new CliError(`no sweep named ${name}; see graft sweeps`, EXIT.failed);
+    throw new CliError(`no sweep named ${name}; see ${GRAFT} sweeps`, EXIT.failed);
   if (found.length === 1) return first.id;
   const lines = found.slice(0, 10).map((one) => `  ${one.id} ${one.name}`);
   throw new CliError(

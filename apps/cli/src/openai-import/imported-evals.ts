@@ -6,6 +6,7 @@ import { FROM, labelOf, marked, missing, type ImportSession, type Made } from '.
 import { mapAdvice } from './model-names.js';
 import type { Done } from './outcome.js';
 import { readPromptfoo } from './promptfoo.js';
+import { GRAFT } from '../called.js';
 
 /** Imports the evals of OpenAI and promptfoo, and their runs. */
 export class ImportedEvals {
@@ -147,8 +148,8 @@ export class ImportedEvals {
       return this.session.draft(`${id}.run.json`, withSource(body, file), [
         ...of.notes,
         evalId === null
-          ? 'create it with graft evals run'
-          : `create it with graft evals run ${evalId} FILE, or create all runs with --run`,
+          ? `create it with ${GRAFT} evals run`
+          : `create it with ${GRAFT} evals run ${evalId} FILE, or create all runs with --run`,
       ]);
     return this.makeRun(evalId, id, body, file, of.notes);
   }

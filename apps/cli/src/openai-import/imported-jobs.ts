@@ -3,6 +3,7 @@ import { dataFile, textOf, type From, type Json } from './found.js';
 import { hashOf } from './imported-files.js';
 import { labelOf, marked, missing, type ImportSession } from './import-session.js';
 import { jobBody } from './jobs.js';
+import { GRAFT } from '../called.js';
 
 /** Creates the counterpart of an OpenAI job, or writes a draft. */
 export async function importJob(session: ImportSession, { value }: From<Json>): Promise<void> {
@@ -36,7 +37,7 @@ export async function importJob(session: ImportSession, { value }: From<Json>): 
     if (existing) return { state: 'there', id: existing.id, notes: allNotes };
     if (!session.options.train || model === null || unfinished) {
       const as = model === null ? ' --model BASE' : '';
-      return session.draft(`${id}.json`, body, allNotes, (path) => `graft submit ${path}${as}`);
+      return session.draft(`${id}.json`, body, allNotes, (path) => `${GRAFT} submit ${path}${as}`);
     }
     if (session.options.dryRun) return { state: 'made', id: null, notes: allNotes };
     return {

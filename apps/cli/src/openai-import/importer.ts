@@ -6,6 +6,7 @@ import { ImportSession, type ImportOptions } from './import-session.js';
 import { ImportedEvals } from './imported-evals.js';
 import { importJob } from './imported-jobs.js';
 import type { Outcome } from './outcome.js';
+import { GRAFT } from '../called.js';
 
 /**
  * Imports the found objects, one at a time. An item that fails does not stop the rest.
@@ -35,5 +36,5 @@ async function checkModels({ api, options }: ImportSession): Promise<void> {
   const models = await api.get<Page<ModelObject>>('/models');
   const missing = named.find((name) => !models.data.some(({ id }) => id === name));
   if (missing !== undefined)
-    throw new CliError(`no model named ${missing}; see graft models`, EXIT.usage);
+    throw new CliError(`no model named ${missing}; see ${GRAFT} models`, EXIT.usage);
 }

@@ -1,4 +1,5 @@
 import { isObject, textOf, type Json } from './found.js';
+import { GRAFT } from '../called.js';
 
 /** Body of POST /v1/fine_tuning/jobs for an OpenAI job, without its model and files. */
 export interface JobBody {
@@ -36,7 +37,7 @@ export function jobBody(job: Json): JobBody {
   const integrations = Array.isArray(job['integrations']) ? job['integrations'] : [];
   if (integrations.length > 0)
     notes.push(
-      'its integrations (W&B) were skipped; use --wandb, or graft integrations set with --every-job',
+      `its integrations (W&B) were skipped; use --wandb, or ${GRAFT} integrations set with --every-job`,
     );
   const body: Record<string, unknown> = {
     method: {

@@ -14,6 +14,7 @@ import {
 import { callName, ownName } from '../find/find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
 import { bar, printable, wrap } from './terminal.js';
+import { GRAFT } from '../called.js';
 
 type Row = readonly [label: string, text: string];
 
@@ -197,10 +198,12 @@ function modelText({
 
 function nextCommands(job: JobObject, { checkpoints, use }: Seen): string[] {
   const name = callName(job);
-  if (job.status === 'succeeded') return [...(use === null ? [] : [use]), `graft download ${name}`];
+  if (job.status === 'succeeded')
+    return [...(use === null ? [] : [use]), `${GRAFT} download ${name}`];
   const usable = checkpoints.some(({ graft }) => graft.usable);
-  const take = usable ? [`graft download ${name}`] : [];
-  if (job.status === 'paused') return [`graft resume ${name}`, ...take];
-  if (job.status === 'failed' || job.status === 'cancelled') return [`graft logs ${name}`, ...take];
-  return [`graft watch ${name}`, `graft cancel ${name}`];
+  const take = usable ? [`${GRAFT} download ${name}`] : [];
+  if (job.status === 'paused') return [`${GRAFT} resume ${name}`, ...take];
+  if (job.status === 'failed' || job.status === 'cancelled')
+    return [`${GRAFT} logs ${name}`, ...take];
+  return [`${GRAFT} watch ${name}`, `${GRAFT} cancel ${name}`];
 }

@@ -9,6 +9,7 @@ import { bestAccuracy } from './job-card.js';
 import { followJob, isOver } from './job-progress.js';
 import { warning } from './style.js';
 import { printable, type Output } from './terminal.js';
+import { GRAFT } from '../called.js';
 
 /** Follows a job to its end and prints the outcome. @throws CliError if it did not succeed */
 export async function watchToEnd(api: Api, id: string, out: Output): Promise<void> {
@@ -26,7 +27,7 @@ export async function succeeded(api: Api, id: string, out: Output): Promise<JobO
   process.off('SIGINT', leave);
   if (!isOver(job))
     throw new CliError(
-      `stopped watching; the job continues (graft watch ${job.id}, graft cancel ${job.id})`,
+      `stopped watching; the job continues (${GRAFT} watch ${job.id}, ${GRAFT} cancel ${job.id})`,
       EXIT.interrupted,
     );
   if (out.json && job.status !== 'succeeded') out.value(job);

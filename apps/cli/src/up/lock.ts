@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError } from '../cli-error.js';
 import { commandOf } from '../system/process-command.js';
+import { GRAFT } from '../called.js';
 
 interface LockFile {
   readonly pid: number;
@@ -45,7 +46,7 @@ export async function lockHome(home: string): Promise<HomeLock> {
     write([], 'wx');
   } catch {
     throw new CliError(
-      `another \`graft up\` is starting in ${home}; wait for it, or choose another folder with --home`,
+      `another \`${GRAFT} up\` is starting in ${home}; wait for it, or choose another folder with --home`,
     );
   }
   return {
