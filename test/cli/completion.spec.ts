@@ -117,6 +117,20 @@ describe('graft help', () => {
       'Usage: graft webhooks test',
     );
     const unknown = await graft(home, ['help', 'nonsense']);
-    expect([unknown.code, unknown.err]).toEqual([2, expect.stringContaining('topics: data, jobs')]);
+    expect([unknown.code, unknown.err]).toEqual([
+      2,
+      expect.stringContaining('topics: getting-started, data, jobs'),
+    ]);
+  });
+
+  it('starts with a short page, whose commands are named as the user can type them', async () => {
+    const { code, out } = await graft(home, []);
+    expect(code).toBe(0);
+    expect(out.split('\n').length).toBeLessThan(12);
+    expect(out).toMatch(/^ {2}graft submit +train a model/m);
+    const npx = { npm_lifecycle_event: 'npx', npm_lifecycle_script: "'graft'" };
+    expect((await graft(home, [], '', npx)).out).toMatch(/^ {2}npx graft submit +train a model/m);
+    expect((await graft(home, ['jobs'], '', npx)).err).toContain('`npx graft up`');
+    expect((await graft(home, ['help', 'getting-started'])).out).toContain('graft submit');
   });
 });

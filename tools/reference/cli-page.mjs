@@ -3,6 +3,7 @@ import { cell, code, page, table } from './markdown.mjs';
 
 export async function cliPage() {
   const { program } = await import('../../apps/cli/dist/program.js');
+  const { EXAMPLES } = await import('../../apps/cli/dist/command-line/examples.js');
   const graft = program();
   const visible = (command) =>
     command.commands.filter(
@@ -59,6 +60,7 @@ export async function cliPage() {
               ['option', 'meaning'],
               options(command).map((one) => [code(one.flags), cell(one.description)]),
             ),
+            exampleBlock(EXAMPLES[path.replace(/^graft /, '')] ?? []),
           ]
             .filter(Boolean)
             .join('\n\n'),
@@ -67,3 +69,6 @@ export async function cliPage() {
     ),
   );
 }
+
+const exampleBlock = (examples) =>
+  examples.length === 0 ? '' : `\`\`\`sh\n${examples.join('\n')}\n\`\`\``;

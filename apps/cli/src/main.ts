@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
-import { program } from './program.js';
+import { firstScreen, program } from './program.js';
 
 async function main(): Promise<void> {
   try {
-    await program().parseAsync(process.argv);
+    if (process.argv.length === 2) process.stdout.write(firstScreen());
+    else await program().parseAsync(process.argv);
   } catch (error) {
     process.exitCode = report(error);
   }

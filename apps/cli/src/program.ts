@@ -1,6 +1,8 @@
 import tab from '@bomb.sh/tab/commander';
 import { Command, Option } from 'commander';
-import { EXAMPLES, examplesText } from './command-line/examples.js';
+import { GRAFT } from './called.js';
+import { examplesOf, examplesText } from './command-line/examples.js';
+import { HELP_TOPICS } from './command-line/help-topics.js';
 import { addAdapters } from './commands/adapters.js';
 import { addAdmin } from './commands/admin.js';
 import { addAdminKey } from './commands/admin-key.js';
@@ -42,6 +44,7 @@ import { addUp } from './commands/up.js';
 import { addWebhooks } from './commands/webhooks.js';
 import { addWatch } from './commands/watch.js';
 import { addWorkers } from './commands/workers.js';
+import { strong } from './output/style.js';
 
 const SETTINGS_GROUP = 'Settings:';
 
@@ -92,15 +95,36 @@ const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Comman
     [SETTINGS_GROUP, [addIntegrations, addWebhooks, addMcp]],
   ];
 
-const MORE_HELP = `
-Examples:
-  $ graft up
-  $ graft submit --model MODEL --train data.jsonl --watch
-  $ graft chat MODEL "Hello"
+const EXAMPLES = [
+  'graft up',
+  'graft submit --model MODEL --train data.jsonl --watch',
+  'graft chat MODEL "Hello"',
+];
+
+const MORE_HELP = `${examplesText(EXAMPLES)}
+
+Learn more:
+  graft help COMMAND          options and examples of a command
+  graft help getting-started  from a file to a model
+  graft help TOPIC            ${Object.keys(HELP_TOPICS).slice(1).join(', ')}
+  graft completion SHELL      completion of commands, jobs, models and files
 
 From source, run "npx graft" inside the clone. Elsewhere, npx would download an unrelated package.
-"graft help COMMAND" explains a command; "graft help jobs" and other topics explain concepts.
 Exit codes: 0 done, 1 failed or rejected, 2 wrong usage, 3 API unreachable, 130 interrupted.`;
+
+/** Text that `graft` prints without a command. */
+export const firstScreen =
+  (): string => `${strong('Graft')} queues, trains and serves PEFT adapters.
+
+  ${GRAFT} up             start Graft here: API, dashboard and one worker
+  ${GRAFT} submit         train a model; asks for what it needs
+  ${GRAFT} jobs           list the jobs that run, wait or have ended
+  ${GRAFT} chat MODEL     try a model
+  ${GRAFT} export MODEL   take it with you: PEFT, merged, GGUF, vLLM
+
+  ${GRAFT} help getting-started   from a file to a model
+  ${GRAFT} --help                 all commands
+`;
 
 /** Returns the command line of `graft`: commands, options and help. */
 export function program(): Command {
@@ -111,6 +135,7 @@ export function program(): Command {
     .option('--api-key <key>', 'API key; prefer GRAFT_API_KEY or credentials.json')
     .option('--home <folder>', 'folder with credentials.json and graft.json (GRAFT_HOME)')
     .option('--json', 'print JSON')
+    .configureHelp({ subcommandTerm: termOf })
     .enablePositionalOptions()
     .showHelpAfterError('(see graft --help)')
     .addHelpText('after', MORE_HELP);
@@ -125,11 +150,21 @@ export function program(): Command {
   return graft;
 }
 
+/** Name of a command in a list: alone in `graft --help`, with its arguments in the help of a group. */
+function termOf(command: Command): string {
+  if (command.parent?.parent === null) return command.name();
+  const names = command.registeredArguments.map((one) => {
+    const name = `${one.name()}${one.variadic ? '...' : ''}`;
+    return one.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...names].join(' ');
+}
+
 /** Lets the global options follow a command's name, and adds its examples. */
 function configure(command: Command, path = command.name()): void {
   for (const inner of command.commands) configure(inner, `${path} ${inner.name()}`);
-  const examples = EXAMPLES[path];
-  if (examples) command.addHelpText('after', examplesText(examples));
+  const examples = examplesOf(path);
+  if (examples.length > 0) command.addHelpText('after', examplesText(examples));
   for (const option of globalOptions()) {
     if (!command.options.some(({ long }) => long === option.long)) command.addOption(option);
   }

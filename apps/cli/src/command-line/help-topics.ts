@@ -15,6 +15,20 @@ const settings = SETTINGS.map(
 
 /** Topics that concern more than one command. */
 export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
+  'getting-started': {
+    title: 'from a file to a model',
+    text: [
+      '  graft up                                  start Graft; leave it open',
+      '  graft models import hub:OWNER/NAME        import a base model',
+      '  graft submit                              train it on your file; asks for both',
+      '  graft watch JOB                           progress until it ends',
+      '  graft chat JOB "Hello"                    try the result',
+      '  graft download JOB                        save the adapter for Hugging Face PEFT',
+      'graft status shows whether the server is up and what it does. graft open JOB opens a page of the dashboard.',
+      'To use a server on another machine, run graft login URL and enter an API key.',
+      'Next: graft help data explains training files, graft sweeps create --methods finds the best method for one.',
+    ],
+  },
   data: {
     title: 'training data',
     text: [
