@@ -36,6 +36,44 @@ export async function graft(
   return { code, ...text() };
 }
 
+export interface Terminal {
+  readonly columns?: number;
+  readonly extra?: Readonly<Record<string, string>>;
+  /** Keys to press, each after its text has appeared since the last key. */
+  readonly keys?: readonly (readonly [after: string | RegExp, key: string])[];
+}
+
+/** Runs `graft` on a terminal (util-linux's script) until it exits, and returns everything that it shows. */
+export async function onTerminal(
+  home: string,
+  args: readonly string[],
+  { columns = 80, extra = {}, keys = [] }: Terminal = {},
+): Promise<{ code: number | null; shown: string }> {
+  const quoted = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(' ');
+  const command = `stty cols ${columns} rows 50; exec ${quoted}`;
+  const env = cleanEnv({ GRAFT_HOME: home, TERM: 'xterm', NO_COLOR: '1', ...extra });
+  const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+    env,
+  });
+  const text = collect(child);
+  const closed = once(child, 'close') as Promise<[number | null]>;
+  let seen = 0;
+  const typed = (async () => {
+    for (const [after, key] of keys) {
+      for (;;) {
+        const found = text().out.slice(seen).match(after);
+        if (found || child.exitCode !== null) break;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      seen = text().out.length;
+      child.stdin.write(key);
+    }
+  })();
+  const [code] = await closed;
+  await typed;
+  return { code, shown: text().out.replaceAll('\r\n', '\n') };
+}
+
 /** Starts a program and waits until its output contains `sign`. */
 export async function startUntil(
   script: string,

@@ -39,11 +39,9 @@ export function addAudit(program: Command): void {
       if (out.json) return out.value(rows);
       if (rows.length === 0) return out.line('no matching entries');
       out.line(
-        table(
-          ['TIME', 'ACTION', 'TARGET', 'ACTOR', 'IP ADDRESS', 'PROJECT'],
-          rows.map(row),
-          out.width,
-        ),
+        table(['TIME', 'ACTION', 'TARGET', 'ACTOR', 'IP ADDRESS', 'PROJECT'], rows.map(row), {
+          width: out.width,
+        }),
       );
     });
 }

@@ -25,6 +25,7 @@ export function addCheckpoints(program: Command): void {
         table(
           header,
           checkpoints.map((one) => row(one, scored)),
+          { width: out.width },
         ),
       );
       out.note(`Download one: ${GRAFT} download ${name} --step N`);

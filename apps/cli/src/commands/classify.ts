@@ -31,7 +31,7 @@ export function addClassify(program: Command): void {
       if (out.json) return out.value(data);
       const named = [...texts, ...media.map((path) => basename(path))];
       const rows = data.map((answer, i) => [printable(named[i] ?? ''), ...cellsOf(answer)]);
-      out.line(table(['INPUT', 'ANSWER', 'PROBABILITY'], rows, out.width));
+      out.line(table(['INPUT', 'ANSWER', 'PROBABILITY'], rows, { width: out.width }));
     });
 }
 

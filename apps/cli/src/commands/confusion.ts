@@ -28,9 +28,10 @@ export function addConfusion(program: Command): void {
         return out.line(
           `${name} has no confusion matrix; it needs a task with one label per input, and validation data`,
         );
-      if (found.classes.length > 0) out.line(table(RATED, found.classes.map(rated), out.width));
+      if (found.classes.length > 0)
+        out.line(table(RATED, found.classes.map(rated), { width: out.width }));
       const pairs = found.confused.slice(0, SHOWN);
-      if (pairs.length > 0) out.line(table(CONFUSED, pairs.map(pair), out.width));
+      if (pairs.length > 0) out.line(table(CONFUSED, pairs.map(pair), { width: out.width }));
       const more = found.confused.length - pairs.length;
       const others = found.steps.filter((one) => one !== found.step_number);
       out.note(

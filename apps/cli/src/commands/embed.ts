@@ -40,7 +40,7 @@ export function addEmbed(program: Command): void {
         cosine(first, vector).toFixed(3),
         inShort(vector),
       ]);
-      out.line(table(['INPUT', 'COSINE', 'VECTOR'], rows, out.width));
+      out.line(table(['INPUT', 'COSINE', 'VECTOR'], rows, { width: out.width }));
     });
 }
 

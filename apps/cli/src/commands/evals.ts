@@ -46,12 +46,12 @@ function addLists(evals: Command): void {
       if (out.json) return out.value(found);
       if (found.length === 0) return out.line(`no evals yet: ${GRAFT} evals create eval.json`);
       const rows = found.map((one) => [
-        one.id,
+        out.id(one.id),
         printable(one.name || '–'),
         printable(one.testing_criteria.map(({ name }) => name).join(', ')),
         ago(one.created_at),
       ]);
-      out.line(table(['EVAL', 'NAME', 'GRADERS', 'AGE'], rows, out.width));
+      out.line(table(['EVAL', 'NAME', 'GRADERS', 'AGE'], rows, { width: out.width }));
     });
   evals
     .command('show')
@@ -62,7 +62,7 @@ function addLists(evals: Command): void {
       const one = await findEval(api(), name);
       const runs = await api().all<EvalRunObject>(`${evalPath(one.id)}/runs?order=desc`);
       if (out.json) out.value({ ...one, runs });
-      else out.line(evalCard(one, runs, out.width));
+      else out.line(evalCard(one, runs, out));
     });
   evals
     .command('create')

@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
-import { findFile } from '../find/find-file.js';
+import { findFile, findFileId } from '../find/find-file.js';
 import { contentsOf, fileCard, problemsOf } from '../output/file-card.js';
 import { saveFile } from '../client/save-file.js';
 import { positiveInteger } from '../command-line/parse-number.js';
@@ -27,7 +27,11 @@ export function addFiles(program: Command): void {
       if (out.json) return out.value(found);
       if (found.length > 0)
         return out.line(
-          table(['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'], found.map(row)),
+          table(
+            ['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'],
+            found.map((file) => row(file, out.id(file.id))),
+            { width: out.width, details: found.map(reasonOf), optional: ['PURPOSE', 'AGE'] },
+          ),
         );
       out.line(
         options.unusable ? 'no unusable files' : `no files yet: ${GRAFT} files upload data.jsonl`,
@@ -58,14 +62,16 @@ export function addFiles(program: Command): void {
   files
     .command('delete')
     .description('Delete files permanently')
-    .argument('[file...]', 'ids')
+    .argument('[file...]', FILE_HELP)
     .option('--unusable', 'all files that cannot be used for training')
-    .action(async (ids: string[], options: { unusable?: boolean }, command: Command) => {
+    .action(async (names: string[], options: { unusable?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const unusable = options.unusable ? await listed(api(), { unusable: true }) : [];
-      if (ids.length === 0 && !options.unusable)
+      if (names.length === 0 && !options.unusable)
         throw new CliError('specify the files to delete, or pass --unusable', EXIT.usage);
-      for (const id of [...ids, ...unusable.map((file) => file.id)]) {
+      const named: string[] = [];
+      for (const name of names) named.push(await findFileId(api(), name));
+      for (const id of [...named, ...unusable.map((file) => file.id)]) {
         const answer = await api().delete<unknown>(`/files/${encodeURIComponent(id)}`);
         if (out.json) out.value(answer);
         else out.line(`${id} deleted`);
@@ -109,14 +115,18 @@ async function listed(api: Api, { all, unusable, limit }: ListOptions): Promise<
   return files.filter(({ status }) => status === 'error').slice(0, limit);
 }
 
-const row = (file: FileObject): string[] => [
-  file.id,
-  file.filename,
+const row = (file: FileObject, id: string): string[] => [
+  id,
+  printable(file.filename),
   bytes(file.bytes),
   file.purpose,
   file.status === 'error' ? 'unusable' : file.status,
   ago(file.created_at),
 ];
+
+/** Reason why a file is unusable, for the line below its row. */
+const reasonOf = (file: FileObject): string | null =>
+  file.status === 'error' ? printable(file.status_details ?? 'no reason given') : null;
 
 const lineOf = (file: FileObject): string =>
   [

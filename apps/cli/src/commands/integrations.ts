@@ -37,7 +37,7 @@ export function addIntegrations(program: Command): void {
       if (data.length === 0)
         return out.line(`no integrations yet: ${GRAFT} integrations set wandb|mlflow …`);
       const header = ['TYPE', 'URL', 'PROJECT', 'JOBS', 'STATE', 'LAST SENT'];
-      out.line(table(header, data.map(row), out.width));
+      out.line(table(header, data.map(row), { width: out.width }));
       for (const { type: failing, last_error: error } of data)
         if (error !== null) out.line(failure(`${failing}: ${printable(error)}`));
     });

@@ -2,18 +2,17 @@ import type { JobKind, JobObject, JobOrder, JobStatus } from '@graft/contracts';
 import { JOB_KINDS } from '@graft/contracts/job-kinds';
 import { JOB_ORDERS } from '@graft/contracts/job-orders';
 import { JOB_STATUSES } from '@graft/contracts/job-status';
-import { lossText } from '@graft/contracts/loss-text';
-import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
 import { checkpointsOf } from '../find/find-checkpoint.js';
-import { findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
+import { findJob, findJobId, jobPath } from '../find/find-job.js';
 import { jobCard } from '../output/job-card.js';
+import { jobHeader, jobReason, jobRow } from '../output/job-row.js';
 import { useCommand } from '../find/model-use.js';
 import { positiveInteger } from '../command-line/parse-number.js';
-import { state, warning } from '../output/style.js';
-import { ago, printable, table, type Output } from '../output/terminal.js';
+import { state } from '../output/style.js';
+import { printable, table, type Output } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
 
 interface Options {
@@ -81,13 +80,13 @@ async function list(api: Api, options: Options, out: Output): Promise<void> {
   if (out.json) return out.value(jobs);
   if (jobs.length === 0) return out.line(nothing(options));
   const tagged = jobs.some(({ graft }) => graft.tags.length > 0);
-  const header = ['JOB', 'NAME', ...(tagged ? ['TAGS'] : []), 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'VALID', 'AGE']; // prettier-ignore
+  const rows = jobs.map((job) => jobRow(job, out.id(job.id), tagged));
   out.line(
-    table(
-      header,
-      jobs.map((job) => row(job, tagged)),
-      out.width,
-    ),
+    table(jobHeader(tagged), rows, {
+      width: out.width,
+      details: jobs.map(jobReason),
+      optional: ['BASE', 'AGE', 'TAGS', 'TOOK', 'METHOD'],
+    }),
   );
 }
 
@@ -136,27 +135,4 @@ function stateCommand(
         else out.line(`${job.id} ${state(job.status)}: ${printable(job.graft.phase.message)}`);
       }
     });
-}
-
-function row(job: JobObject, tagged: boolean): string[] {
-  const { train_loss, valid_loss, warnings } = job.graft;
-  return [
-    job.id,
-    printable(ownName(job)),
-    ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
-    state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
-    methodTitle(job),
-    baseText(job),
-    stepsText(job),
-    train_loss === null ? '' : lossText(train_loss),
-    valid_loss === null ? '' : lossText(valid_loss),
-    ago(job.created_at),
-  ];
-}
-
-/** Current and total steps. Empty for an adapter operation, which has no steps. */
-function stepsText({ graft: { operation, progress } }: JobObject): string {
-  if (operation) return '';
-  const { step, total_steps: total } = progress;
-  return total === null ? `${step}` : `${step}/${total}`;
 }

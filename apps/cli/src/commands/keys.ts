@@ -2,6 +2,8 @@ import type { ApiKeyObject, OwnKeyObject, ProjectApiKeyObject } from '@graft/con
 import { SCOPES } from '@graft/contracts/scopes';
 import { Option, type Command } from 'commander';
 import type { Api } from '../client/api.js';
+import { GRAFT } from '../called.js';
+import { oneNamed } from '../find/one-named.js';
 import { callOf } from '../command-line/command-line.js';
 import { findMemberId, findProjectId, PROJECT, projectPath } from '../find/find-project.js';
 import { ago, printable, table } from '../output/terminal.js';
@@ -23,11 +25,19 @@ export function addKeys(program: Command): void {
       if (options.project === undefined) {
         const all = (await api().get<{ data: readonly ApiKeyObject[] }>('/keys')).data;
         if (out.json) return out.value(all);
-        return out.line(table(HEADER, all.map(row), out.width));
+        const rows = all.map((key) => row(key, out.id(key.id)));
+        return out.line(table(HEADER, rows, { width: out.width }));
       }
       const all = await api().all<ProjectApiKeyObject>(await keysPath(api(), options.project));
       if (out.json) out.value(all);
-      else out.line(table(HEADER, all.map(rowOfProject), out.width));
+      else
+        out.line(
+          table(
+            HEADER,
+            all.map((key) => rowOfProject(key, out.id(key.id))),
+            { width: out.width },
+          ),
+        );
     });
   keys
     .command('create')
@@ -51,12 +61,13 @@ export function addKeys(program: Command): void {
   keys
     .command('revoke')
     .description('Revoke keys immediately')
-    .argument('<key...>')
+    .argument('<key...>', 'ids or names')
     .option(...PROJECT)
-    .action(async (ids: string[], options: Options, command: Command) => {
+    .action(async (names: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const path = options.project === undefined ? '/keys' : await keysPath(api(), options.project);
-      for (const id of ids) {
+      for (const name of names) {
+        const id = await findKeyId(api(), path, name);
         await api().delete<unknown>(`${path}/${encodeURIComponent(id)}`);
         out.line(`${id} revoked`);
       }
@@ -74,6 +85,13 @@ export function addKeys(program: Command): void {
       out.line(`member   ${member}`);
       out.line(`scopes   ${key.scopes.join(' ')}`);
     });
+}
+
+/** Finds a key by its id, a prefix of the id, or its name. */
+async function findKeyId(api: Api, path: string, name: string): Promise<string> {
+  const data = await api.all<{ id: string; name: string }>(path);
+  const byId = data.find(({ id }) => id === name);
+  return (byId ?? oneNamed(data, name, 'key', `${GRAFT} keys`)).id;
 }
 
 const keysPath = async (api: Api, project: string | undefined): Promise<string> =>
@@ -98,8 +116,8 @@ async function create(
 
 const HEADER = ['KEY', 'NAME', 'MEMBER', 'SCOPES', 'AGE', 'LAST USED'];
 
-const row = (key: ApiKeyObject): string[] => [
-  key.id,
+const row = (key: ApiKeyObject, id: string): string[] => [
+  id,
   printable(key.name),
   printable(key.member?.name ?? ''),
   key.scopes.join(' '),
@@ -107,8 +125,8 @@ const row = (key: ApiKeyObject): string[] => [
   key.last_used_at === null ? 'never' : ago(key.last_used_at),
 ];
 
-const rowOfProject = (key: ProjectApiKeyObject): string[] => [
-  key.id,
+const rowOfProject = (key: ProjectApiKeyObject, id: string): string[] => [
+  id,
   printable(key.name),
   printable(key.owner.type === 'user' ? key.owner.user.name : ''),
   key.graft.scopes.join(' '),

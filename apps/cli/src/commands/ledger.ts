@@ -40,7 +40,9 @@ export function addLedger(program: Command): void {
         return out.line(
           `${name} has no loss ledger; it is written at the end of jobs with graft.loss_ledger`,
         );
-      out.line(table(['LINE', 'LOSS', 'BASE', 'RECORD'], ledger.data.map(row)));
+      out.line(
+        table(['LINE', 'LOSS', 'BASE', 'RECORD'], ledger.data.map(row), { width: out.width }),
+      );
       const other = ledger.steps.filter((one) => one !== ledger.step_number);
       out.note(
         `${ledger.examples} examples at step ${ledger.step_number}, mean loss ${lossText(ledger.mean_loss ?? NaN)}` +

@@ -20,7 +20,9 @@ export function addLimits(program: Command): void {
       out.line(
         `Project ${limits.project_id} · weight ${limits.weight} · priorities ${limits.highest_priority}–1000`,
       );
-      out.line(table(['LIMIT', 'USED', 'QUOTA', 'RESETS'], limits.data.map(row)));
+      out.line(
+        table(['LIMIT', 'USED', 'QUOTA', 'RESETS'], limits.data.map(row), { width: out.width }),
+      );
     });
 }
 

@@ -10,6 +10,8 @@ interface Options {
   readonly project?: string;
 }
 
+const HEADER = ['MEMBER', 'NAME', 'ROLE', 'KEYS', 'LAST USED', 'AGE'];
+
 export function addMembers(program: Command): void {
   const members = program.command('members').description('Manage the members of a project');
   members
@@ -23,9 +25,8 @@ export function addMembers(program: Command): void {
       if (out.json) return out.value(all);
       if (all.length === 0)
         return out.line(`no members yet: ${GRAFT} members add NAME --role owner --key`);
-      out.line(
-        table(['MEMBER', 'NAME', 'ROLE', 'KEYS', 'LAST USED', 'AGE'], all.map(row), out.width),
-      );
+      const rows = all.map((one) => row(one, out.id(one.id)));
+      out.line(table(HEADER, rows, { width: out.width }));
     });
   members
     .command('add')
@@ -89,8 +90,8 @@ export function addMembers(program: Command): void {
     });
 }
 
-const row = (member: ProjectUserObject): string[] => [
-  member.id,
+const row = (member: ProjectUserObject, id: string): string[] => [
+  id,
   printable(member.name),
   member.role,
   String(member.graft.keys),

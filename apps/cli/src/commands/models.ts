@@ -21,12 +21,16 @@ export function addModels(program: Command): void {
           `no models yet: ${GRAFT} models import hub:HuggingFaceTB/SmolLM2-135M-Instruct`,
         );
       const header = ['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'];
-      out.line(table(header, all.map(row), out.width));
-      for (const { id, graft } of all)
-        if (graft?.status === 'error')
-          out.note(
-            `Import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')}. To remove it: ${GRAFT} models delete ${id}`,
-          );
+      out.line(
+        table(header, all.map(row), {
+          width: out.width,
+          details: all.map(reasonOf),
+          optional: ['FAMILY', 'AGE'],
+        }),
+      );
+      const failed = all.filter(isFailed).map(({ id }) => id);
+      if (failed.length > 0)
+        out.note(`Remove failed imports: ${GRAFT} models delete ${failed.join(' ')}`);
     });
   models
     .command('import')
@@ -57,8 +61,20 @@ export function addModels(program: Command): void {
     });
 }
 
-const sourceOf = (source: string): string =>
-  !/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source;
+/** Source as the API names it. Users paste pages of the Hub, `OWNER/NAME` and paths. */
+function sourceOf(source: string): string {
+  const [, page] = /^https?:\/\/(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+)/.exec(source) ?? [];
+  if (page !== undefined) return `hub:${page}`;
+  if (/^[a-z]+:/.test(source)) return source;
+  if (existsSync(source)) return `dir:${resolve(source)}`;
+  return /^[\w-][\w.-]*\/[\w.-]+$/.test(source) ? `hub:${source}` : source;
+}
+
+const isFailed = ({ graft }: ModelObject): boolean => graft?.status === 'error';
+
+/** Reason why an import failed, for the line below its row. */
+const reasonOf = (model: ModelObject): string | null =>
+  isFailed(model) ? printable(model.graft?.status_details ?? 'no reason given') : null;
 
 function row(model: ModelObject): string[] {
   const { graft } = model;

@@ -18,7 +18,7 @@ export function addPools(program: Command): void {
         table(
           ['POOL', 'STATE', 'QUEUED', 'WAIT', 'RUNNING', 'FREE', 'WORKERS', 'OPEN TO', 'AGE'],
           all.map(row),
-          out.width,
+          { width: out.width },
         ),
       );
     });

@@ -39,7 +39,13 @@ export function addProjects(program: Command): void {
       const all = await api().all<ProjectObject>(`/organization/projects${query}`);
       if (out.json) return out.value(all);
       const header = ['PROJECT', 'NAME', 'STATUS', 'RUNNING', 'QUEUED', 'WEIGHT', 'LIMITS', 'AGE'];
-      out.line(table(header, all.map(row), out.width));
+      out.line(
+        table(
+          header,
+          all.map((one) => row(one, out.id(one.id))),
+          { width: out.width },
+        ),
+      );
     });
   projects
     .command('create')
@@ -159,8 +165,8 @@ const limitsOf = ({ graft }: ProjectObject): string =>
 const statusOf = ({ status, graft }: ProjectObject): string =>
   graft.deletes_at ? `deleted on ${moment(graft.deletes_at).slice(0, 10)}` : status;
 
-const row = (project: ProjectObject): string[] => [
-  project.id,
+const row = (project: ProjectObject, id: string): string[] => [
+  id,
   printable(project.name),
   statusOf(project),
   String(project.graft.running_jobs),

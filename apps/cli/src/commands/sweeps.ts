@@ -37,7 +37,13 @@ export function addSweeps(program: Command): void {
           `no sweeps yet: ${GRAFT} sweeps create --model MODEL --train FILE --methods`,
         );
       const header = ['SWEEP', 'SUFFIX', 'BASE', 'SEARCH', 'STATUS', 'TRIALS', 'BEST', 'AGE'];
-      out.line(table(header, found.map(sweepRow), out.width));
+      out.line(
+        table(
+          header,
+          found.map((sweep) => sweepRow(sweep, out.id(sweep.id))),
+          { width: out.width },
+        ),
+      );
     });
   const one = (name: string, what: string, work: (call: OfSweep) => Promise<void>): Command =>
     sweeps
@@ -94,7 +100,7 @@ function addCreate(sweeps: Command): void {
 }
 
 const show = (out: Output, sweep: SweepObject): void =>
-  out.json ? out.value(sweep) : out.line(sweepCard(sweep, out.width));
+  out.json ? out.value(sweep) : out.line(sweepCard(sweep, out.width, out.id));
 
 /** Waits until all trials end. Trials that wait for a worker may take long. */
 async function watch({ out, api, id }: OfSweep): Promise<void> {

@@ -96,7 +96,11 @@ function addReading(webhooks: Command): void {
       if (all.length === 0)
         return out.line(`no endpoints yet: ${GRAFT} webhooks create NAME https://…`);
       out.line(
-        table(['ENDPOINT', 'NAME', 'URL', 'STATE', 'LAST DELIVERED'], all.map(row), out.width),
+        table(
+          ['ENDPOINT', 'NAME', 'URL', 'STATE', 'LAST DELIVERED'],
+          all.map((one) => row(one, out.id(one.id))),
+          { width: out.width },
+        ),
       );
     });
   webhooks
@@ -111,7 +115,7 @@ function addReading(webhooks: Command): void {
       if (out.json) return out.value(data);
       if (data.length === 0) return out.line('no deliveries in the last 30 days');
       const header = ['DELIVERY', 'EVENT', 'OBJECT', 'STATUS', 'ATTEMPTS', 'LAST RESPONSE', 'AGE'];
-      out.line(table(header, data.map(deliveryRow), out.width));
+      out.line(table(header, data.map(deliveryRow), { width: out.width }));
     });
 }
 
@@ -183,8 +187,8 @@ function show(out: Output, endpoint: WebhookEndpointObject): void {
 const stateOf = ({ enabled, failing_since: failing }: WebhookEndpointObject): string =>
   !enabled ? 'off' : failing === null ? 'on' : `failing for ${ago(failing).replace(/ ago$/, '')}`;
 
-const row = (endpoint: WebhookEndpointObject): string[] => [
-  endpoint.id,
+const row = (endpoint: WebhookEndpointObject, id: string): string[] => [
+  id,
   printable(endpoint.name),
   printable(endpoint.url),
   stateOf(endpoint),

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
 import { only } from '../find/find-project.js';
+import { shortId } from '../find/short-id.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
 
@@ -22,6 +23,7 @@ export function addWorkers(program: Command): void {
         table(
           ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'LOADED', 'JOBS', 'LAST SEEN'],
           all.map(row),
+          { width: out.width, optional: ['LOADED', 'DEVICES', 'LAST SEEN'] },
         ),
       );
     });
@@ -80,9 +82,7 @@ const pathOf = (id: string): string => `/workers/${encodeURIComponent(id)}`;
 
 async function findWorkerId(api: Api, name: string): Promise<string> {
   const all = await everyWorker(api);
-  return (
-    all.find(({ id }) => id === name)?.id ?? only(all, name, 'worker', `${GRAFT} workers --json`)
-  );
+  return only(all, name, 'worker', `${GRAFT} workers --json`);
 }
 
 async function everyWorker(api: Api): Promise<WorkerObject[]> {
@@ -103,7 +103,7 @@ function stateOf({ cordoned, state, schema_version }: WorkerObject): string {
 }
 
 const row = (worker: WorkerObject): string[] => [
-  worker.name,
+  printable(worker.name),
   worker.pool,
   stateOf(worker),
   `${worker.free_slots}/${worker.slots}`,
@@ -112,6 +112,6 @@ const row = (worker: WorkerObject): string[] => [
     ? bytes(worker.memory_bytes)
     : `${bytes(worker.rss_bytes)} of ${bytes(worker.memory_bytes)}`,
   worker.resident_bases.join(' '),
-  worker.jobs.map((job) => `${job.id}@${job.step}`).join(' '),
+  worker.jobs.map((job) => `${shortId(job.id)}@${job.step}`).join(' '),
   ago(worker.last_seen_at),
 ];

@@ -164,7 +164,7 @@ function report({ kind, data, out }: Call, { before, after, base, model }: Outco
     });
     return [short(example.shown, 42), example.label, ...cells];
   });
-  out.line(table([kind.heading, 'label', ...titles], rows, out.width));
+  out.line(table([kind.heading, 'label', ...titles], rows, { width: out.width }));
   const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
   const guessed = before ? '' : ' (chance, because the base has no labels)';
   out.line(

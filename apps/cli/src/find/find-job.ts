@@ -1,6 +1,8 @@
-import type { JobObject } from '@graft/contracts';
+import type { JobObject, SweepObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { findSweepIdIfAny, sweepPath } from './find-sweep.js';
+import { begins, typedStart } from './short-id.js';
 import { GRAFT } from '../called.js';
 
 const WHOLE_ID = /^ftjob-[0-9A-Za-z]{22}$/;
@@ -23,14 +25,23 @@ interface Among {
   readonly list: string;
 }
 
-/** Finds the id of a job by its id, a prefix of the id, its name or its suffix. */
+/** Finds the id of a job by its id, a prefix of the id, its name, its suffix, or as a trial (`SWEEP/NUMBER`). */
 export async function findJobId(api: Api, name: string, among: Among = AMONG.all): Promise<string> {
   // A complete id needs no search, so keys without the right to list jobs can use it.
   if (WHOLE_ID.test(name)) return name;
-  const job = await onlyNamed(api, name, among.query);
-  if (job === null)
+  const id = (await onlyNamed(api, name, among.query))?.id ?? (await trialJob(api, name));
+  if (id === null)
     throw new CliError(`no ${among.kind} named ${name}; see ${among.list}`, EXIT.failed);
-  return job.id;
+  return id;
+}
+
+/** The job of a trial, named as `SWEEP/NUMBER`. Null if the name has another form or the sweep no such trial. */
+async function trialJob(api: Api, name: string): Promise<string | null> {
+  const [, sweep, number] = /^(.+)\/(\d{1,6})$/.exec(name) ?? [];
+  const id = sweep === undefined ? null : await findSweepIdIfAny(api, sweep);
+  if (id === null) return null;
+  const { trials = [] } = await api.get<SweepObject>(sweepPath(id));
+  return trials.find((trial) => trial.number === Number(number))?.job ?? null;
 }
 
 export async function findJob(api: Api, name: string): Promise<JobObject> {
@@ -39,8 +50,10 @@ export async function findJob(api: Api, name: string): Promise<JobObject> {
 
 /** Same as `findJob`, but returns null if no job matches the name. A complete id that does not exist is an ApiError. */
 export async function findJobIfAny(api: Api, name: string): Promise<JobObject | null> {
-  const id = WHOLE_ID.test(name) ? name : (await onlyNamed(api, name, AMONG.all.query))?.id;
-  return id === undefined ? null : api.get<JobObject>(jobPath(id));
+  const id = WHOLE_ID.test(name)
+    ? name
+    : ((await onlyNamed(api, name, AMONG.all.query))?.id ?? (await trialJob(api, name)));
+  return id === null ? null : api.get<JobObject>(jobPath(id));
 }
 
 export const jobPath = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
@@ -54,8 +67,7 @@ export function callName(job: JobObject): string {
 }
 
 async function named(api: Api, name: string, query: string): Promise<JobObject[]> {
-  // Tables truncate ids with an ellipsis.
-  const start = name.replace(/…$/, '');
+  const start = typedStart(name);
   const search = encodeURIComponent(start.slice(0, 200));
   const path = `/fine_tuning/jobs?search=${search}&${query}`;
   const jobs = await api.all<JobObject>(path, MAX_SEARCHED);
@@ -64,7 +76,7 @@ async function named(api: Api, name: string, query: string): Promise<JobObject[]
     jobs.filter((job) => job.user_provided_suffix === start),
   ])
     if (called.length > 0) return called;
-  return jobs.filter(({ id }) => id.startsWith(start) || id.startsWith(`ftjob-${start}`));
+  return jobs.filter(({ id }) => begins(id, start));
 }
 
 /** The job with this name, or null if there is none. @throws CliError with the candidates if there are several */

@@ -1,6 +1,7 @@
 import type { OwnKeyObject, ProjectObject, ProjectUserObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
+import { begins, typedStart } from './short-id.js';
 import { GRAFT } from '../called.js';
 
 /** Flag and description of the project option. */
@@ -38,12 +39,15 @@ export function only(
   kind: string,
   see: string,
 ): string {
-  const found = all.filter((one) => one.name === name);
+  const exact = all.find(({ id }) => id === name);
+  if (exact) return exact.id;
+  const called = all.filter((one) => one.name === name);
+  const found = called.length > 0 ? called : all.filter(({ id }) => begins(id, typedStart(name)));
   const [first] = found;
   if (first === undefined) throw new CliError(`no ${kind} named ${name}; see ${see}`);
   if (found.length > 1)
     throw new CliError(
-      `${name} is the name of several ${kind}s; use an id: ${found.map(({ id }) => id).join(', ')}`,
+      `${name} matches several ${kind}s; use an id: ${found.map(({ id }) => id).join(', ')}`,
     );
   return first.id;
 }

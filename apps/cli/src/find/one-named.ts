@@ -1,4 +1,5 @@
 import { CliError, EXIT } from '../cli-error.js';
+import { begins, typedStart } from './short-id.js';
 
 interface Named {
   readonly id: string;
@@ -12,13 +13,11 @@ export function oneNamed<T extends Named>(
   kind: string,
   list: string,
 ): T {
-  // Tables truncate ids with an ellipsis.
-  const start = name.replace(/…$/, '');
+  const start = typedStart(name);
   const called = all.filter((each) => each.name === start);
-  const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));
+  const found = called.length > 0 ? called : all.filter(({ id }) => begins(id, start));
   const [first] = found;
-  if (first === undefined || start === '')
-    throw new CliError(`no ${kind} named ${name}; see ${list}`, EXIT.failed);
+  if (first === undefined) throw new CliError(`no ${kind} named ${name}; see ${list}`, EXIT.failed);
   if (found.length > 1)
     throw new CliError(
       `${found.length} ${kind}s match ${name}; use an id:\n${found

@@ -48,7 +48,7 @@ export function comparison(
   const outcomes = table(
     ['JOB', ...COLUMNS.map(([title]) => title)],
     jobs.map((one, n) => [nameOf(one, n), ...COLUMNS.map(([, of]) => of(one))]),
-    width,
+    { width },
   );
   const rows = options.map(({ name, values }) => [name, ...values.map(written)]);
   return [
@@ -56,6 +56,6 @@ export function comparison(
     '',
     options.length === 0
       ? faint('All settings are identical.')
-      : `${strong('Options')}\n${table(['OPTION', ...jobs.map(nameOf)], rows, width)}`,
+      : `${strong('Options')}\n${table(['OPTION', ...jobs.map(nameOf)], rows, { width })}`,
   ].join('\n');
 }

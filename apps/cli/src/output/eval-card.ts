@@ -2,10 +2,14 @@ import type { EvalObject, EvalOutputItemObject, EvalRunObject } from '@graft/con
 import { answerOf, itemError } from '@graft/contracts/evals';
 import { compareRuns } from '@graft/contracts/compare-runs';
 import { faint, strong } from './style.js';
-import { ago, printable, table } from './terminal.js';
+import { ago, printable, table, type Output } from './terminal.js';
 
 /** An eval with its runs, newest first. */
-export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width: number): string {
+export function evalCard(
+  one: EvalObject,
+  runs: readonly EvalRunObject[],
+  out: Pick<Output, 'id' | 'width'>,
+): string {
   const lines = [
     strong(`${one.id}  ${printable(one.name)}`.trimEnd()),
     ...one.testing_criteria.map(
@@ -15,7 +19,7 @@ export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width:
   ];
   if (runs.length === 0) return [...lines, '', 'no runs yet'].join('\n');
   const rows = runs.map((run) => [
-    run.id,
+    out.id(run.id),
     printable(run.name || '–'),
     printable(run.model || 'none (answers from file)'),
     run.status,
@@ -23,7 +27,7 @@ export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width:
     ago(run.created_at),
   ]);
   const header = ['RUN', 'NAME', 'MODEL', 'STATUS', 'PASSED', 'AGE'];
-  return [...lines, '', table(header, rows, width)].join('\n');
+  return [...lines, '', table(header, rows, { width: out.width })].join('\n');
 }
 
 /** Passed and graded items, as in `17 of 20 (85 %)`. */
@@ -67,7 +71,7 @@ function itemTable(items: readonly EvalOutputItemObject[], width: number): strin
     printable(oneLine(itemError(one) ?? answerOf(one) ?? '')),
   ]);
   const header = ['#', 'STATUS', ...graders.map((name) => printable(name)), 'ITEM', 'ANSWER'];
-  return table(header, rows, Number.isFinite(width) ? width : 160);
+  return table(header, rows, { width: Number.isFinite(width) ? width : 160 });
 }
 
 function scoreText({ results }: EvalOutputItemObject, name: string): string {
@@ -92,7 +96,7 @@ export function comparison(
   const totals = table(
     ['', nameOf(left), nameOf(right)],
     [['passed', passed(left), passed(right)], ...criteria],
-    width,
+    { width },
   );
   const summary = `${both} items in both runs: ${leftOnlyPasses} pass only on the left, ${rightOnlyPasses} only on the right`;
   const differing = items.filter(
@@ -110,7 +114,7 @@ export function comparison(
     '',
     faint(summary),
     '',
-    table(['ITEM', nameOf(left), nameOf(right)], rows, whole),
+    table(['ITEM', nameOf(left), nameOf(right)], rows, { width: whole }),
   ].join('\n');
 }
 

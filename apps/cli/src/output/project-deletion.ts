@@ -23,7 +23,7 @@ export function deletionCard(
   ];
   return [
     `${printable(name)} (${id})`,
-    table(['DELETED', 'COUNT'], rows, width).trimEnd(),
+    table(['DELETED', 'COUNT'], rows, { width }).trimEnd(),
     `kept: ${many('audit_logs', keeps.audit_logs)} audit log entries`,
     `restorable until ${moment(at)}`,
     '',

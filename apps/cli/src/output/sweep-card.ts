@@ -12,7 +12,11 @@ import { faint, strong, warning } from './style.js';
 import { ago, bytes, printable, table } from './terminal.js';
 
 /** Card of a sweep with its trials, best first. */
-export function sweepCard(sweep: SweepObject, width: number): string {
+export function sweepCard(
+  sweep: SweepObject,
+  width: number,
+  idOf: (id: string) => string = (id) => id,
+): string {
   const { search, winner, model, warnings = [] } = sweep;
   const rungs = search.rungs.length > 0 ? `, rungs at steps ${search.rungs.join(', ')}` : '';
   const best = winner && `trial ${winner.trial}, ${scoreText(winner.score, search.metric)}`;
@@ -24,10 +28,14 @@ export function sweepCard(sweep: SweepObject, width: number): string {
     `  winner   ${winner ? `${best}: ${winner.model}` : '–'}`,
     ...warnings.map(({ message }) => `  ${warning(printable(message))}`),
   ];
-  return [...head, '', trialTable(sweep, width)].join('\n');
+  return [...head, '', trialTable(sweep, width, idOf)].join('\n');
 }
 
-function trialTable({ trials = [], search, winner }: SweepObject, width: number): string {
+function trialTable(
+  { trials = [], search, winner }: SweepObject,
+  width: number,
+  idOf: (id: string) => string,
+): string {
   const { metric } = search;
   const rows = rankedTrials(trials, metric).map((trial) => [
     `${trial.number}${trial.number === winner?.trial ? ' *' : ''}`,
@@ -38,7 +46,7 @@ function trialTable({ trials = [], search, winner }: SweepObject, width: number)
     trial.training_seconds > 0 ? duration(trial.training_seconds) : '–',
     trial.memory_bytes === null ? '–' : bytes(trial.memory_bytes),
     trial.model_bytes === null ? '–' : bytes(trial.model_bytes),
-    trial.job,
+    idOf(trial.job),
     printable(trialOptionsText(trial)),
   ]);
   const score = metric === 'eval_score' ? 'SCORE' : 'LOSS';
@@ -57,15 +65,18 @@ function trialTable({ trials = [], search, winner }: SweepObject, width: number)
   const failed = trials.flatMap(({ number, error }) =>
     error ? [faint(`trial ${number}: ${printable(error.message)}`)] : [],
   );
-  return [table(header, rows, width), ...failed].join('\n');
+  return [
+    table(header, rows, { width, optional: ['SIZE', 'MEMORY', 'FORGETTING'] }),
+    ...failed,
+  ].join('\n');
 }
 
 const stateText = ({ status, ended_at_step: rung }: TrialObject): string =>
   rung === null ? status : `${status} at rung ${rung}`;
 
 /** Row of a sweep in the list. */
-export const sweepRow = (sweep: SweepObject): string[] => [
-  sweep.id,
+export const sweepRow = (sweep: SweepObject, id: string): string[] => [
+  id,
   printable(sweep.name),
   printable(sweep.model),
   sweep.search.algorithm,

@@ -31,12 +31,26 @@ describe('terminal', () => {
       ),
     ).toBe('A     B\nlong  x\ns');
     const wide = ['ftjob-0123456789', 'SmolLM2-135M-Instruct', 'x'];
-    expect(table(['JOB', 'BASE', 'C'], [wide], 26).split('\n')[1]).toBe(
-      'ftjob-012…  SmolLM2-13…  x',
+    expect(table(['JOB', 'BASE', 'C'], [wide], { width: 31 }).split('\n')[1]).toBe(
+      'ftjob-0123456789  SmolLM2-1…  x',
+    );
+    // Instead of cutting a column to less than is readable, an optional one is left out.
+    const optional = ['D', 'BASE'];
+    expect(table(['JOB', 'BASE', 'C'], [wide], { width: 31, optional })).toBe(
+      'JOB               C\nftjob-0123456789  x',
+    );
+    expect(table(['JOB', 'BASE', 'C'], [wide], { width: 39, optional })).toContain(
+      'SmolLM2-135M-Inst…',
     );
     expect(table(['A', 'B'], [['\u001b[32mgreen\u001b[39m', 'x']])).toBe(
       'A      B\n\u001b[32mgreen\u001b[39m  x',
     );
+  });
+
+  it('prints a detail below its row, cut to the width', () => {
+    const details = [null, 'the reason of a failure'];
+    expect(table(['A'], [['1'], ['2']], { width: 12, details })).toBe('A\n1\n2\n  the reaso…');
+    expect(table(['A'], [['1'], ['2']], { details })).toBe('A\n1\n2\n  the reason of a failure');
   });
 
   it('breaks lines between words if possible', () => {

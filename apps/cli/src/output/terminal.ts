@@ -1,4 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
+import { shortId } from '../find/short-id.js';
+import { faint } from './style.js';
 
 /** Output of a command: results go to stdout, everything else to stderr. */
 export interface Output {
@@ -9,6 +11,8 @@ export interface Output {
   readonly personal: boolean;
   /** Columns of stdout. Infinity if stdout is not a terminal. */
   readonly width: number;
+  /** Short id on a terminal; the whole id elsewhere, for scripts. */
+  id(id: string): string;
   line(text?: string): void;
   value(value: unknown): void;
   note(text: string): void;
@@ -29,6 +33,7 @@ export function terminal(json: boolean): Output {
     live,
     personal: process.stdout.isTTY === true && process.stderr.isTTY === true,
     width: (process.stdout.isTTY && process.stdout.columns) || Infinity,
+    id: (id) => (process.stdout.isTTY ? shortId(id) : id),
     line(text = '') {
       clear();
       process.stdout.write(`${text}\n`);
@@ -54,33 +59,65 @@ export function terminal(json: boolean): Output {
 
 const GAP = '  ';
 const NARROWEST = 8;
+const READABLE = 18;
 const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
 
-/** Table with aligned columns and the header in the first row. If it does not fit, the widest columns are truncated (`…`). */
+export interface TableOptions {
+  /** Columns of the terminal. */
+  readonly width?: number;
+  /** Text below each row, truncated to the width; null for none. */
+  readonly details?: readonly (string | null)[];
+  /** Headings of columns to leave out, in this order, if the others would be hard to read. */
+  readonly optional?: readonly string[];
+}
+
+/**
+ * Table with aligned columns. If it does not fit, the widest columns are truncated (`…`), except the first one: it
+ * identifies the row and can be copied.
+ */
 export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],
-  width = Infinity,
+  { width = Infinity, details = [], optional = [] }: TableOptions = {},
 ): string {
+  const [next, ...others] = optional.filter((name) => header.includes(name));
   const all = [header, ...rows];
-  const widths = header.map((_, column) =>
-    Math.max(...all.map((row) => lengthOf(row[column] ?? ''))),
-  );
-  let over = widths.reduce((sum, one) => sum + one + GAP.length, -GAP.length) - width;
-  for (; over > 0; over -= 1) {
-    const widest = widths.indexOf(Math.max(...widths));
-    const now = widths[widest] ?? 0;
-    if (now <= NARROWEST) break;
-    widths[widest] = now - 1;
+  const readable = fitted(all, width, READABLE);
+  if (next !== undefined && totalOf(readable) > width) {
+    const kept = (row: readonly string[]) => row.filter((_, at) => header[at] !== next);
+    return table(kept(header), rows.map(kept), { width, details, optional: others });
   }
+  const widths = fitted(all, width, NARROWEST);
   const cell = (text: string, at: number): string => {
-    const limit = widths[at] ?? 0;
-    const short =
-      lengthOf(text) > limit ? `${stripVTControlCharacters(text).slice(0, limit - 1)}…` : text;
-    return short + ' '.repeat(Math.max(0, limit - lengthOf(short)));
+    const short = truncated(text, widths[at] ?? 0);
+    return short + ' '.repeat(Math.max(0, (widths[at] ?? 0) - lengthOf(short)));
   };
-  return all.map((row) => row.map(cell).join(GAP).trimEnd()).join('\n');
+  const line = (row: readonly string[]): string => row.map(cell).join(GAP).trimEnd();
+  const lines = rows.flatMap((row, n) => {
+    const detail = details[n] ?? null;
+    return detail === null ? [line(row)] : [line(row), faint(`  ${truncated(detail, width - 2)}`)];
+  });
+  return [line(header), ...lines].join('\n');
 }
+
+const totalOf = (widths: readonly number[]): number =>
+  widths.reduce((sum, one) => sum + one + GAP.length, -GAP.length);
+
+/** Widths of the columns of a table that fits, unless a column would be narrower than `least`. */
+function fitted(rows: readonly (readonly string[])[], width: number, least: number): number[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => lengthOf(row[column] ?? ''))),
+  );
+  for (let over = totalOf(widths) - width; over > 0; over -= 1) {
+    const most = Math.max(...widths.slice(1));
+    if (most <= least) break;
+    widths[widths.indexOf(most, 1)] = most - 1;
+  }
+  return widths;
+}
+
+const truncated = (text: string, limit: number): string =>
+  lengthOf(text) > limit ? `${stripVTControlCharacters(text).slice(0, limit - 1)}…` : text;
 
 /** Wraps a text between words. All lines except the first begin with `indent`. */
 export function wrap(text: string, width: number, indent: string): string {

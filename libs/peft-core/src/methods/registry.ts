@@ -1,4 +1,11 @@
-import { DomainError, methodCalled, shorten, type NamedMethod } from '@graft/contracts';
+import {
+  DomainError,
+  methodCalled,
+  NAMED_METHODS,
+  nearestNames,
+  shorten,
+  type NamedMethod,
+} from '@graft/contracts';
 import { registry } from '../plug-in-registry.js';
 import { adaptionPrompt } from './adaption-prompt.js';
 import { adalora } from './adalora.js';
@@ -112,12 +119,25 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const named = methodCalled(name);
   const why = named
     ? `${named.name} is "peft_type": "${lora.name}" with ${howMade(named)}`
-    : `supported: ${methods.map((method) => method.name).join(', ')}`;
+    : alternatives(name);
   throw new DomainError(
     'invalid_value',
     `unknown peft_type "${shorten(name, 200)}"; ${why}`,
     'peft.peft_type',
   );
+}
+
+/** Returns the most similar methods and variants, or all methods if none is similar. */
+function alternatives(name: string): string {
+  const known = [...methods, ...NAMED_METHODS].map((one) => one.name);
+  const nearest = nearestNames(
+    name,
+    known.map((one) => one.toLowerCase()),
+  );
+  const meant = known.filter((one) => nearest.includes(one.toLowerCase()));
+  return meant.length > 0
+    ? `did you mean ${meant.join(', ')}?`
+    : `supported: ${methods.map((method) => method.name).join(', ')}`;
 }
 
 /** Request fields that select a named variant of a method. */
