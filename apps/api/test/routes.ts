@@ -29,6 +29,8 @@ export const ROUTES: readonly (readonly [
   ['post', '/v1/fine_tuning/jobs/{id}/pause', 'jobs:write'],
   ['post', '/v1/fine_tuning/jobs/{id}/resume', 'jobs:write'],
   ['post', '/v1/fine_tuning/jobs/{id}/interrupt', 'admin'],
+  ['get', '/v1/fine_tuning/jobs/{id}/receipt', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/receipt/comparison', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/events', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/logs', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/checkpoints', 'jobs:read'],

@@ -18,6 +18,7 @@ export * from './jobs/interrupt-job.js';
 export * from './jobs/job-kinds.js';
 export * from './jobs/job-method.js';
 export * from './jobs/job-orders.js';
+export * from './jobs/job-receipt.js';
 export * from './jobs/job-status.js';
 export * from './jobs/confusion.js';
 export * from './jobs/loss-ledger.js';

@@ -41,7 +41,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964200000 } from './migrations/1764964200000-initial.js';
+import { Initial1764964300000 } from './migrations/1764964300000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -94,7 +94,7 @@ export const ENTITIES = [
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964200000];
+export const MIGRATIONS = [Initial1764964300000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

@@ -7,6 +7,9 @@ import { CheckpointEvals } from './checkpoint-evals.js';
 import type { Reported } from './reported.js';
 import { combinedAdapterFiles, missingBlob } from './reported-files.js';
 
+const isWeights = ({ name }: { readonly name: string }): boolean =>
+  name === 'adapter_model.safetensors';
+
 @Injectable()
 export class CheckpointWriter {
   constructor(
@@ -52,7 +55,11 @@ export class CheckpointWriter {
       {
         kind: 'checkpoint',
         message: lineOf({ kind: 'saved', payload }),
-        data: { step: payload.step },
+        data: {
+          step: payload.step,
+          attempt: job.attempt,
+          weights_sha256: payload.adapter.find(isWeights)?.sha256 ?? null,
+        },
         at,
       },
       ...(await this.evals.start(payload.step, { manager, job, at })),

@@ -6,6 +6,7 @@ import { JobConfusions } from './job-confusions.js';
 import { JobDrafts } from './job-drafts.js';
 import { JobInterrupts } from './job-interrupts.js';
 import { JobLedgers } from './job-ledgers.js';
+import { JobReceipts } from './job-receipts.js';
 import { JobsController } from './jobs.controller.js';
 import { JobsService } from './jobs.service.js';
 import { OperationPlans } from './operation-plans.js';
@@ -28,5 +29,6 @@ export const JOBS: ModuleMetadata = {
     JobConfusions,
     JobInterrupts,
     JobLedgers,
+    JobReceipts,
   ],
 };

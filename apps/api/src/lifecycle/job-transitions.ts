@@ -86,10 +86,11 @@ export class JobTransitions {
       `WITH created AS (
          INSERT INTO job (id, project_id, base_id, model, request, spec, init_adapter, data, estimated_tokens, training_file,
            validation_file, suffix, metadata, pool, priority, received_at, traceparent, tracestate, schema_version, state, event_counter,
-           phase_code, phase_message, sweep_id, trial, trial_options, warnings, default_name, queued_at, created_at)
+           phase_code, phase_message, sweep_id, trial, trial_options, warnings, default_name, queued_at, created_at,
+           training_sha256, validation_sha256)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'queued', $20, 'queued',
            'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, $25, clock_timestamp(),
-           clock_timestamp())
+           clock_timestamp(), (SELECT sha256 FROM file WHERE id = $10), (SELECT sha256 FROM file WHERE id = $11))
          RETURNING *
        ), events AS (${insertEvents('created.id', '0', 'created', 26)}),
        ${auditEntry ? `audited AS (${insertAudit(32)}),` : ''}

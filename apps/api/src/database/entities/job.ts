@@ -87,6 +87,9 @@ export class Job {
   /** `null` for operations on adapters. */
   @Text(optional) training_file!: string | null;
   @Text(optional) validation_file!: string | null;
+  /** Hashes of these files, which outlive them. */
+  @Text(optional) training_sha256!: string | null;
+  @Text(optional) validation_sha256!: string | null;
   @Text(optional) suffix!: string | null;
   @Json(optional) metadata!: Record<string, string> | null;
   @Text() pool!: string;

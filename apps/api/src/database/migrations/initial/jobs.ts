@@ -16,6 +16,8 @@ export const JOBS = [
     "init_adapter" jsonb DEFAULT '[]' NOT NULL,
     "training_file" text,
     "validation_file" text,
+    "training_sha256" text,
+    "validation_sha256" text,
     "suffix" text,
     "metadata" jsonb,
     "pool" text NOT NULL,
