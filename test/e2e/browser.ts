@@ -129,10 +129,15 @@ export async function answer(page: Page, yes = true): Promise<string> {
   return words.join(' ');
 }
 
+/** Chooses an item of a menu, such as `Actions for tickets.csv`. */
+export async function choose(page: Page, menu: string | RegExp, item: string): Promise<void> {
+  await page.getByRole('button', { name: menu }).click();
+  await page.getByRole('menuitem', { name: item }).click();
+}
+
 /** Signs out through the account menu. */
 export async function signOut(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Account and settings' }).click();
-  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await choose(page, 'Account and settings', 'Sign out');
 }
 
 // Locators for parts of the dashboard's pages.

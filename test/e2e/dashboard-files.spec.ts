@@ -13,6 +13,7 @@ import {
   startBrowser,
   Tabs,
   text,
+  choose,
 } from './browser.js';
 import { Installation, until } from './installation.js';
 import { tooWide, unreadable } from './looks.js';
@@ -76,14 +77,12 @@ async function upload(name: string, content: string): Promise<string> {
 const open = (...where: Parameters<Tabs['open']>): Promise<Page> => tabs.open(...where);
 const examples = (page: Page) => page.getByRole('region', { name: 'Examples' }).locator('li');
 const figures = async (page: Page): Promise<string[]> => {
-  const report = page.getByRole('region', { name: 'Report' });
+  const report = page.getByLabel('Report', { exact: true });
   await report.waitFor();
   return report
-    .locator('dl div')
+    .locator('div')
     .evaluateAll((boxes) =>
-      boxes.map(
-        (box) => `${box.querySelector('dd')?.textContent} ${box.querySelector('dt')?.textContent}`,
-      ),
+      boxes.map((box) => [...box.children].map((part) => part.textContent).join(' ')),
     );
 };
 
@@ -122,13 +121,15 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await rows(page).getByRole('link', { name: 'library desk.jsonl' }).click();
     await page.getByRole('heading', { name: 'library desk.jsonl' }).waitFor();
     expect(await figures(page)).toEqual([
-      '46 examples',
-      '44 chats',
-      '1 prompt with its completion',
-      '1 plain text',
-      '1 duplicate',
-      expect.stringMatching(/^3\.6 kB longest, line 4$/),
-      'causal_lm task it fits',
+      'Examples 46',
+      'Chats 44',
+      'Prompt with its completion 1',
+      'Plain text 1',
+      'Duplicates 1',
+      'Longest 3.6 kB line 4',
+      'Fits 1 causal_lm',
+      expect.stringMatching(/^Size [\d.]+ kB$/),
+      expect.stringMatching(/^Added (just now|\d+ (s|min) ago)$/),
     ]);
     await text(page, 'Training ignores the field "parallel_tool_calls", which 1 record has.');
     await until('a page of examples', async () => (await examples(page).count()) === 20);
@@ -180,8 +181,8 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await screenshot(page, 'file-used');
     const train = page.getByRole('link', { name: 'Train on it' });
     expect(await train.getAttribute('href')).toBe(`/new?training_file=${id}`);
-    await page.getByText('chats', { exact: true }).waitFor();
-    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('Chats', { exact: true }).waitFor();
+    await choose(page, 'Actions for twelve.jsonl', 'Delete…');
     const asked = await answer(page);
     await page.getByRole('alert').filter({ hasText: 'is in use by ftjob-' }).waitFor();
     expect(asked).toBe(
@@ -189,7 +190,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     );
     const job = (await graft.openai.fineTuning.jobs.list()).data[0]!;
     await graft.openai.fineTuning.jobs.cancel(job.id);
-    await page.getByRole('button', { name: 'Delete' }).click();
+    await choose(page, 'Actions for twelve.jsonl', 'Delete…');
     await answer(page);
     await page.waitForURL(/\/files$/);
     expect(tabs.problems(/status of 409/)).toEqual([]);
@@ -208,7 +209,10 @@ describe.skipIf(!program)('files in the dashboard', () => {
       .waitFor();
     await screenshot(page, 'files-unusable');
     await page.goto(`${graft.where.url}/files/${id}`);
-    const problems = page.getByRole('region', { name: 'Problems' }).getByRole('listitem');
+    const problems = page
+      .getByRole('alert')
+      .filter({ hasText: 'cannot be used' })
+      .getByRole('listitem');
     await problems.first().waitFor();
     expect(await problems.allTextContents()).toEqual([
       'lines 5–18: "text" must be a string',

@@ -8,7 +8,15 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isAllTier } from '../tier.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import { answer, buildDashboard, downloaded, findBrowser, startBrowser, Tabs } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  choose,
+  downloaded,
+  findBrowser,
+  startBrowser,
+  Tabs,
+} from './browser.js';
 import { jobId, screenshot, pill, rows, signOut, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
@@ -167,16 +175,12 @@ describe.skipIf(!program)('the dashboard', () => {
     await rows(page).filter({ hasText: SCRIPT }).getByText('ready').waitFor();
     await screenshot(page, 'files');
 
-    const row = rows(page).filter({ hasText: 'chats.jsonl' });
     const [download] = await Promise.all([
       page.waitForEvent('download'),
-      row.getByRole('button', { name: 'Download' }).click(),
+      choose(page, 'Actions for chats.jsonl', 'Download'),
     ]);
     expect(await downloaded(download)).toEqual(readFileSync(good));
-    await rows(page)
-      .filter({ hasText: 'bad.jsonl' })
-      .getByRole('button', { name: 'Delete' })
-      .click();
+    await choose(page, 'Actions for bad.jsonl', 'Delete…');
     await answer(page);
     await until('two rows', async () => (await rows(page).count()) === 2);
     expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
@@ -228,7 +232,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await until('the sample', async () => /sample-sums/.test((await chosen.textContent()) ?? ''));
     await page.goto(`${graft.where.url}/files`);
     await rows(page).filter({ hasText: 'sample-sums.jsonl' }).getByText('ready').waitFor();
-    await page.getByLabel('Show').selectOption('job results');
+    await page.getByRole('radio', { name: 'Job results' }).click();
     await text(page, 'No finished jobs yet');
     expect(problems(/status of 400/)).toEqual([]);
   });

@@ -1,6 +1,7 @@
 import type { FileObject, FileReport as Report, RecordFormatDescription } from '@graft/contracts';
 import { useContext } from 'react';
 import { count } from '../format.js';
+import { Callout } from '../ui/callout.js';
 import { RecordFormats } from './record-formats.js';
 
 const SOURCES: Readonly<Record<string, string>> = {
@@ -59,20 +60,19 @@ export function FileReport({ file }: { file: FileObject }) {
   const report = file.graft;
   if (file.status === 'error')
     return (
-      <div className="notice bad" role="alert">
-        <b className="break">{file.filename} cannot be used for training</b>
+      <Callout tone="error" title={`${file.filename} cannot be used for training`}>
         <Sentences of={problemsOf(file)} />
-      </div>
+      </Callout>
     );
   if (!report) return null;
   const source = sourceOf(report);
   return (
-    <div className="notice">
+    <Callout tone={report.warnings.length > 0 ? 'warn' : 'info'}>
       <b className="break">{file.filename}</b>: {examplesIn(report, formats)}
       {report.labels && `, ${labelsIn(report.labels)}`}
       {source && `, read from ${source}`}
       <Sentences of={report.warnings} />
-    </div>
+    </Callout>
   );
 }
 

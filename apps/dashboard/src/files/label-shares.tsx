@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import { count } from '../format.js';
 import '../media/media.css';
+import { Section } from '../ui/page.js';
 
 const SHOWN = 12;
 
@@ -16,8 +17,7 @@ export function LabelShares({ labels }: { labels: Counts }) {
   const sorted = byCount(labels);
   const most = sorted[0]?.[1] ?? 0;
   return (
-    <section aria-label="Labels">
-      <h2>Labels</h2>
+    <Section title="Labels">
       <ul className="shares">
         {sorted.slice(0, all ? undefined : SHOWN).map(([label, n]) => (
           <li key={label}>
@@ -32,6 +32,6 @@ export function LabelShares({ labels }: { labels: Counts }) {
           Show all {count(sorted.length)} labels
         </button>
       )}
-    </section>
+    </Section>
   );
 }

@@ -3,10 +3,11 @@ import type {
   FileRecordObject,
   FileReport,
   JobObject,
-  Page,
+  Page as ListPage,
   RecordFormatDescription,
 } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
+import { CircleCheck, CircleX, Copy, Download, Trash2 } from 'lucide-react';
 import { useContext, useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { download } from '../api/download.js';
@@ -14,9 +15,14 @@ import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { RecordFormats } from '../files/record-formats.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
-import { CopyButton } from '../ui/controls/copy-button.js';
+import { Button, ButtonLink } from '../ui/controls/button.js';
+import { copyText } from '../ui/controls/copy-button.js';
 import { Failure } from '../ui/failure.js';
-import { Figure } from '../ui/figure.js';
+import { ActionMenu, LINE, type Action } from '../ui/overlays/menu.js';
+import { useToast } from '../ui/overlays/toasts.js';
+import { Callout } from '../ui/callout.js';
+import { Page, Section } from '../ui/page.js';
+import { Stat, Stats } from '../ui/stat.js';
 import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../files/file-report.js';
 import { LabelShares } from '../files/label-shares.js';
 import { Lines } from '../files/lines.js';
@@ -24,14 +30,14 @@ import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
 import { galleryOf, MediaGallery } from '../media/media-gallery.js';
 import { TrainingRecord } from '../files/record.js';
-import { StatePill } from '../ui/state-pill.js';
+import { StateDot } from '../ui/state-pill.js';
 import { ago, bytes, count, moment } from '../format.js';
 import { jobName } from '../job/job-text.js';
 
 const PAGE = 20;
 
 /** Jobs that use a file, or the newest of them. */
-type Users = Pick<Page<JobObject>, 'data' | 'has_more'>;
+type Users = Pick<ListPage<JobObject>, 'data' | 'has_more'>;
 const NO_JOBS: Users = { data: [], has_more: false };
 
 /** One file: its properties, the result of its check, its examples, and the jobs that use it. */
@@ -46,43 +52,68 @@ export function FilePage({ id, after }: { id: string; after: number }) {
   useEffect(() => {
     if (value) document.title = `${value.filename} · Graft`;
   }, [value]);
+  const head = {
+    crumbs: [
+      <Link key="files" to="/files">
+        Files
+      </Link>,
+    ],
+    width: 'full',
+  } as const;
   if (!value)
     return (
-      <main>
+      <Page {...head} title={file.error ? 'File not found' : 'File'}>
         <Failure error={file.error} />
         <Loading error={file.error} />
-      </main>
+      </Page>
     );
+  const users = jobs.value ?? NO_JOBS;
   return (
-    <main>
-      <Head file={value} users={jobs.value ?? NO_JOBS} onError={setError} />
+    <Page
+      {...head}
+      title={value.filename}
+      status={<Usable isUsable={value.status !== 'error'} />}
+      actions={<Actions file={value} users={users} onError={setError} />}
+    >
       <Failure error={error ?? file.error} />
       {problemsOf(value).length > 0 && (
-        <section className="notice bad" aria-label="Problems">
-          <b>This file cannot be used for training</b>
+        <Callout tone="error" title="This file cannot be used for training">
           <Sentences of={problemsOf(value)} />
-        </section>
+        </Callout>
       )}
-      {value.graft && <Report id={id} report={value.graft} />}
-      {value.graft?.labels && <LabelShares labels={value.graft.labels} />}
-      {jobs.value && jobs.value.data.length > 0 && <UsedBy {...jobs.value} />}
-      {value.purpose === 'fine-tune' && (
-        <Examples key={after} id={id} after={after} total={value.graft?.records ?? null} />
-      )}
-    </main>
+      <Numbers file={value} />
+      {value.graft && <Warnings id={id} report={value.graft} />}
+      <div className={value.graft?.labels ? 'file-columns' : undefined}>
+        {value.purpose === 'fine-tune' && (
+          <Examples key={after} id={id} after={after} total={value.graft?.records ?? null} />
+        )}
+        <div>
+          {value.graft?.labels && <LabelShares labels={value.graft.labels} />}
+          {users.data.length > 0 && <UsedBy {...users} />}
+        </div>
+      </div>
+    </Page>
   );
 }
 
-interface HeadProps {
+const Usable = ({ isUsable }: { isUsable: boolean }) => (
+  <span className={isUsable ? 'pill' : 'pill bad'}>
+    {isUsable ? <CircleCheck aria-hidden="true" /> : <CircleX aria-hidden="true" />}{' '}
+    {isUsable ? 'ready' : 'unusable'}
+  </span>
+);
+
+interface ActionsProps {
   readonly file: FileObject;
   readonly users: Users;
   readonly onError: (error: Error) => void;
 }
 
-function Head({ file, users, onError }: HeadProps) {
+function Actions({ file, users, onError }: ActionsProps) {
   const usable = file.status !== 'error';
   const may = useMay();
   const confirm = useConfirm();
+  const toast = useToast();
   const formats = useContext(RecordFormats);
   const navigate = useNavigate();
   const remove = () => {
@@ -90,33 +121,26 @@ function Head({ file, users, onError }: HeadProps) {
       api.deleteFile(file.id).then(() => navigate({ to: '/files' }), onError),
     );
   };
+  const more: (Action | typeof LINE)[] = [
+    {
+      label: 'Copy ID',
+      icon: <Copy />,
+      act: () => void copyText(file.id).then(() => toast(`Copied ${file.id}`)),
+    },
+  ];
+  if (may('files:write'))
+    more.push(LINE, { label: 'Delete…', icon: <Trash2 />, isDanger: true, act: remove });
   return (
     <>
-      <p className="crumb">
-        <Link to="/files">Files</Link>
-      </p>
-      <div className="bar head">
-        <h1 className="name">{file.filename}</h1>
-        <span className={`pill ${usable ? 'good' : 'bad'}`}>
-          <span aria-hidden="true">{usable ? '✓' : '✕'}</span> {usable ? 'ready' : 'unusable'}
-        </span>
-        <span className="grow" />
-        {usable && file.purpose === 'fine-tune' && may('jobs:write', 'models:read') && (
-          <Link className="button main" to="/new" search={{ training_file: file.id }}>
-            Train on it
-          </Link>
-        )}
-        <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
-        {may('files:write') && <button onClick={remove}>Delete</button>}
-      </div>
-      <p className="facts faint">
-        <span className="break">
-          <code>{file.id}</code> <CopyButton text={file.id} label="Copy ID" />
-        </span>
-        <span>{bytes(file.bytes)}</span>
-        <span title={moment(file.created_at)}>added {ago(file.created_at)}</span>
-        {file.expires_at && <span>expires {moment(file.expires_at)}</span>}
-      </p>
+      <Button icon={<Download />} onClick={() => download(file.id, file.filename).catch(onError)}>
+        Download
+      </Button>
+      {usable && file.purpose === 'fine-tune' && may('jobs:write', 'models:read') && (
+        <ButtonLink to="/new" search={{ training_file: file.id }} variant="primary">
+          Train on it
+        </ButtonLink>
+      )}
+      <ActionMenu label={`Actions for ${file.filename}`} actions={more} />
     </>
   );
 }
@@ -135,51 +159,70 @@ export function lossOf(
   return `Delete ${file.filename}${what}? This cannot be undone.${remaining}`;
 }
 
-function Report({ id, report }: { id: string; report: FileReport }) {
-  const { duplicates, duplicate_lines: repeated, longest_line: longest } = report;
-  const kinds = kindsIn(report, useContext(RecordFormats));
-  const source = sourceOf(report);
-  const fitting = report.tasks?.filter(({ fits }) => fits).map(({ task }) => task);
+/** Result of the check as large numbers. */
+function Numbers({ file }: { file: FileObject }) {
+  const { graft: report } = file;
+  const kinds = kindsIn(report ?? { formats: {} }, useContext(RecordFormats));
+  const source = report && sourceOf(report);
+  const fitting = report?.tasks?.filter(({ fits }) => fits).map(({ task }) => task);
   return (
-    <section aria-label="Report">
-      <dl className="strip">
-        {kinds.length !== 1 && <Figure name="examples" value={count(report.records)} />}
-        {kinds.map(([n, name]) => (
-          <Figure key={name} name={name} value={count(n)} />
-        ))}
-        <Figure name={duplicates === 1 ? 'duplicate' : 'duplicates'} value={count(duplicates)} />
-        {longest && (
-          <Figure name={`longest, line ${count(longest.line)}`} value={bytes(longest.bytes)} />
-        )}
-        {source && <Figure name="read from" value={source} />}
-        {fitting && (
-          <Figure
-            name={fitting.length > 1 ? 'tasks it fits' : 'task it fits'}
-            value={fitting.join(', ') || 'none'}
-          />
-        )}
-      </dl>
-      {report.warnings.length > 0 && (
-        <div className="notice warn">
-          <Sentences of={report.warnings} />
-          <Lines file={id} lines={repeated} all={duplicates} what="a duplicate" />
-        </div>
+    <Stats label="Report">
+      {report && kinds.length !== 1 && <Stat label="Examples" value={count(report.records)} />}
+      {kinds.map(([n, name]) => (
+        <Stat key={name} label={capitalized(name)} value={count(n)} />
+      ))}
+      {report && <Stat label="Duplicates" value={count(report.duplicates)} />}
+      {report?.longest_line && (
+        <Stat
+          label="Longest"
+          value={bytes(report.longest_line.bytes)}
+          note={`line ${count(report.longest_line.line)}`}
+        />
       )}
-    </section>
+      {fitting && (
+        <Stat label="Fits" value={fitting.length} note={fitting.join(', ') || 'no task'} />
+      )}
+      <Stat
+        label="Size"
+        value={bytes(file.bytes)}
+        {...(source && { note: `read from ${source}` })}
+      />
+      <Stat
+        label="Added"
+        value={ago(file.created_at)}
+        title={moment(file.created_at)}
+        {...(file.expires_at && { note: `expires ${moment(file.expires_at)}` })}
+      />
+    </Stats>
+  );
+}
+
+const capitalized = (text: string): string => text.replace(/^./, (first) => first.toUpperCase());
+
+function Warnings({ id, report }: { id: string; report: FileReport }) {
+  const { warnings, duplicates, duplicate_lines: repeated } = report;
+  if (warnings.length === 0) return null;
+  return (
+    <Callout
+      tone="warn"
+      title={warnings.length === 1 ? 'One warning' : `${warnings.length} warnings`}
+    >
+      <Sentences of={warnings} />
+      <Lines file={id} lines={repeated} all={duplicates} what="a duplicate" />
+    </Callout>
   );
 }
 
 function UsedBy({ data: jobs, has_more: more }: Users) {
   return (
-    <section aria-label="Jobs">
-      <h2>Jobs that use it</h2>
+    <Section title="Jobs that use it" label="Jobs">
       <ul className="users">
         {jobs.slice(0, 8).map((job) => (
           <li key={job.id}>
             <Link to="/jobs/$id" params={{ id: job.id }}>
               {jobName(job)}
             </Link>{' '}
-            <StatePill status={job.status} />
+            <StateDot status={job.status} />
           </li>
         ))}
         {jobs.length > 8 && (
@@ -189,7 +232,7 @@ function UsedBy({ data: jobs, has_more: more }: Users) {
           </li>
         )}
       </ul>
-    </section>
+    </Section>
   );
 }
 
@@ -212,13 +255,14 @@ function Examples({ id, after, total }: ExamplesProps) {
       search: line > 0 ? { after: String(line) } : {},
     });
   return (
-    <section aria-label="Examples">
-      <div className="bar">
-        <h2 className="grow">Examples</h2>
+    <Section
+      title="Examples"
+      actions={
         <span className="legend">
           <i aria-hidden="true" /> trained on
         </span>
-      </div>
+      }
+    >
       <Failure error={page.error} />
       {page.value === null ? (
         <Loading error={page.error} />
@@ -233,18 +277,18 @@ function Examples({ id, after, total }: ExamplesProps) {
       )}
       {(after > 0 || page.value?.has_more) && (
         <nav className="bar pages" aria-label="Pages of examples">
-          <button disabled={after === 0} onClick={() => to(Math.max(0, after - PAGE))}>
+          <Button disabled={after === 0} onClick={() => to(Math.max(0, after - PAGE))}>
             ← Previous
-          </button>
+          </Button>
           <span className="faint numbers">
             {items.length > 0 && `lines ${count(items[0]?.line ?? 0)}–${count(last)}`}
             {total !== null && ` of ${count(total)} examples`}
           </span>
-          <button disabled={!page.value?.has_more} onClick={() => to(last)}>
+          <Button disabled={!page.value?.has_more} onClick={() => to(last)}>
             Next →
-          </button>
+          </Button>
         </nav>
       )}
-    </section>
+    </Section>
   );
 }
