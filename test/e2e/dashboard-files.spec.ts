@@ -118,7 +118,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await text(page, '1 record repeats an earlier one: line 30.');
     await rows(page).getByRole('link', { name: '3 warnings' }).waitFor();
     await screenshot(page, 'files-uploaded');
-    await rows(page).getByRole('link', { name: 'library desk.jsonl' }).click();
+    await rows(page).getByRole('link', { name: 'library desk.jsonl', exact: true }).click();
     await page.getByRole('heading', { name: 'library desk.jsonl' }).waitFor();
     expect(await figures(page)).toEqual([
       'Examples 46',
@@ -253,7 +253,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await screenshot(page, 'files-columns');
     await form.getByRole('button', { name: 'Use' }).click();
     await text(page, '12 prompts with completions, read from CSV');
-    await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
+    await rows(page).getByRole('link', { name: 'fragen.csv', exact: true }).click();
     await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
     expect(await figures(page)).toContain('CSV read from');
     expect(tabs.problems(/status of 400/)).toEqual([]);
