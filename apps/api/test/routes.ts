@@ -129,6 +129,7 @@ export const ROUTES: readonly (readonly [
   ['delete', '/v1/pools/{id}/grants/{project}', 'admin'],
   ['get', '/v1/stream', 'jobs:read'],
   ['get', '/v1/overview', 'jobs:read'],
+  ['get', '/v1/problems', 'jobs:read'],
   ['get', '/v1/workers', 'jobs:read'],
   ['post', '/v1/workers/{id}/drain', 'admin'],
   ['post', '/v1/workers/{id}/cordon', 'admin'],

@@ -5,7 +5,6 @@ export const PROBLEM_CODES = [
   'worker_silent',
   'worker_offline',
   'worker_cordoned',
-  'worker_disk_full',
   'pool_without_workers',
   'pool_cordoned',
   'pool_outdated',
@@ -19,7 +18,9 @@ export const PROBLEM_CODES = [
   'tracker_failing',
   'import_failed',
   'storage_full',
+  'queue_down',
   'dispatch_late',
+  'notifications_down',
 ] as const;
 
 export const ProblemSeverity = z.enum(['error', 'warning', 'info']).meta({
@@ -36,7 +37,7 @@ export const ProblemObject = z
     severity: ProblemSeverity,
     title: z.string().describe('What is wrong, in one sentence.'),
     action: z.string().describe('What to do about it, in one sentence.'),
-    since: z.number().describe('Time since which it is wrong.'),
+    since: z.number().nullable().describe('Time since which it is wrong; null if unknown.'),
     subject: z
       .object({
         type: z.enum([
