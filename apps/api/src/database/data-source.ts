@@ -37,11 +37,12 @@ import {
   PoolGrant,
   Project,
   Usage,
+  UsageHour,
 } from './entities/tenancy.js';
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964300000 } from './migrations/1764964300000-initial.js';
+import { Initial1764964400000 } from './migrations/1764964400000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -73,6 +74,7 @@ export const ENTITIES = [
   PoolSample,
   PoolUse,
   Usage,
+  UsageHour,
   Worker,
   DeadLetter,
   Answer,
@@ -94,7 +96,7 @@ export const ENTITIES = [
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964300000];
+export const MIGRATIONS = [Initial1764964400000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

@@ -31,12 +31,12 @@ export class Measurements {
     const { steps } = progress;
     if (steps.length === 0) return [];
     const column = (read: (step: Step) => number): number[] => steps.map(read);
-    const taken = await this.database.query<{ step: number; tokens: number }>(
+    const taken = await this.database.query<{ step: number; tokens: number; seconds: number }>(
       `INSERT INTO metric (job_id, attempt, step, seconds, tokens, rss_bytes, "values")
        SELECT job.id, job.attempt, s.* FROM job,
          ROWS FROM (unnest($3::int[], $4::float8[], $5::int[], $6::bigint[]), jsonb_array_elements($7)) AS s
        WHERE job.id = $1 AND job.attempt = $2 AND job.state = 'running'
-       ON CONFLICT DO NOTHING RETURNING step, tokens`,
+       ON CONFLICT DO NOTHING RETURNING step, tokens, seconds`,
       [
         job.id,
         job.attempt,
@@ -55,6 +55,16 @@ export class Measurements {
       job.project_id,
       first.reduce((sum, { tokens }) => sum + tokens, 0),
     );
+    if (taken.length > 0)
+      await this.usage.record(manager, job.project_id, {
+        kind: 'training',
+        model: job.base_id,
+        requests: first.length,
+        inputTokens: first.reduce((sum, { tokens }) => sum + tokens, 0),
+        outputTokens: 0,
+        // Repeated steps took time again.
+        seconds: taken.reduce((sum, { seconds }) => sum + seconds, 0),
+      });
     return this.replay.compare(
       manager,
       job,

@@ -11,6 +11,8 @@ import { ProjectDeletions } from './project-deletion.service.js';
 import { ProjectKeysController } from './project-keys.controller.js';
 import { ProjectsController } from './projects.controller.js';
 import { ProjectsService } from './projects.service.js';
+import { UsageReports } from './usage-reports.service.js';
+import { UsageController } from './usage.controller.js';
 
 export const PROJECTS: ModuleMetadata = {
   controllers: [
@@ -21,6 +23,14 @@ export const PROJECTS: ModuleMetadata = {
     AdminKeysController,
     AuditLogController,
     PoolsController,
+    UsageController,
   ],
-  providers: [ProjectsService, ProjectDeletions, MembersService, PoolGrants, AuditLog],
+  providers: [
+    ProjectsService,
+    ProjectDeletions,
+    MembersService,
+    PoolGrants,
+    AuditLog,
+    UsageReports,
+  ],
 };

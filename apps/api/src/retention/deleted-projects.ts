@@ -64,6 +64,7 @@ const OF_PROJECT = [
   'integration',
   'idempotency',
   'usage',
+  'usage_hour',
   'name_counter',
   'pool_use',
   'pool_grant',

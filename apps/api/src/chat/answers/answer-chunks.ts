@@ -9,12 +9,18 @@ import {
 } from '@graft/contracts';
 import type { ModelRequest, ModelResponse } from '@graft/contracts/grpc';
 import type { Principal } from '../../auth/principal.js';
+import { tasksUsedTo } from '../../catalog/plugins.js';
+import type { UsageKind } from '../../database/entities/tenancy.js';
 import { stopping } from '../../readiness.js';
 import { baseRef, blobRefs } from '../../models/base-ref.js';
 import type { Resolved } from '../../models/models.service.js';
 import { ModelRequests, NotStarted } from '../../relay/model-requests.js';
+import type { AnswerUsage } from './answer-rows.js';
 import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
+
+/** Maximum number of input tokens that a worker can report for one request. */
+const MOST_INPUT_TOKENS = 1_000_000;
 
 /** A request, and the model that answers it. */
 export interface AnswerRequest<K extends RequestKind> {
@@ -68,6 +74,30 @@ function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelRespons
 
 const malformedAnswer = (): DomainError =>
   new DomainError('internal_error', 'the worker’s response does not match the request');
+
+/** Returns the usage of an answer up to a piece. Token counts of workers are at most `counted` if they are larger. */
+function usageOf<K extends RequestKind>(
+  { kind, payload, model }: AnswerRequest<K>,
+  piece: AnswerOf<K>,
+  counted: number,
+): AnswerUsage {
+  const isInput = !('completion_tokens' in piece);
+  return {
+    kind: usageKind(kind, payload),
+    model: model.id,
+    inputTokens: isInput ? counted : Math.min(piece.prompt_tokens, MOST_INPUT_TOKENS),
+    outputTokens: isInput ? 0 : counted,
+    counted,
+  };
+}
+
+function usageKind(kind: RequestKind, payload: object): UsageKind {
+  if (kind === 'generate') return 'completions';
+  if (kind === 'transcribe') return 'transcriptions';
+  const { task } = payload as RequestOf<'infer'>;
+  const isEmbedding = tasksUsedTo('embed').includes(task);
+  return isEmbedding ? 'embeddings' : 'classifications';
+}
 
 /** Whether more text follows the piece. */
 const isUnfinished = (piece: object): boolean =>
@@ -139,7 +169,7 @@ export class AnswerChunks {
     let answer = await this.answers.begin({ projectId, baseId: base?.id ?? '', blobs }, left);
     const { id = '' } = answer ?? {};
     let started = false;
-    let tokens = 0;
+    let used: AnswerUsage | null = null;
     try {
       while (answer) {
         const withMedia = { request: { ...message, id }, media: file?.pieces ?? [] };
@@ -147,7 +177,7 @@ export class AnswerChunks {
           for await (const response of this.modelRequests.ask(answer.worker, withMedia, left)) {
             started = true;
             const chunk = chunkOf(kind, response);
-            if (chunk.piece) tokens = tokensOf(chunk.piece);
+            if (chunk.piece) used = usageOf(question, chunk.piece, tokensOf(chunk.piece));
             yield { chunk, last: response.last };
           }
           return;
@@ -158,7 +188,7 @@ export class AnswerChunks {
         }
       }
     } finally {
-      if (id !== '') await this.answers.end(id, tokens);
+      if (id !== '') await this.answers.end(id, used);
     }
   }
 }

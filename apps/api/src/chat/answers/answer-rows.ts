@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { poolAllowed } from '../../auth/pools.js';
 import { Database } from '../../database/database.js';
-import { Usage } from '../../lifecycle/usage.js';
+import { Usage, type HourlyUsage } from '../../lifecycle/usage.js';
 import { DEAD_AFTER_MS } from '../../relay/gateways.js';
 import type { WorkerAddress } from '../../relay/worker-link.js';
 
@@ -15,6 +15,12 @@ export interface NewAnswer {
   readonly gatewayId: string;
   /** SHA-256s of all blobs that a worker needs for the answer. */
   readonly blobs: readonly string[];
+}
+
+/** Usage of an ended answer. */
+export interface AnswerUsage extends Omit<HourlyUsage, 'requests' | 'seconds'> {
+  /** Tokens that count toward the project's limit. */
+  readonly counted: number;
 }
 
 export interface WaitingRow {
@@ -251,8 +257,11 @@ export class AnswerRows {
     );
   }
 
-  /** Ends an answer: frees the worker's capacity and counts the tokens. */
-  async end(manager: EntityManager, id: string, tokens: number): Promise<void> {
+  /**
+   * Ends an answer: frees the worker's capacity and counts the tokens.
+   * @param used null if no worker started the answer
+   */
+  async end(manager: EntityManager, id: string, used: AnswerUsage | null): Promise<void> {
     const [ended] = await this.database.query<{ project_id: string }>(
       `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), freed AS (
          UPDATE worker SET free_chats = LEAST(free_chats + 1, max_chats) FROM ended WHERE worker.id = ended.worker_id)
@@ -261,7 +270,10 @@ export class AnswerRows {
       manager,
     );
     // Counts once, even if the transaction is retried.
-    if (ended) await this.usage.add(manager, ended.project_id, tokens);
+    if (!ended || !used) return;
+    const { counted, ...usage } = used;
+    await this.usage.add(manager, ended.project_id, counted);
+    await this.usage.record(manager, ended.project_id, { ...usage, requests: 1, seconds: 0 });
   }
 
   /** Returns those of the answers that still exist. */

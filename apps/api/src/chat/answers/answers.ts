@@ -9,7 +9,13 @@ import { log } from '../../log.js';
 import { WakeUps } from '../../wake/wake-ups.js';
 import { Gateways } from '../../relay/gateways.js';
 import type { WorkerAddress } from '../../relay/worker-link.js';
-import { AnswerRows, type NewAnswer, type PlacedRow, type Served } from './answer-rows.js';
+import {
+  AnswerRows,
+  type AnswerUsage,
+  type NewAnswer,
+  type PlacedRow,
+  type Served,
+} from './answer-rows.js';
 
 /** Interval between two searches for a worker, even without notifications. */
 const LOOK_MS = 1_000;
@@ -102,10 +108,10 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Ends an answer. It never rejects: an answer that could not be ended expires. */
-  async end(id: string, tokens = 0): Promise<void> {
+  async end(id: string, used: AnswerUsage | null = null): Promise<void> {
     this.open.delete(id);
     try {
-      await this.changed((manager) => this.rows.end(manager, id, tokens));
+      await this.changed((manager) => this.rows.end(manager, id, used));
       if (await this.rows.hasQueued()) await this.placeWaiting();
     } catch (error) {
       log.warn({ err: error, answer: id }, 'could not end an answer; it will expire');

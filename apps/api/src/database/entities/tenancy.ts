@@ -33,6 +33,32 @@ export class Usage {
   @Big() tokens!: number;
 }
 
+/** Kinds of usage: training, and requests to models by their endpoint. */
+export const USAGE_KINDS = [
+  'training',
+  'completions',
+  'embeddings',
+  'classifications',
+  'transcriptions',
+] as const;
+export type UsageKind = (typeof USAGE_KINDS)[number];
+
+/** Usage of a project in an hour, by model (for training, the base). Parts as in `usage`. */
+@Entity('usage_hour')
+export class UsageHour {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'usage_hour_pk' }) project_id!: string;
+  @PrimaryColumn('timestamptz', { primaryKeyConstraintName: 'usage_hour_pk' }) hour!: Date;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'usage_hour_pk' }) kind!: UsageKind;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'usage_hour_pk' }) model!: string;
+  @PrimaryColumn('int', { primaryKeyConstraintName: 'usage_hour_pk' }) part!: number;
+  /** Requests to models, or trained steps. */
+  @Big({ default: 0 }) requests!: number;
+  @Big({ default: 0 }) input_tokens!: number;
+  @Big({ default: 0 }) output_tokens!: number;
+  /** Training time. */
+  @Float({ default: 0 }) seconds!: number;
+}
+
 /** Last number of default names with a stem in a project, such as 2 after `tickets-lora-2` (lifecycle/default-names). */
 @Entity('name_counter')
 export class NameCounter {

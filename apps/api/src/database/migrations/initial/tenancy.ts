@@ -19,6 +19,19 @@ export const TENANCY = [
     CONSTRAINT "usage_pk" PRIMARY KEY ("project_id", "day", "part")
   )`,
 
+  `CREATE TABLE "usage_hour" (
+    "project_id" text NOT NULL,
+    "hour" timestamptz NOT NULL,
+    "kind" text NOT NULL,
+    "model" text NOT NULL,
+    "part" integer NOT NULL,
+    "requests" bigint DEFAULT '0' NOT NULL,
+    "input_tokens" bigint DEFAULT '0' NOT NULL,
+    "output_tokens" bigint DEFAULT '0' NOT NULL,
+    "seconds" double precision DEFAULT '0' NOT NULL,
+    CONSTRAINT "usage_hour_pk" PRIMARY KEY ("project_id", "hour", "kind", "model", "part")
+  )`,
+
   `CREATE TABLE "name_counter" (
     "project_id" text NOT NULL,
     "stem" text NOT NULL,
