@@ -9,7 +9,7 @@ import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './b
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
-const PAGES = ['/', '/new', '/files', '/models', '/workers', '/chat', '/keys'];
+const PAGES = ['/', '/new', '/files', '/models', '/cluster', '/chat', '/projects?tab=keys'];
 let dir: string;
 let graft: Installation;
 let browser: Browser;
@@ -62,9 +62,9 @@ describe.skipIf(!program)('without a response', () => {
   });
 
   it('reports that the API is down, and loads the page when it is back', async () => {
-    const workers = await tabs.open('/workers');
+    const workers = await tabs.open('/cluster');
     const chat = await tabs.open('/chat?model=tiny');
-    const keys = await tabs.open('/keys');
+    const keys = await tabs.open('/projects?tab=keys');
     for (const page of [workers, chat, keys]) await page.locator('h1').waitFor();
     await keys.locator('tbody tr').first().waitFor();
     await keys.getByText('Loading…').first().waitFor({ state: 'detached' });

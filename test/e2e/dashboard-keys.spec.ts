@@ -63,7 +63,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
   it('offer exactly what they may do', async () => {
     const { secret } = await keyWith('looks', 'jobs:read');
     const page = await tabs.open('/', { key: secret! });
-    await until(async () => (await nav(page)).join() === 'Jobs,Sweeps,Evals,Workers,Pools,Project');
+    await until(async () => (await nav(page)).join() === 'Jobs,Sweeps,Evals,Cluster,Project');
     expect(await page.getByRole('link', { name: 'New job' }).count()).toBe(0);
     await page.getByRole('link', { name: 'seen' }).click();
     await page.locator('h1', { hasText: 'seen' }).waitFor();
@@ -109,12 +109,13 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     const { secret } = await keyWith('works', 'jobs:read', 'models:read', 'models:write');
     const page = await tabs.open('/models', { key: secret! });
     await rows(page).filter({ hasText: 'tiny' }).waitFor();
-    await until(async () => !(await nav(page)).includes('Keys'));
+    await until(async () => !(await nav(page)).includes('Installation'));
     expect(await page.getByRole('button', { name: 'Import base model' }).count()).toBe(0);
     await page.getByRole('button', { name: 'Actions for tiny' }).click();
     await page.getByRole('menuitem', { name: 'Copy name' }).waitFor();
     expect(await page.getByRole('menuitem', { name: /^Delete/ }).count()).toBe(0);
-    await page.goto(`${api.url}/workers`);
+    await page.goto(`${api.url}/cluster`);
+    await page.getByRole('button', { name: 'Add a worker' }).first().click();
     await text(page, 'Ask an admin for a join token');
   });
 
@@ -141,11 +142,12 @@ describe.skipIf(!program)('keys in the dashboard', () => {
   it('let a worker join with a command to copy', async () => {
     const page = await tabs.open('/workers');
     await text(page, 'No workers yet');
-    await page.getByLabel('Name of the new join token').fill('gpu box');
-    await page.getByLabel('Pool of the new join token').fill('gpu');
+    await page.getByRole('button', { name: 'Add a worker' }).first().click();
+    await page.getByLabel('Machine').fill('gpu box');
+    await page.getByLabel('Pool', { exact: true }).fill('gpu');
     await page.getByRole('button', { name: 'Create token' }).click();
     const commands = page.getByRole('region', { name: "Commands for the worker's machine" });
-    const said = (await commands.textContent())!;
+    const said = (await commands.locator('pre').textContent())!;
     const secret = /echo (jt-graft-\S+) >/.exec(said)![1]!;
     expect(said.split('\n')[1]).toBe(
       `npx graft-worker --url grpc://${api.grpcUrl} --token-file token.txt --pool gpu`,
@@ -160,9 +162,10 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       token: secret,
       pool: 'gpu',
     }).connect();
-    await rows(page).filter({ hasText: 'box' }).getByText('online').waitFor();
+    await text(page, 'box is online');
     expect(await commands.isVisible()).toBe(true); // The secret in them is shown only once.
     await page.goto(`${api.url}/keys`);
+    await page.getByRole('tab', { name: 'Join tokens' }).click();
     await rows(page).filter({ hasText: 'gpu box' }).filter({ hasText: 'gpu' }).waitFor();
     await screenshot(page, 'keys-tokens');
     worker.vanish();

@@ -69,8 +69,9 @@ describe.skipIf(!program)('projects in the dashboard', () => {
 
   it('are created, limited and archived by an admin, with errors at their fields', async () => {
     const page = await tabs.open('/projects');
-    await page.getByLabel('Name of the new project').fill('ads');
-    await page.getByText('Weight and limits of the new project').click();
+    await page.getByRole('button', { name: 'New project' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('ads');
+    await page.getByText('Weight and limits').click();
     await page.getByLabel('Running jobs').fill('two');
     await page.getByRole('button', { name: 'Create project' }).click();
     const field = page.locator('#graft\\.limits\\.running_jobs-problem');
@@ -82,7 +83,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.locator('h1', { hasText: 'ads' }).waitFor();
     await text(page, 'No members yet. Add an owner first');
     await screenshot(page, 'project-new');
-    await tab(page, 'Usage');
+    await tab(page, 'Limits');
     await rows(page).filter({ hasText: 'Storage' }).getByText('1.5 GB').waitFor();
     const id = /\/projects\/([^/?]+)/.exec(page.url())![1]!;
     expect((await api.get<ProjectObject>(`/organization/projects/${id}`)).graft).toMatchObject({
@@ -90,7 +91,6 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       limits: { running_jobs: 2, storage_bytes: 1.5e9 },
     });
     // Emptying a limit removes it; the others stay.
-    await page.getByText('Change name, weight and limits').click();
     await page.getByLabel('Running jobs', { exact: true }).fill('');
     await page.getByRole('button', { name: 'Save' }).click();
     await text(page, '✓ saved');
@@ -98,15 +98,19 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       storage_bytes: 1.5e9,
     });
     await screenshot(page, 'project-use');
+    await tab(page, 'General');
+    await page.getByLabel('Name', { exact: true }).fill('adverts');
+    await page.getByRole('button', { name: 'Rename' }).click();
+    await page.locator('h1', { hasText: 'adverts' }).waitFor();
     await page.getByRole('button', { name: 'Archive project' }).click();
-    expect(await answer(page)).toMatch(/Archive ads\?.*jobs are cancelled.*cannot be undone/);
+    expect(await answer(page)).toMatch(/Archive adverts\?.*jobs are cancelled.*cannot be undone/);
     await until(() => page.url().endsWith('/projects'));
     await rows(page).first().waitFor();
-    expect(await rows(page).filter({ hasText: 'ads' }).count()).toBe(0);
+    expect(await rows(page).filter({ hasText: 'adverts' }).count()).toBe(0);
     await page.getByLabel('show archived').check();
-    await rows(page).filter({ hasText: 'ads' }).getByText('archived').waitFor();
+    await rows(page).filter({ hasText: 'adverts' }).getByText('archived').waitFor();
     await screenshot(page, 'projects');
-    await page.getByRole('link', { name: 'ads' }).click();
+    await page.getByRole('link', { name: 'adverts' }).click();
     await page.locator('.pill', { hasText: 'archived' }).waitFor();
     await tab(page, 'Members');
     expect(await page.getByRole('button', { name: 'Add member' }).count()).toBe(0);
@@ -126,11 +130,11 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await dialog.getByLabel('Name of the project to delete').fill('notes');
     await confirm.click();
     await text(page, /will be deleted on/);
-    expect(await page.getByRole('button', { name: 'Delete project' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Delete project' }).waitFor({ state: 'detached' });
     const shown = async () =>
       (await api.get<ProjectObject>(`/organization/projects/${project.id}`)).graft.deletes_at;
     expect(await shown()).toEqual(expect.any(Number));
-    await page.getByRole('link', { name: 'All projects' }).click();
+    await page.getByRole('link', { name: 'Projects', exact: true }).click();
     const row = rows(page).filter({ hasText: 'notes' });
     await row.getByText(/will be deleted on/).waitFor();
     await screenshot(page, 'projects-deleted');
@@ -143,9 +147,9 @@ describe.skipIf(!program)('projects in the dashboard', () => {
   it('have members and keys that only their owner manages', async () => {
     const { project, key } = await team('search', 'owner');
     const page = await tabs.open('/project', { key });
+    await page.waitForURL(/\/settings/);
     await until(async () => (await nav(page)).includes('Project'));
-    expect(await nav(page)).not.toContain('Projects');
-    expect(await nav(page)).not.toContain('Keys');
+    expect(await nav(page)).not.toContain('Installation');
     await page.locator('h1', { hasText: 'search' }).waitFor();
     await tab(page, 'Members');
     await page.getByLabel('Name of the new member').fill('bob');
@@ -168,14 +172,20 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await screenshot(page, 'project-keys');
 
     // A viewer sees limits and usage, and no actions that would be rejected.
-    const seen = await tabs.open('/project', { key: secret });
+    const seen = await tabs.open('/settings?tab=limits', { key: secret });
     await rows(seen).filter({ hasText: 'Running jobs' }).waitFor();
     await until(
-      async () =>
-        (await nav(seen)).join() === 'Jobs,Sweeps,Files,Models,Evals,Chat,Workers,Pools,Project',
+      async () => (await nav(seen)).join() === 'Jobs,Sweeps,Files,Models,Try,Evals,Cluster,Project',
     );
-    await until(async () => (await seen.getByRole('tab').allTextContents()).join() === 'Usage');
-    expect(await seen.getByText('Rename the project').count()).toBe(0);
+    await until(
+      async () => (await seen.getByRole('tab').allTextContents()).join() === 'General,Limits',
+    );
+    expect(
+      await seen
+        .getByRole('button')
+        .filter({ hasText: /Rename|Save/ })
+        .count(),
+    ).toBe(0);
     await seen.goto(`${api.url}/projects`);
     await seen.getByRole('alert').getByText('it is missing admin.').waitFor();
 
@@ -201,11 +211,11 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     const { project, key } = await team('audited', 'owner');
     const path = `/organization/projects/${project.id}/users`;
     for (let n = 0; n < 55; n++) await api.post(path, { name: `user-${n}`, role: 'viewer' });
-    const page = await tabs.open('/project?tab=audit', { key });
+    const page = await tabs.open('/settings?tab=audit', { key });
     await rows(page).filter({ hasText: 'user-54' }).waitFor();
     expect(await rows(page).count()).toBe(50);
     await page.getByRole('button', { name: 'Older' }).click();
-    await rows(page).filter({ hasText: 'project.created' }).waitFor();
+    await rows(page).filter({ hasText: 'Project created' }).waitFor();
     await page.getByRole('button', { name: 'Newer' }).click();
     await rows(page).filter({ hasText: 'user-54' }).waitFor();
     await screenshot(page, 'project-audit');
@@ -229,9 +239,10 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     const [mine, theirs] = [await team('alpha', 'member'), await team('beta', 'member')];
     for (const pool of ['open-pool', 'gpu'])
       workers.push(await new ScriptedWorker(api, { name: `in-${pool}`, pool }).connect());
-    const page = await tabs.open('/pools');
-    await rows(page).filter({ hasText: 'gpu' }).getByText('all projects').waitFor();
-    await page.getByRole('link', { name: 'gpu' }).click();
+    const page = await tabs.open('/cluster');
+    const lane = page.getByRole('region', { name: 'Pool gpu' });
+    await lane.getByText('all projects').waitFor();
+    await lane.getByRole('link', { name: 'gpu', exact: true }).click();
     await page.getByLabel('Project to grant it to').selectOption({ label: 'alpha' });
     await page.getByRole('button', { name: 'Grant' }).click();
     expect(await answer(page)).toMatch(/Grant gpu to alpha\?/);

@@ -195,7 +195,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     expect(await suffix.inputValue()).toBe('kept');
 
     await page.locator('#upload').setInputFiles(written('away.jsonl', 300).path);
-    await goTo(page, 'Workers');
+    await goTo(page, 'Cluster');
     await tray(page).getByRole('link', { name: 'Back to the new job' }).click();
     await until('the file', async () => /away\.jsonl/.test((await chosen.textContent()) ?? ''));
     expect(await suffix.inputValue()).toBe('kept');

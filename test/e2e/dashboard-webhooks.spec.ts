@@ -44,45 +44,58 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
   it('are created with a secret that is shown once, tested, disabled and deleted', async () => {
     const { owner, member } = await makeProject(api, `hooks ${Math.random()}`);
     const looks = await tabs.open('/webhooks', { key: member.key });
-    await looks.getByRole('alert').getByText('it is missing project:admin.').waitFor();
+    await looks.getByRole('tab', { name: 'Limits' }).waitFor();
+    expect(await looks.getByRole('tab', { name: 'Webhooks' }).count()).toBe(0);
 
     const page = await tabs.open('/webhooks', { key: owner.key });
     await page.getByText('No endpoints yet').waitFor();
-    await page.getByLabel('Name of the new endpoint').fill('alarm');
-    await page.getByLabel('Address of the new endpoint').fill('https://10.0.0.1/');
-    await page.getByRole('checkbox', { name: 'eval.run.succeeded' }).uncheck();
     await page.getByRole('button', { name: 'Add endpoint' }).click();
+    const drawer = page.getByRole('dialog', { name: 'Add endpoint' });
+    await drawer.getByLabel('Name').fill('alarm');
+    await drawer.getByLabel('Address').fill('https://10.0.0.1/');
+    await drawer.getByRole('checkbox', { name: 'Eval run succeeded' }).uncheck();
+    await screenshot(page, 'webhook-form');
+    await drawer.getByRole('button', { name: 'Add endpoint' }).click();
     await page.getByText('is not an address of the public internet').waitFor();
-    await page.getByLabel('Address of the new endpoint').fill(receiver.url);
-    await page.getByRole('button', { name: 'Add endpoint' }).click();
+    await drawer.getByLabel('Address').fill(receiver.url);
+    await drawer.getByRole('button', { name: 'Add endpoint' }).click();
     const secret = (await page.getByRole('status').locator('code').textContent()) ?? '';
     expect(secret).toMatch(/^whsec_/);
     await page.getByRole('cell', { name: 'on', exact: true }).waitFor();
+    await page.getByRole('cell', { name: /Eval runs: failed, cancelled/ }).waitFor();
 
     receiver.answer = (response) => void response.writeHead(500).end();
     await page.getByRole('button', { name: 'Test alarm' }).click();
-    await page.getByText('pending: responded with 500').waitFor();
+    const result = page.getByRole('alert').filter({ hasText: 'did not accept the test event' });
+    await result.getByText('pending: responded with 500').waitFor();
     await page.getByText('failing').waitFor();
     await screenshot(page, 'webhooks');
+    await result.getByRole('button', { name: 'Dismiss' }).click();
+    const choose = async (item: string) => {
+      await page.getByRole('button', { name: 'Actions for alarm' }).click();
+      await page.getByRole('menuitem', { name: item }).click();
+    };
+    await choose('Deliveries');
     receiver.answer = (response) => void response.writeHead(204).end();
     await page.getByRole('button', { name: /^Send whd_\d+ again$/ }).click();
     await page.getByText('delivered: HTTP 204').waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
     const { body, headers } = receiver.received.at(-1)!;
     const { webhooks } = new OpenAI({ apiKey: 'none', webhookSecret: secret });
     expect((await webhooks.unwrap(body, headers as never)).object).toBe('event');
 
-    await page.getByRole('button', { name: 'New secret for alarm' }).click();
+    await choose('New secret…');
     await answer(page);
     await until(
       async () => (await page.getByRole('status').locator('code').textContent()) !== secret,
     );
-    await page.getByRole('button', { name: 'Disable alarm' }).click();
+    await choose('Disable');
     await page.getByRole('cell', { name: 'off', exact: true }).waitFor();
     expect(await page.getByRole('button', { name: 'Test alarm' }).isDisabled()).toBe(true);
     await page.reload();
-    await page.getByRole('button', { name: 'Enable alarm' }).waitFor();
+    await page.getByRole('cell', { name: 'off', exact: true }).waitFor();
     expect(await page.getByText('whsec_').count()).toBe(0);
-    await page.getByRole('button', { name: 'Delete alarm' }).click();
+    await choose('Delete…');
     await answer(page);
     await page.getByText('No endpoints yet').waitFor();
   });
@@ -91,7 +104,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     const tracker = await TrackerServer.open();
     const { owner, member } = await makeProject(api, `tracked ${Math.random()}`);
     const looks = await tabs.open('/project', { key: member.key });
-    await looks.getByRole('tab', { name: 'Usage' }).waitFor();
+    await looks.getByRole('tab', { name: 'Limits' }).waitFor();
     expect(await looks.getByRole('tab', { name: 'Trackers' }).count()).toBe(0);
 
     const page = await tabs.open('/project?tab=trackers', { key: owner.key });

@@ -76,9 +76,9 @@ describe.skipIf(!program)('the dashboard', () => {
     await other.getByRole('alert').filter({ hasText: 'has been revoked' }).waitFor();
     expect(other.url()).not.toContain('key');
 
-    await page.goto(`${graft.where.url}/workers#key=${graft.where.apiKey}`);
-    await page.getByRole('heading', { name: 'Workers', exact: true }).waitFor();
-    await until('the key to leave the address', () => page.url() === `${graft.where.url}/workers`);
+    await page.goto(`${graft.where.url}/cluster#key=${graft.where.apiKey}`);
+    await page.getByRole('heading', { name: 'Cluster', exact: true }).waitFor();
+    await until('the key to leave the address', () => page.url() === `${graft.where.url}/cluster`);
 
     // A link opened in a new tab of the same browser is signed in, too, and signed out with the
     // first.
@@ -97,7 +97,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await text(page, 'No jobs yet');
     await text(page, 'graft submit');
     await screenshot(page, 'jobs-empty');
-    await page.getByRole('link', { name: 'Workers' }).click();
+    await page.getByRole('navigation').getByRole('link', { name: 'Cluster' }).click();
     await text(page, 'No workers yet');
     await page.getByRole('link', { name: 'Files' }).click();
     await text(page, 'No files yet');
@@ -432,11 +432,11 @@ describe.skipIf(!program)('the dashboard', () => {
   });
 
   it('shows workers', async () => {
-    const page = await open('/workers');
-    const row = rows(page).filter({ hasText: 'first' });
-    await row.getByText('online').waitFor();
-    await row.getByText('tiny').waitFor();
-    expect(await row.textContent()).toMatch(/default.*2\/2.*cpu/);
+    const page = await open('/cluster');
+    const worker = page.getByRole('listitem', { name: 'first' });
+    await worker.getByText('online').waitFor();
+    await worker.getByText('tiny').waitFor();
+    expect(await worker.textContent()).toMatch(/CPU.*of.*tiny.*free.*free/);
     await screenshot(page, 'workers');
     expect(problems()).toEqual([]);
   });
@@ -456,7 +456,8 @@ describe.skipIf(!program)('the dashboard', () => {
     await ada.waitFor({ state: 'detached' });
     expect(await status('/models')).toBe(401);
 
-    await page.getByLabel('Name of the new join token').fill('gpu-7');
+    await page.getByRole('tab', { name: 'Join tokens' }).click();
+    await page.getByLabel('Machine').fill('gpu-7');
     await page.getByRole('button', { name: 'Create token' }).click();
     await page.getByRole('status').filter({ hasText: 'gpu-7: jt-graft-' }).waitFor();
     const token = rows(page).filter({ hasText: 'gpu-7' });
@@ -503,12 +504,11 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('heading', { name: 'Files', exact: true }).waitFor();
     for (const [key, heading] of [
       ['m', 'Models'],
-      ['w', 'Workers'],
+      ['w', 'Cluster'],
       ['t', 'Chat'],
       ['u', 'Files'],
       ['n', 'New job'],
-      ['b', 'Webhooks'],
-      ['y', 'Keys'],
+      ['y', 'Installation'],
       ['g', 'Jobs'],
     ] as const) {
       await page.keyboard.press(key);
@@ -536,9 +536,9 @@ describe.skipIf(!program)('the dashboard', () => {
         ['new-job', '/new', '.choice'],
         ['files', '/files', 'tbody tr'],
         ['models', '/models', 'tbody tr'],
-        ['workers', '/workers', 'tbody tr'],
+        ['cluster', '/cluster', '.worker'],
         ['chat', '/chat', '.sides'],
-        ['keys', '/keys', 'tbody tr'],
+        ['keys', '/projects?tab=keys', 'tbody tr'],
       ] as const) {
         await page.goto(`${graft.where.url}${path}`);
         await page.locator(ready).first().waitFor();

@@ -1,6 +1,11 @@
 // Pages by address. A page's code is loaded when it is first opened, so the first page loads only
 // what it needs.
-import { createRouter, lazyRouteComponent, type AsyncRouteComponent } from '@tanstack/react-router';
+import {
+  Navigate,
+  createRouter,
+  lazyRouteComponent,
+  type AsyncRouteComponent,
+} from '@tanstack/react-router';
 import { parametersOf, parseSearch, stringifySearch } from './address.js';
 import { App } from './shell/app.js';
 import { Broken } from './shell/error-boundary.js';
@@ -122,23 +127,34 @@ routes.chat.update({
     () => ({ model: routes.chat.useSearch().model ?? null }),
   ),
 });
-routes.workers.update({
-  component: lazy(() => import('./pages/workers.js'), 'WorkersPage'),
+routes.cluster.update({
+  component: page(
+    lazy(() => import('./pages/cluster.js'), 'ClusterPage'),
+    () => ({ isTimeline: routes.cluster.useSearch().view === 'timeline' }),
+  ),
 });
-routes.pools.update({
-  component: lazy(() => import('./pages/pools.js'), 'PoolsPage'),
-});
+for (const former of [routes.workers, routes.pools])
+  former.update({ component: () => <Navigate to="/cluster" replace /> });
 routes.pool.update({
   component: page(
     lazy(() => import('./pages/pool.js'), 'PoolPage'),
     () => ({ name: routes.pool.useParams().name }),
   ),
 });
-routes.ownProject.update({
+routes.settings.update({
   component: page(
-    lazy(() => import('./pages/project.js'), 'ProjectPage'),
-    () => ({ id: null, parameters: parametersOf(routes.ownProject.useSearch()) }),
+    lazy(() => import('./pages/settings.js'), 'SettingsPage'),
+    () => ({ id: null, parameters: parametersOf(routes.settings.useSearch()) }),
   ),
+});
+routes.ownProject.update({
+  component: () => <Navigate to="/settings" search={routes.ownProject.useSearch()} replace />,
+});
+routes.webhooks.update({
+  component: () => <Navigate to="/settings" search={{ tab: 'webhooks' }} replace />,
+});
+routes.keys.update({
+  component: () => <Navigate to="/projects" search={{ tab: 'keys' }} replace />,
 });
 routes.projects.update({
   component: page(
@@ -148,20 +164,13 @@ routes.projects.update({
 });
 routes.project.update({
   component: page(
-    lazy(() => import('./pages/project.js'), 'ProjectPage'),
+    lazy(() => import('./pages/settings.js'), 'SettingsPage'),
     () => ({
       id: routes.project.useParams().id,
       parameters: parametersOf(routes.project.useSearch()),
     }),
   ),
 });
-routes.webhooks.update({
-  component: lazy(() => import('./pages/webhooks.js'), 'WebhooksPage'),
-});
-routes.keys.update({
-  component: lazy(() => import('./pages/keys.js'), 'KeysPage'),
-});
-
 if (__GALLERY__)
   routes.gallery.update({
     component: lazy(() => import('./gallery/gallery.js'), 'GalleryPage'),

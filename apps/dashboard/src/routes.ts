@@ -116,49 +116,46 @@ export const chat = createRoute({
   staticData: { place: 'Try' },
   validateSearch: stringParameters<'model'>(),
 });
-export const workers = createRoute({
+export const cluster = createRoute({
   getParentRoute,
-  path: '/workers',
-  staticData: { place: 'Workers' },
+  path: '/cluster',
+  staticData: { place: 'Cluster' },
+  validateSearch: stringParameters<'view'>(),
 });
-export const pools = createRoute({
-  getParentRoute,
-  path: '/pools',
-  staticData: { place: 'Pools' },
-});
+/** Former addresses of the cluster. */
+export const workers = createRoute({ getParentRoute, path: '/workers' });
+export const pools = createRoute({ getParentRoute, path: '/pools' });
 export const pool = createRoute({
   getParentRoute,
   path: '/pools/$name',
-  staticData: { place: 'Pools', isTitled: true },
+  staticData: { place: 'Cluster', isTitled: true },
 });
-export const ownProject = createRoute({
+export const settings = createRoute({
   getParentRoute,
-  path: '/project',
-  staticData: { place: 'Project' },
+  path: '/settings',
+  staticData: { place: 'Project', isTitled: true },
   validateSearch: stringParameters<AuditParameters>(),
 });
 export const projects = createRoute({
   getParentRoute,
   path: '/projects',
-  staticData: { place: 'Projects' },
+  staticData: { place: 'Installation' },
   validateSearch: stringParameters<AuditParameters>(),
 });
 export const project = createRoute({
   getParentRoute,
   path: '/projects/$id',
-  staticData: { place: 'Projects', isTitled: true },
+  staticData: { place: 'Installation', isTitled: true },
   validateSearch: stringParameters<AuditParameters>(),
 });
-export const webhooks = createRoute({
+/** Former addresses of settings. */
+export const ownProject = createRoute({
   getParentRoute,
-  path: '/webhooks',
-  staticData: { place: 'Webhooks' },
+  path: '/project',
+  validateSearch: stringParameters<AuditParameters>(),
 });
-export const keys = createRoute({
-  getParentRoute,
-  path: '/keys',
-  staticData: { place: 'Keys' },
-});
+export const webhooks = createRoute({ getParentRoute, path: '/webhooks' });
+export const keys = createRoute({ getParentRoute, path: '/keys' });
 
 /** Components of the design system; only in development builds. */
 export const gallery = createRoute({
@@ -181,9 +178,11 @@ export const tree = root.addChildren([
   evalCompare,
   evalRun,
   chat,
+  cluster,
   workers,
   pools,
   pool,
+  settings,
   ownProject,
   projects,
   project,

@@ -1,5 +1,9 @@
 import { request } from './request.js';
 
+/** Saves a text as a file. */
+export const saveText = (text: string, name: string, type: string): Promise<void> =>
+  save(new Response(new Blob([text], { type })), name);
+
 async function save(response: Response, name: string): Promise<void> {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(await response.blob());

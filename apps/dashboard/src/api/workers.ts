@@ -3,6 +3,8 @@ import type {
   OverviewObject,
   Page,
   PoolObject,
+  PoolQueueObject,
+  PoolWhatIfObject,
   WorkerObject,
 } from '@graft/contracts';
 import { get, post, remove } from './request.js';
@@ -19,6 +21,9 @@ export const workersApi = {
   /** Finds a pool by name. The list is empty if it does not exist. */
   poolNamed: (name: string) => get<Page<PoolObject>>(`/pools?name=${encodeURIComponent(name)}`),
   pool: (name: string) => get<PoolObject>(pool(name)),
+  poolQueue: (name: string) => get<PoolQueueObject>(`${pool(name)}/queue`),
+  poolWhatIf: (name: string, action: PoolWhatIfObject['action'], target: string) =>
+    get<PoolWhatIfObject>(`${pool(name)}/what_if?${action}=${encodeURIComponent(target)}`),
   cordonPool: (name: string, cordoned: boolean) =>
     post<PoolObject>(`${pool(name)}/${cordoned ? 'cordon' : 'uncordon'}`),
   setPoolOpen: (name: string, open: boolean) => post<PoolObject>(pool(name), { open }),

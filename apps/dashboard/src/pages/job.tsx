@@ -256,7 +256,7 @@ function NoWorkers({ pool }: { pool: string }) {
   if (!why) return null;
   return (
     <p className="notice" role="status">
-      {why} <Link to="/workers">Go to workers</Link>.
+      {why} <Link to="/cluster">Go to the cluster</Link>.
     </p>
   );
 }

@@ -1,10 +1,17 @@
 import type { ProjectObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
+import { Plus } from 'lucide-react';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
 import { AuditLog } from '../projects/audit-log.js';
+import { ApiKeys, JoinTokens } from '../projects/all-keys.js';
+import { ShortId } from '../projects/short-id.js';
+import { Button } from '../ui/controls/button.js';
+import { Field } from '../ui/controls/field.js';
 import { Failure } from '../ui/failure.js';
+import { Drawer } from '../ui/overlays/drawer.js';
+import { Page } from '../ui/page.js';
 import { Text } from '../forms/fields.js';
 import { Fold } from '../ui/fold.js';
 import { LimitFields, limitsBody, type TypedLimits } from '../projects/limit-fields.js';
@@ -16,35 +23,57 @@ import { WillBeDeleted } from '../projects/will-be-deleted.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 
-const TABS = ['Projects', 'Audit'] as const;
+const TABS = ['Projects', 'API keys', 'Join tokens', 'Audit log'] as const;
+type Tab = (typeof TABS)[number];
 
-/** Describes the consequences of archiving, which cannot be undone. */
-export const archiveText = (name: string): string =>
-  `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log are kept. This cannot be undone.`;
+/** Names of the tabs in the address. */
+const SLUGS: Readonly<Record<Tab, string>> = {
+  Projects: 'projects',
+  'API keys': 'keys',
+  'Join tokens': 'tokens',
+  'Audit log': 'audit',
+};
 
-/** All projects of the installation and their audit log, for admins. */
+/** The whole installation, for admins: projects, keys, join tokens and the audit log. */
 export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
   const navigate = useNavigate();
-  const open = parameters.get('tab') === 'audit' ? 'Audit' : 'Projects';
+  const open = TABS.find((tab) => SLUGS[tab] === parameters.get('tab')) ?? 'Projects';
+  const [isAdding, setAdding] = useState(false);
   return (
-    <main>
-      <h1>Projects</h1>
+    <Page
+      title="Installation"
+      actions={
+        open === 'Projects' && (
+          <Button variant="primary" icon={<Plus />} onClick={() => setAdding(true)}>
+            New project
+          </Button>
+        )
+      }
+    >
       <Tabs
-        label="Projects and audit log"
+        label="Installation"
         names={TABS}
         open={open}
         choose={(tab) =>
           void navigate({
             to: '/projects',
-            search: tab === 'Audit' ? { tab: 'audit' } : {},
+            search: tab === 'Projects' ? {} : { tab: SLUGS[tab] },
             replace: true,
             resetScroll: false,
           })
         }
       >
-        {open === 'Projects' ? <Projects /> : <AuditLog project={null} parameters={parameters} />}
+        {open === 'Projects' && <Projects />}
+        {open === 'API keys' && <ApiKeys />}
+        {open === 'Join tokens' && <JoinTokens />}
+        {open === 'Audit log' && <AuditLog project={null} parameters={parameters} />}
       </Tabs>
-    </main>
+      {isAdding && (
+        <Drawer title="New project" close={() => setAdding(false)}>
+          <NewProject />
+        </Drawer>
+      )}
+    </Page>
   );
 }
 
@@ -57,7 +86,6 @@ function Projects() {
     : all.filter(({ status, graft }) => status === 'active' || graft.deletes_at);
   return (
     <>
-      <NewProject />
       <Failure error={projects.error} />
       {projects.value === null && <Loading error={projects.error} />}
       {all.length > shown.length || archived ? (
@@ -73,7 +101,10 @@ function Projects() {
         </p>
       ) : null}
       {shown.length > 0 && (
-        <Table columns={['Project', 'State', 'Running', 'Queued', 'Weight', 'Pools', 'Created']}>
+        <Table
+          columns={['Project', 'State', 'Running', 'Queued', 'Weight', 'Pools', 'Created']}
+          numbers={['Weight']}
+        >
           {shown.map((project) => (
             <ProjectRow key={project.id} project={project} changed={projects.reload} />
           ))}
@@ -83,9 +114,18 @@ function Projects() {
   );
 }
 
-/** Returns "2 of 4", or only the number if there is no limit. */
-const of = (used: number, limit: number | undefined): string =>
-  limit === undefined ? String(used) : `${used} of ${limit}`;
+/** Number in use, with a bar if there is a limit. */
+function Used({ of, limit, name }: { of: number; limit: number | undefined; name: string }) {
+  if (limit === undefined) return <span className="numbers">{of}</span>;
+  return (
+    <span className="progress">
+      <progress value={Math.min(of, limit)} max={Math.max(1, limit)} aria-label={name} />
+      <span className="numbers">
+        {of} of {limit}
+      </span>
+    </span>
+  );
+}
 
 function ProjectRow({ project, changed }: { project: ProjectObject; changed: () => void }) {
   const { id, name, status, created_at: created, graft } = project;
@@ -96,15 +136,19 @@ function ProjectRow({ project, changed }: { project: ProjectObject; changed: () 
           {name}
         </Link>
         <div className="faint">
-          <code>{id}</code>
+          <ShortId id={id} />
         </div>
       </td>
       <td className="state">
         <span aria-hidden="true">{status === 'active' ? '●' : '–'}</span> {status}
         {graft.deletes_at && <WillBeDeleted id={id} at={graft.deletes_at} restored={changed} />}
       </td>
-      <td className="numbers">{of(graft.running_jobs, graft.limits.running_jobs)}</td>
-      <td className="numbers">{of(graft.queued_jobs, graft.limits.queued_jobs)}</td>
+      <td>
+        <Used of={graft.running_jobs} limit={graft.limits.running_jobs} name={`${name}: running`} />
+      </td>
+      <td>
+        <Used of={graft.queued_jobs} limit={graft.limits.queued_jobs} name={`${name}: queued`} />
+      </td>
       <td className="numbers">{graft.weight}</td>
       <td className="break">{graft.pools.join(', ') || '–'}</td>
       <td className="numbers" title={moment(created)}>
@@ -134,26 +178,18 @@ function NewProject() {
       );
   };
   return (
-    <form onSubmit={submit}>
-      <div className="bar">
-        <label className="field">
-          Name
-          <input
-            required
-            maxLength={100}
-            aria-label="Name of the new project"
-            placeholder="a team or a purpose"
-            value={name}
-            onChange={(e) => setName(e.target.value)}
-          />
-        </label>
-        <button className="main bottom">Create project</button>
-      </div>
-      <Fold
-        className="card"
-        title="Weight and limits of the new project"
-        reason={wrong?.param?.startsWith('graft') ? wrong : null}
-      >
+    <form className="stack" onSubmit={submit}>
+      <Field id="new-project" label="Name">
+        <input
+          id="new-project"
+          required
+          maxLength={100}
+          placeholder="a team or a purpose"
+          value={name}
+          onChange={(e) => setName(e.target.value)}
+        />
+      </Field>
+      <Fold title="Weight and limits" reason={wrong?.param?.startsWith('graft') ? wrong : null}>
         <div className="fields">
           <Text
             id="graft.weight"
@@ -168,6 +204,9 @@ function NewProject() {
         </div>
       </Fold>
       <Failure error={error} />
+      <Button type="submit" variant="primary">
+        Create project
+      </Button>
     </form>
   );
 }

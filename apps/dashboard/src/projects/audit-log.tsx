@@ -2,11 +2,13 @@ import type { AuditLogObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { api } from '../api/api.js';
-import { moment } from '../format.js';
+import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
+import { ShortId } from './short-id.js';
 
 const SIZE = 50;
 
@@ -26,6 +28,15 @@ export const AUDIT_ACTIONS = [
   ...['user.added', 'user.updated', 'user.deleted'],
   ...['worker.drained', 'worker.cordoned', 'worker.uncordoned', 'worker.deleted'],
 ] as const;
+
+/** Returns "Join token created" for `join_token.created`. */
+export function actionText(action: string): string {
+  const words = action
+    .replaceAll('_', ' ')
+    .replace('.', ' ')
+    .replace(/^api key/, 'API key');
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
 
 /** Names of the filters in the address. */
 const FILTERS = ['type', 'actor', 'resource', 'from', 'to'] as const;
@@ -113,7 +124,9 @@ function FilterBar({ filters, set, clear }: FilterProps) {
         >
           <option value="">all actions</option>
           {AUDIT_ACTIONS.map((action) => (
-            <option key={action}>{action}</option>
+            <option key={action} value={action}>
+              {actionText(action)}
+            </option>
           ))}
         </select>
       </label>
@@ -152,9 +165,9 @@ function FilterBar({ filters, set, clear }: FilterProps) {
         />
       </label>
       {clear && (
-        <button className="bottom" onClick={clear}>
+        <Button className="bottom" onClick={clear}>
           Clear filters
-        </button>
+        </Button>
       )}
     </div>
   );
@@ -247,12 +260,21 @@ function EntryPage({ query, project, filtered, newer, older }: PageProps) {
         >
           {entries.map((entry) => (
             <Row key={entry.id}>
-              <td className="numbers">{moment(entry.effective_at)}</td>
+              <td className="numbers">
+                <time
+                  dateTime={new Date(entry.effective_at * 1000).toISOString()}
+                  title={moment(entry.effective_at)}
+                >
+                  {ago(entry.effective_at)}
+                </time>
+              </td>
               <td className="break">
                 <Actor entry={entry} />
               </td>
-              <td>{entry.type}</td>
-              <td className="break">{entry.graft.target}</td>
+              <td title={entry.type}>{actionText(entry.type)}</td>
+              <td className="break">
+                <ShortId id={entry.graft.target} />
+              </td>
               {project === null && (
                 <td className="break">{entry.project?.name ?? 'the installation'}</td>
               )}
@@ -264,12 +286,12 @@ function EntryPage({ query, project, filtered, newer, older }: PageProps) {
       )}
       {(newer || last) && (
         <p className="bar pages">
-          <button disabled={!newer} onClick={() => newer?.()}>
+          <Button disabled={!newer} onClick={() => newer?.()}>
             Newer
-          </button>
-          <button disabled={!last} onClick={() => last && older(last)}>
+          </Button>
+          <Button disabled={!last} onClick={() => last && older(last)}>
             Older
-          </button>
+          </Button>
         </p>
       )}
     </>
@@ -282,7 +304,7 @@ function Actor({ entry: { actor, graft } }: { entry: AuditLogObject }) {
   return (
     <>
       {user?.name ?? graft.key_name ?? id}
-      <div className="faint">{user ? `with key ${graft.key_name ?? id}` : id}</div>
+      <div className="faint">{user ? `with key ${graft.key_name ?? id}` : <ShortId id={id} />}</div>
     </>
   );
 }

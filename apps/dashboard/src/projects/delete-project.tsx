@@ -3,6 +3,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { bytes, count, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Modal } from '../ui/overlays/modal.js';
@@ -17,7 +18,9 @@ export function DeleteProjectButton({ id, deleted }: { id: string; deleted: () =
   };
   return (
     <>
-      <button onClick={() => setIsOpen(true)}>Delete project</button>
+      <Button variant="danger" onClick={() => setIsOpen(true)}>
+        Delete project
+      </Button>
       {isOpen && <DeleteProject id={id} close={close} deleted={done} />}
     </>
   );
@@ -73,12 +76,10 @@ function DeleteProject({
           </label>
           <div className="bar">
             <span className="grow" />
-            <button type="button" onClick={close}>
-              Cancel
-            </button>
-            <button className="main" disabled={typed.trim() !== value.name}>
+            <Button onClick={close}>Cancel</Button>
+            <Button type="submit" variant="danger" disabled={typed.trim() !== value.name}>
               Delete project
-            </button>
+            </Button>
           </div>
         </form>
       )}

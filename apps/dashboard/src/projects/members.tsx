@@ -6,6 +6,7 @@ import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { OwnKey } from '../api/own-key.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
@@ -159,7 +160,9 @@ function AddMember({ project, added }: { project: string; added: () => void }) {
             ))}
           </select>
         </label>
-        <button className="main bottom">Add member</button>
+        <Button type="submit" variant="primary" className="bottom">
+          Add member
+        </Button>
         <span className="faint bottom">
           {role}: {ROLE_TEXTS[role]}
         </span>

@@ -6,6 +6,7 @@ import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { OwnKey } from '../api/own-key.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
 import { Secret } from '../ui/secret.js';
@@ -160,7 +161,9 @@ function KeyForm({ project, members, made }: KeyFormProps) {
           choose={setDays}
           choices={LIFETIMES}
         />
-        <button className="main bottom">Create key</button>
+        <Button type="submit" variant="primary" className="bottom">
+          Create key
+        </Button>
       </form>
       <Failure error={error} />
     </>

@@ -5,15 +5,15 @@ import { ApiError } from '../api/request.js';
 import { figure, LIMIT_NAMES, resetTime, type Limit } from './limit-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Text } from '../forms/fields.js';
-import { Fold } from '../ui/fold.js';
 import { LimitFields, limitsBody, typedLimits } from './limit-fields.js';
-import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
+import { Section } from '../ui/page.js';
 import { Row, Table } from '../ui/table.js';
 
-/** Limits, usage and pools of a project, with a form for the settings that the key may change. */
+/** Limits of a project and how much of them is used, with a form for admins. */
 export function ProjectUse({
   id,
   own,
@@ -39,16 +39,10 @@ export function ProjectUse({
       {limits.value === null ? (
         <Loading error={limits.error} />
       ) : (
-        <UseTable limits={limits.value} />
+        <LimitUse limits={limits.value} />
       )}
-      {project && (
-        <>
-          <h2>Pools</h2>
-          <Pools names={project.graft.pools} archived={!open} />
-        </>
-      )}
-      {open && may('project:admin') && (
-        <ProjectSettings
+      {open && may('admin') && (
+        <LimitsForm
           key={project.id}
           project={project}
           changed={() => {
@@ -61,10 +55,11 @@ export function ProjectUse({
   );
 }
 
-function UseTable({ limits }: { limits: LimitsObject }) {
+/** Limits of a project with how much of them is used. */
+export function LimitUse({ limits }: { limits: LimitsObject }) {
   return (
     <>
-      <Table columns={['Resource', 'Used', 'Limit', 'Share']}>
+      <Table columns={['Resource', 'Used', 'Limit', 'Share']} numbers={['Used', 'Limit']}>
         {limits.data.map((limit) => (
           <Row key={limit.name}>
             <td>{LIMIT_NAMES[limit.name]}</td>
@@ -105,30 +100,8 @@ function Share({ of }: { of: Limit }) {
   );
 }
 
-function Pools({ names, archived }: { names: readonly string[]; archived: boolean }) {
-  if (names.length === 0)
-    return (
-      <p className="faint">
-        {archived
-          ? 'None: the project is archived.'
-          : 'None yet: a pool appears when its first worker joins, or when it is granted.'}
-      </p>
-    );
-  return (
-    <p className="bar">
-      {names.map((name) => (
-        <Link key={name} to="/pools/$name" params={{ name }}>
-          {name}
-        </Link>
-      ))}
-    </p>
-  );
-}
-
-/** Settings of a project. Owners change the name; admins also change weight and limits. */
-function ProjectSettings({ project, changed }: { project: ProjectObject; changed: () => void }) {
-  const admin = useMay()('admin');
-  const [name, setName] = useState(project.name);
+/** Weight and limits of a project, for admins. */
+function LimitsForm({ project, changed }: { project: ProjectObject; changed: () => void }) {
   const [weight, setWeight] = useState(String(project.graft.weight));
   const [limits, setLimits] = useState(typedLimits(project.graft.limits));
   const [error, setError] = useState<Error | null>(null);
@@ -144,53 +117,37 @@ function ProjectSettings({ project, changed }: { project: ProjectObject; changed
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setError(null);
-    const body = {
-      name: name.trim(),
-      ...(admin && { graft: { weight: Number(weight), limits: limitsBody(limits) } }),
-    };
-    api.modifyProject(project.id, body).then(() => {
+    const graft = { weight: Number(weight), limits: limitsBody(limits) };
+    api.modifyProject(project.id, { graft }).then(() => {
       setSaved(true);
       changed();
     }, setError);
   };
   return (
-    <Fold
-      className="card"
-      title={admin ? 'Change name, weight and limits' : 'Rename the project'}
-      reason={error}
-    >
+    <Section title="Change limits" text="An empty field means no limit." isCard>
       <form onSubmit={submit}>
         <div className="fields">
           <Text
-            id="name"
-            label="Name"
-            value={name}
-            change={edit(setName)}
-            placeholder=""
+            id="graft.weight"
+            label="Weight"
+            value={weight}
+            change={edit(setWeight)}
+            placeholder="1"
             wrong={wrong}
-            help="Display name"
+            help="1 to 1000. Weight 2 gets twice the slots of weight 1 while both have queued jobs."
           />
-          {admin && (
-            <Text
-              id="graft.weight"
-              label="Weight"
-              value={weight}
-              change={edit(setWeight)}
-              placeholder="1"
-              wrong={wrong}
-              help="1 to 1000. Weight 2 gets twice the slots of weight 1 while both have queued jobs."
-            />
-          )}
-          {admin && <LimitFields values={limits} change={edit(setLimits)} wrong={wrong} />}
+          <LimitFields values={limits} change={edit(setLimits)} wrong={wrong} />
         </div>
         <p className="bar">
-          <button className="main">Save</button>
+          <Button type="submit" variant="primary">
+            Save
+          </Button>
           <span role="status" className="faint">
             {saved && '✓ saved'}
           </span>
         </p>
         <Failure error={error} />
       </form>
-    </Fold>
+    </Section>
   );
 }

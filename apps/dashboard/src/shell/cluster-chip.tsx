@@ -23,7 +23,7 @@ export function ClusterChip({ isSmall }: { isSmall: boolean }) {
   if (!may || !overview.value) return <div className="cluster-chip" />;
   const { tone, text } = clusterText(overview.value);
   const chip = (
-    <Link to="/workers" className={`cluster-chip ${tone}`} aria-label={`Cluster: ${text}`}>
+    <Link to="/cluster" className={`cluster-chip ${tone}`} aria-label={`Cluster: ${text}`}>
       <span className="dot" aria-hidden="true" />
       {!isSmall && <span>{text}</span>}
     </Link>

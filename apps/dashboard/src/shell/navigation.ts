@@ -2,18 +2,16 @@
 import type { Scope } from '@graft/contracts';
 import type { LinkProps } from '@tanstack/react-router';
 import {
-  Boxes,
+  Building2,
   CirclePlus,
   Database,
   FlaskConical,
-  KeyRound,
   Layers,
   MessageSquareText,
   Rows3,
   Server,
   Settings,
   Split,
-  Webhook,
   type LucideIcon,
 } from 'lucide-react';
 
@@ -63,25 +61,13 @@ export const GROUPS: readonly Group[] = [
   },
   {
     label: 'Operate',
-    places: [
-      { to: '/workers', label: 'Workers', key: 'w', icon: Server, needs: ['jobs:read'] },
-      { to: '/pools', label: 'Pools', key: 'l', icon: Boxes, needs: ['jobs:read'] },
-    ],
+    places: [{ to: '/cluster', label: 'Cluster', key: 'w', icon: Server, needs: ['jobs:read'] }],
   },
   {
     label: 'Settings',
     places: [
-      {
-        to: '/project',
-        label: 'Project',
-        key: 'o',
-        icon: Settings,
-        needs: ['jobs:read'],
-        unless: 'admin',
-      },
-      { to: '/projects', label: 'Projects', key: 'o', icon: Settings, needs: ['admin'] },
-      { to: '/webhooks', label: 'Webhooks', key: 'b', icon: Webhook, needs: ['project:admin'] },
-      { to: '/keys', label: 'Keys', key: 'y', icon: KeyRound, needs: ['admin'] },
+      { to: '/settings', label: 'Project', key: 'o', icon: Settings, needs: ['jobs:read'] },
+      { to: '/projects', label: 'Installation', key: 'y', icon: Building2, needs: ['admin'] },
     ],
   },
 ];

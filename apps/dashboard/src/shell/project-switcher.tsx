@@ -48,7 +48,9 @@ export function ProjectSwitcher({ isSmall }: { isSmall: boolean }) {
           LINE,
           ...(may('admin')
             ? [{ label: 'All projects', icon: <FolderKanban />, act: <Link to="/projects" /> }]
-            : [{ label: 'Project settings', icon: <FolderKanban />, act: <Link to="/project" /> }]),
+            : [
+                { label: 'Project settings', icon: <FolderKanban />, act: <Link to="/settings" /> },
+              ]),
           { label: 'Use another API key…', icon: <KeyRound />, act: () => setAdding(true) },
         ]}
       />

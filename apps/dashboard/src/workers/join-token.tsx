@@ -1,25 +1,30 @@
 import type { GatewayObject, JoinTokenObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
-import { useState, type FormEvent } from 'react';
+import { useId, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { CopyButton } from '../ui/controls/copy-button.js';
+import { Callout } from '../ui/callout.js';
+import { CodeBlock } from '../ui/code-block.js';
+import { Button } from '../ui/controls/button.js';
+import { Field } from '../ui/controls/field.js';
 import { Failure } from '../ui/failure.js';
 import { Secret } from '../ui/secret.js';
 
 const FILE = 'token.txt';
 
+interface JoinTokenFormProps {
+  readonly gateway: GatewayObject | null;
+  /** Pool that the form suggests. */
+  readonly pool?: string;
+  readonly made: () => void;
+}
+
 /** Form that creates a join token and shows the commands to run on the worker's machine. */
-export function JoinTokenForm({
-  gateway,
-  made,
-}: {
-  gateway: GatewayObject | null;
-  made: () => void;
-}) {
+export function JoinTokenForm({ gateway, pool: suggested = 'default', made }: JoinTokenFormProps) {
   const [name, setName] = useState('');
-  const [pool, setPool] = useState('default');
+  const [pool, setPool] = useState(suggested);
   const [token, setToken] = useState<JoinTokenObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
+  const id = useId();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setError(null);
@@ -31,27 +36,29 @@ export function JoinTokenForm({
   };
   return (
     <>
-      <form className="bar" onSubmit={submit}>
-        <label className="field">
-          Machine
+      <form className="join-form" onSubmit={submit}>
+        <Field id={`${id}name`} label="Machine" help="A name for its token">
           <input
+            id={`${id}name`}
             required
-            aria-label="Name of the new join token"
             placeholder="gpu-box"
+            aria-describedby={`${id}name-help`}
             value={name}
             onChange={(e) => setName(e.target.value)}
           />
-        </label>
-        <label className="field">
-          Pool
+        </Field>
+        <Field id={`${id}pool`} label="Pool" help="Empty: any pool">
           <input
-            aria-label="Pool of the new join token"
+            id={`${id}pool`}
             placeholder="any"
+            aria-describedby={`${id}pool-help`}
             value={pool}
             onChange={(e) => setPool(e.target.value)}
           />
-        </label>
-        <button className="main bottom">Create token</button>
+        </Field>
+        <Button type="submit" variant="primary">
+          Create token
+        </Button>
       </form>
       <Failure error={error} />
       {token?.secret && (
@@ -73,20 +80,15 @@ function JoinCommands({
   token: JoinTokenObject;
   secret: string;
 }) {
-  const commands = [
+  const code = [
     `(umask 077; echo ${secret} > ${FILE})`,
     workerCommand(gateway, { tokenFile: FILE, pool: token.pool ?? 'default' }),
   ].join('\n');
   return (
-    <figure className="commands">
-      <figcaption className="bar">
-        On that machine, in a checkout of Graft: save the token to a file and start the worker.
-        <CopyButton text={commands} label="Copy commands" />
-      </figcaption>
-      <pre tabIndex={0} role="region" aria-label="Commands for the worker's machine">
-        {commands}
-      </pre>
-    </figure>
+    <>
+      <p>On that machine, in a checkout of Graft: save the token to a file and start the worker.</p>
+      <CodeBlock label="Commands for the worker's machine" tabs={[{ title: 'commands', code }]} />
+    </>
   );
 }
 
@@ -99,13 +101,13 @@ export function GatewayReach({ gateway }: { gateway: GatewayObject }) {
         {gateway.tls ? ', with TLS.' : ', without TLS.'}
       </p>
       {!gateway.listens_beyond_host && (
-        <p className="notice">
+        <Callout tone="warn">
           Reachable only from Graft’s own host. For workers on other machines, start Graft with{' '}
           <code>
             --grpc-host 0.0.0.0 --grpc-port 8081 --grpc-tls-cert chain.pem --grpc-tls-key key.pem
           </code>
           ; see “TLS” in docs/guides/deployment.md.
-        </p>
+        </Callout>
       )}
     </>
   );

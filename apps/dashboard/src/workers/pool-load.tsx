@@ -1,7 +1,8 @@
 import type { PoolObject, PoolSampleObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
-import { Figure } from '../ui/figure.js';
 import { Sparkline } from '../charts/sparkline.js';
+import { Section } from '../ui/page.js';
+import { Stat, Stats } from '../ui/stat.js';
 
 export const waitText = (seconds: number | null): string =>
   seconds === null ? '–' : duration(seconds);
@@ -11,7 +12,24 @@ export function workersText({ workers }: PoolObject): string {
   const some = (['online', 'draining', 'cordoned', 'offline'] as const).filter(
     (state) => workers[state] > 0,
   );
-  return some.map((state) => `${workers[state]} ${state}`).join(', ') || 'none';
+  return some.map((state) => `${workers[state]} ${state}`).join(', ') || 'no workers';
+}
+
+/** Current load of a pool. */
+export function PoolStats({ pool }: { pool: PoolObject }) {
+  return (
+    <Stats label="Load">
+      <Stat label="Slots busy" value={`${pool.slots - pool.free_slots} of ${pool.slots}`} />
+      <Stat label="Running" value={pool.running} />
+      <Stat label="Queued" value={pool.queued} />
+      <Stat
+        label="Longest wait"
+        value={waitText(pool.longest_wait)}
+        note={`median ${waitText(pool.median_wait)}`}
+      />
+      <Stat label="Workers" value={workersText(pool)} />
+    </Stats>
+  );
 }
 
 const CURVES: readonly (readonly [keyof PoolSampleObject, string])[] = [
@@ -20,39 +38,30 @@ const CURVES: readonly (readonly [keyof PoolSampleObject, string])[] = [
   ['free_slots', 'Free slots'],
 ];
 
-/** Current load of a pool, and its load over the last hour. */
-export function PoolLoad({ pool }: { pool: PoolObject }) {
+/** Load of a pool over the last hour. */
+export function PoolHistory({ pool }: { pool: PoolObject }) {
   const load = pool.load ?? [];
   return (
-    <>
-      <dl className="strip">
-        <Figure name="queued" value={String(pool.queued)} />
-        <Figure name="longest wait" value={waitText(pool.longest_wait)} />
-        <Figure name="median wait" value={waitText(pool.median_wait)} />
-        <Figure name="running" value={String(pool.running)} />
-        <Figure name="slots free" value={`${pool.free_slots}/${pool.slots}`} />
-        <Figure name="workers" value={workersText(pool)} />
-      </dl>
-      <h2>The last hour</h2>
+    <Section title="The last hour">
       {load.length < 2 ? (
         <p className="faint">A curve appears here within two minutes.</p>
       ) : (
-        <dl className="facts">
+        <Stats label="The last hour">
           {CURVES.map(([name, title]) => (
             <Curve key={name} title={title} values={load.map((sample) => sample[name])} />
           ))}
-        </dl>
+        </Stats>
       )}
-    </>
+    </Section>
   );
 }
 
 function Curve({ title, values }: { title: string; values: readonly number[] }) {
   const most = Math.max(...values);
   return (
-    <div>
-      <dt>{title}</dt>
-      <dd>
+    <Stat
+      label={title}
+      value={
         <Sparkline
           values={values}
           width={260}
@@ -60,10 +69,8 @@ function Curve({ title, values }: { title: string; values: readonly number[] }) 
           floor={0}
           label={`${title} over the last hour: peak ${most}, now ${values.at(-1)}`}
         />
-        <div className="faint">
-          peak {most}, now {values.at(-1)}
-        </div>
-      </dd>
-    </div>
+      }
+      note={`peak ${most}, now ${values.at(-1)}`}
+    />
   );
 }

@@ -117,6 +117,12 @@ export const WorkerObject = z
       .describe('Reason why Graft cordoned the worker; null if it did not.'),
     connected_at: z.number(),
     last_seen_at: z.number(),
+    silent_seconds: z
+      .number()
+      .nullable()
+      .describe(
+        "Seconds since the last heartbeat by the database's clock; null if shorter than two heartbeat intervals.",
+      ),
     slots: z.number(),
     free_slots: z.number(),
     devices: z.array(z.string()).readonly(),

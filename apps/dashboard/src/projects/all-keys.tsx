@@ -8,20 +8,12 @@ import { useConfirm } from '../ui/overlays/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { GatewayReach, JoinTokenForm } from '../workers/join-token.js';
 import { Loading } from '../ui/loading.js';
+import { Section } from '../ui/page.js';
+import { Button } from '../ui/controls/button.js';
 import { Secret } from '../ui/secret.js';
 import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-
-/** API keys and worker join tokens, for admins. */
-export function KeysPage() {
-  return (
-    <main>
-      <h1>Keys</h1>
-      <ApiKeys />
-      <JoinTokens />
-    </main>
-  );
-}
+import { ShortId } from './short-id.js';
 
 /** Describes the consequences of revoking a key. */
 function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
@@ -37,7 +29,8 @@ function lastAdmin(keys: readonly ApiKeyObject[]): ApiKeyObject | null {
   return admins.length === 1 ? (admins[0] ?? null) : null;
 }
 
-function ApiKeys() {
+/** API keys of the installation, for admins. */
+export function ApiKeys() {
   const own = useContext(OwnKey);
   const keys = useLoaded(['keys'], async () => (await api.keys()).data);
   const [made, setMade] = useState<ApiKeyObject | null>(null);
@@ -51,8 +44,10 @@ function ApiKeys() {
   };
   const last = lastAdmin(keys.value ?? []);
   return (
-    <section>
-      <h2>API keys</h2>
+    <Section
+      title="API keys"
+      text="Keys of the default project and of administrators. Keys of other projects are in their settings."
+    >
       <KeyForm
         made={(key) => {
           setMade(key);
@@ -72,7 +67,7 @@ function ApiKeys() {
                 {key.id === own?.id && <span className="faint"> (this one)</span>}
               </td>
               <td className="numbers">
-                <code>{key.id}</code>
+                <ShortId id={key.id} />
               </td>
               <td>{key.scopes.join(', ')}</td>
               <td className="numbers" title={moment(key.created_at)}>
@@ -100,7 +95,7 @@ function ApiKeys() {
           ))}
         </Table>
       )}
-    </section>
+    </Section>
   );
 }
 
@@ -133,7 +128,9 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
           <input type="checkbox" checked={admin} onChange={(e) => setAdmin(e.target.checked)} />{' '}
           admin
         </label>
-        <button className="main bottom">Create key</button>
+        <Button type="submit" variant="primary" className="bottom">
+          Create key
+        </Button>
         <span className="faint bottom">
           Without admin: jobs, files and models. For custom scopes, use{' '}
           <code>graft keys create</code>.
@@ -144,7 +141,8 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
   );
 }
 
-function JoinTokens() {
+/** Join tokens of workers, for admins. */
+export function JoinTokens() {
   const tokens = useLoaded(['join-tokens'], async () => (await api.joinTokens()).data);
   const overview = useLoaded(['overview'], api.overview);
   const [error, setError] = useState<Error | null>(null);
@@ -154,8 +152,7 @@ function JoinTokens() {
     confirm(message, 'Revoke', () => api.revokeJoinToken(token.id).then(tokens.reload, setError));
   };
   return (
-    <section>
-      <h2>Worker join tokens</h2>
+    <Section title="Join tokens" text="A machine joins as a worker with such a token.">
       {overview.value && <GatewayReach gateway={overview.value.gateway} />}
       <JoinTokenForm gateway={overview.value?.gateway ?? null} made={tokens.reload} />
       <Failure error={error ?? tokens.error} />
@@ -167,7 +164,7 @@ function JoinTokens() {
             <Row key={token.id}>
               <td className="break">{token.name}</td>
               <td className="numbers">
-                <code>{token.id}</code>
+                <ShortId id={token.id} />
               </td>
               <td>{token.pool ?? 'any'}</td>
               <td className="numbers" title={moment(token.created_at)}>
@@ -182,6 +179,6 @@ function JoinTokens() {
           ))}
         </Table>
       )}
-    </section>
+    </Section>
   );
 }

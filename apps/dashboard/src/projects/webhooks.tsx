@@ -1,22 +1,33 @@
+// Webhook endpoints of a project and their deliveries.
 import type { WebhookDeliveryObject, WebhookEndpointObject } from '@graft/contracts';
-import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '@graft/contracts/webhooks';
-import { useState, type FormEvent } from 'react';
+import { CirclePause, CirclePlay, KeyRound, List, Plus, Trash2, Webhook } from 'lucide-react';
+import { useState } from 'react';
 import { api } from '../api/api.js';
-import { useConfirm } from '../ui/overlays/confirm.js';
+import { useLoaded } from '../api/loaded.js';
+import { ago, moment } from '../format.js';
+import { Callout } from '../ui/callout.js';
+import { Button } from '../ui/controls/button.js';
+import { EmptyState } from '../ui/empty-state.js';
 import { Failure } from '../ui/failure.js';
 import { Loading } from '../ui/loading.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
+import { Drawer } from '../ui/overlays/drawer.js';
+import { ActionMenu, LINE } from '../ui/overlays/menu.js';
+import { Section } from '../ui/page.js';
 import { Secret } from '../ui/secret.js';
 import { Row, Table } from '../ui/table.js';
-import { ago, moment } from '../format.js';
-import { useLoaded } from '../api/loaded.js';
+import { ShortId } from './short-id.js';
+import { EndpointForm, eventLabel, eventsText } from './webhook-form.js';
 
 const REFRESH_MS = 3_000;
 
-/** Webhook endpoints and their deliveries, for owners and admins. */
-export function WebhooksPage() {
+/** Webhook endpoints of the key's project, and their deliveries. */
+export function WebhookSettings() {
   const endpoints = useLoaded(['webhooks'], api.webhooks, REFRESH_MS);
   const [made, setMade] = useState<WebhookEndpointObject | null>(null);
   const [chosen, setChosen] = useState<string | null>(null);
+  const [isAdding, setAdding] = useState(false);
+  const [tested, setTested] = useState<Tested | null>(null);
   const [error, setError] = useState<Error | null>(null);
   const open = endpoints.value?.find(({ id }) => id === chosen) ?? null;
   const act = (work: Promise<unknown>) => {
@@ -25,30 +36,51 @@ export function WebhooksPage() {
   };
   const showSecret = (endpoint: WebhookEndpointObject) => {
     setMade(endpoint);
+    setAdding(false);
     endpoints.reload();
   };
+  const test = ({ id, name }: WebhookEndpointObject) => {
+    setError(null);
+    api
+      .testWebhook(id)
+      .then((delivery) => setTested({ endpoint: id, name, delivery: delivery.id }), setError);
+  };
+  const add = (
+    <Button variant="primary" icon={<Plus />} onClick={() => setAdding(true)}>
+      Add endpoint
+    </Button>
+  );
   return (
-    <main>
-      <h1>Webhooks</h1>
-      <p>
-        When a job or an eval ends, Graft sends OpenAI’s event to these addresses, signed so that{' '}
-        <code>client.webhooks.unwrap()</code> in the OpenAI SDKs can verify it.
-      </p>
-      <EndpointForm made={showSecret} />
+    <Section
+      title="Webhooks"
+      text={
+        <>
+          When a job, a sweep or an eval ends, Graft sends OpenAI’s event to these addresses. Verify
+          it with <code>client.webhooks.unwrap()</code> of the OpenAI SDKs.
+        </>
+      }
+      actions={endpoints.value && endpoints.value.length > 0 && add}
+    >
       <Failure error={error ?? endpoints.error} />
       {made?.secret && <Secret of={`Secret of ${made.name}`} secret={made.secret} />}
+      {tested && <TestResult key={tested.delivery} of={tested} close={() => setTested(null)} />}
       {endpoints.value === null ? (
         <Loading error={endpoints.error} />
       ) : endpoints.value.length === 0 ? (
-        <p className="faint">No endpoints yet. Add one above.</p>
+        <EmptyState
+          icon={<Webhook />}
+          title="No endpoints yet"
+          text="Notify Slack, a pipeline or your own service when a job ends or fails."
+          actions={add}
+        />
       ) : (
         <Table columns={['Name', 'Address', 'Events', 'State', 'Last delivered', '']}>
           {endpoints.value.map((endpoint) => (
             <EndpointRow
               key={endpoint.id}
               endpoint={endpoint}
-              isOpen={endpoint.id === chosen}
-              open={() => setChosen(endpoint.id === chosen ? null : endpoint.id)}
+              open={() => setChosen(endpoint.id)}
+              test={() => test(endpoint)}
               act={act}
               showSecret={showSecret}
               failed={setError}
@@ -56,73 +88,105 @@ export function WebhooksPage() {
           ))}
         </Table>
       )}
-      {open && <Deliveries key={open.id} of={open} />}
-    </main>
+      {open && <Deliveries key={open.id} of={open} close={() => setChosen(null)} />}
+      {isAdding && (
+        <Drawer title="Add endpoint" close={() => setAdding(false)}>
+          <EndpointForm made={showSecret} />
+        </Drawer>
+      )}
+    </Section>
+  );
+}
+
+interface Tested {
+  readonly endpoint: string;
+  readonly name: string;
+  readonly delivery: string;
+}
+
+/** Result of a test delivery, as soon as the endpoint has responded. */
+function TestResult({ of, close }: { of: Tested; close: () => void }) {
+  const deliveries = useLoaded(
+    ['deliveries', of.endpoint],
+    async () => (await api.webhookDeliveries(of.endpoint)).data,
+    1000,
+  );
+  const delivery = deliveries.value?.find(({ id }) => id === of.delivery);
+  const isDone = (delivery?.tries.length ?? 0) > 0;
+  const failed = delivery?.tries.at(-1)?.error ?? null;
+  return (
+    <Callout
+      tone={failed === null ? 'info' : 'error'}
+      isLive
+      title={
+        !isDone
+          ? `Sending a test event to ${of.name}…`
+          : failed === null
+            ? `${of.name} received the test event`
+            : `${of.name} did not accept the test event`
+      }
+      action={
+        <Button size="s" onClick={close}>
+          Dismiss
+        </Button>
+      }
+    >
+      {delivery && isDone && outcome(delivery)}
+    </Callout>
   );
 }
 
 interface EndpointRowProps {
   readonly endpoint: WebhookEndpointObject;
-  readonly isOpen: boolean;
   readonly open: () => void;
+  readonly test: () => void;
   readonly act: (work: Promise<unknown>) => void;
   readonly showSecret: (endpoint: WebhookEndpointObject) => void;
   readonly failed: (error: Error) => void;
 }
 
-function EndpointRow({ endpoint, isOpen, open, act, showSecret, failed }: EndpointRowProps) {
+function EndpointRow({ endpoint, open, test, act, showSecret, failed }: EndpointRowProps) {
   const { id, name, enabled } = endpoint;
   const confirm = useConfirm();
   const rotate = () => {
     const message = `Create a new secret for ${name}? For 24 hours, deliveries are signed with both secrets. Then the old one stops working.`;
-    confirm(message, 'Create new secret', () =>
-      api.rotateWebhookSecret(id).then(showSecret, failed),
-    );
+    const work = () => api.rotateWebhookSecret(id).then(showSecret, failed);
+    confirm(message, 'Create new secret', work, { isDanger: false });
   };
   const remove = () => {
     const message = `Delete ${name}? Pending deliveries are not sent, and its delivery history is deleted.`;
     confirm(message, 'Delete', () => act(api.deleteWebhook(id)));
   };
-  const count = endpoint.event_types.length;
+  const toggle = () => act(api.changeWebhook(id, { enabled: !enabled }));
   return (
     <Row>
       <td className="break">{name}</td>
       <td className="break">{endpoint.url}</td>
-      <td title={endpoint.event_types.join('\n')}>
-        {count === WEBHOOK_EVENT_TYPES.length ? 'everything' : endpoint.event_types.join(', ')}
-      </td>
+      <td title={endpoint.event_types.join('\n')}>{eventsText(endpoint.event_types)}</td>
       <td>
         <State of={endpoint} />
       </td>
       <td className="numbers">
         {endpoint.last_delivered_at === null ? 'never' : ago(endpoint.last_delivered_at)}
       </td>
-      <td className="actions many">
-        <button aria-expanded={isOpen} aria-label={`Deliveries to ${name}`} onClick={open}>
-          Deliveries
-        </button>
-        <button
-          aria-label={`Test ${name}`}
-          disabled={!enabled}
-          onClick={() => {
-            if (!isOpen) open();
-            act(api.testWebhook(id));
-          }}
-        >
-          Test
-        </button>
-        <button
-          aria-label={`${enabled ? 'Disable' : 'Enable'} ${name}`}
-          onClick={() => act(api.changeWebhook(id, { enabled: !enabled }))}
-        >
-          {enabled ? 'Disable' : 'Enable'}
-        </button>
-        <button aria-label={`New secret for ${name}`} onClick={rotate}>
-          New secret
-        </button>
-        <button aria-label={`Delete ${name}`} onClick={remove}>
-          Delete
-        </button>
+      <td className="actions">
+        <Button size="s" aria-label={`Test ${name}`} disabled={!enabled} onClick={test}>
+          Send test
+        </Button>
+        <ActionMenu
+          label={`Actions for ${name}`}
+          actions={[
+            { label: 'Deliveries', icon: <List />, act: open },
+            {
+              label: enabled ? 'Disable' : 'Enable',
+              icon: enabled ? <CirclePause /> : <CirclePlay />,
+              act: toggle,
+            },
+            { label: 'New secret…', icon: <KeyRound />, act: rotate },
+            LINE,
+            { label: 'Delete…', icon: <Trash2 />, isDanger: true, act: remove },
+          ]}
+        />
       </td>
     </Row>
   );
@@ -152,75 +216,13 @@ function State({ of: { enabled, disabled_reason, failing_since } }: { of: Webhoo
   );
 }
 
-function EndpointForm({ made }: { made: (endpoint: WebhookEndpointObject) => void }) {
-  const [name, setName] = useState('');
-  const [url, setUrl] = useState('');
-  const [types, setTypes] = useState<readonly WebhookEventType[]>(WEBHOOK_EVENT_TYPES);
-  const [error, setError] = useState<Error | null>(null);
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    setError(null);
-    api
-      .createWebhook({ name: name.trim(), url: url.trim(), event_types: types })
-      .then((endpoint) => {
-        setName('');
-        setUrl('');
-        made(endpoint);
-      }, setError);
-  };
-  return (
-    <>
-      <form className="bar" onSubmit={submit}>
-        <label className="field">
-          Name
-          <input
-            required
-            aria-label="Name of the new endpoint"
-            placeholder="e.g. Slack relay"
-            value={name}
-            onChange={(e) => setName(e.target.value)}
-          />
-        </label>
-        <label className="field">
-          Address
-          <input
-            required
-            type="url"
-            aria-label="Address of the new endpoint"
-            placeholder="https://example.com/hook"
-            value={url}
-            onChange={(e) => setUrl(e.target.value)}
-          />
-        </label>
-        <button className="main bottom" disabled={types.length === 0}>
-          Add endpoint
-        </button>
-      </form>
-      <fieldset className="bar">
-        <legend>Events</legend>
-        {WEBHOOK_EVENT_TYPES.map((type) => (
-          <label key={type}>
-            <input
-              type="checkbox"
-              checked={types.includes(type)}
-              onChange={({ target }) =>
-                setTypes(
-                  WEBHOOK_EVENT_TYPES.filter((one) =>
-                    one === type ? target.checked : types.includes(one),
-                  ),
-                )
-              }
-            />{' '}
-            {type}
-          </label>
-        ))}
-      </fieldset>
-      <Failure error={error} />
-    </>
-  );
-}
-
-function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }) {
+function Deliveries({
+  of: { id, name, enabled },
+  close,
+}: {
+  of: WebhookEndpointObject;
+  close: () => void;
+}) {
   const deliveries = useLoaded(
     ['deliveries', id],
     async () => (await api.webhookDeliveries(id)).data,
@@ -232,8 +234,7 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
     api.retryWebhook(id, delivery.id).then(deliveries.reload, setError);
   };
   return (
-    <section>
-      <h2>Deliveries to {name}</h2>
+    <Drawer title={`Deliveries to ${name}`} close={close}>
       <Failure error={error ?? deliveries.error} />
       {deliveries.value === null ? (
         <Loading error={deliveries.error} />
@@ -243,9 +244,9 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
         <Table columns={['Event', 'Object', 'Sent', 'Result', 'Attempts', '']}>
           {deliveries.value.map((delivery) => (
             <Row key={delivery.id}>
-              <td>{delivery.event.type}</td>
-              <td className="break">
-                <code>{delivery.event.data.id}</code>
+              <td title={delivery.event.type}>{eventLabel(delivery.event.type)}</td>
+              <td>
+                <ShortId id={delivery.event.data.id} />
               </td>
               <td className="numbers" title={moment(delivery.event.created_at)}>
                 {ago(delivery.event.created_at)}
@@ -265,7 +266,7 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
           ))}
         </Table>
       )}
-    </section>
+    </Drawer>
   );
 }
 
