@@ -9,13 +9,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 import {
+  Tabs,
   answer,
   buildDashboard,
+  choose,
   findBrowser,
-  screenshot,
   rows,
+  screenshot,
   startBrowser,
-  Tabs,
   text,
 } from './browser.js';
 import { makeGraded } from './graded.js';
@@ -67,7 +68,10 @@ describe.skipIf(!program)('evals in the dashboard', () => {
       '67 %',
     ]);
     await runs.getByRole('link', { name: 'before' }).click();
-    await page.locator('.crumb').getByRole('link', { name: 'listed words', exact: true }).waitFor();
+    await page
+      .getByRole('navigation', { name: 'Breadcrumb' })
+      .getByRole('link', { name: 'listed words', exact: true })
+      .waitFor();
     const graders = page.getByRole('region', { name: 'By grader' });
     await graders.locator('tbody tr').first().waitFor();
     expect(await graders.getByRole('cell').allTextContents()).toEqual([
@@ -108,8 +112,9 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     await page.getByLabel('Compare after').check();
     await compare.click();
     await page.getByRole('heading', { name: 'Two runs compared' }).waitFor();
-    await page.getByText('pass on the right only').waitFor();
-    expect(await page.locator('.strip dd').allTextContents()).toEqual(['3', '0', '1']);
+    const comparison = page.getByLabel('Comparison', { exact: true });
+    await comparison.getByText('Pass on the right only').waitFor();
+    expect(await comparison.locator('dd').allTextContents()).toEqual(['3', '0', '1']);
     const items = page.getByRole('region', { name: 'Result', exact: true });
     expect(await items.locator('tbody tr').count()).toBe(1);
     const differing = items.locator('tbody tr').first();
@@ -158,14 +163,44 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     const items = page.getByRole('region', { name: 'Items' });
     await until(async () => (await items.locator('tbody tr').count()) === 3);
     worker.vanish();
-    await page.getByRole('button', { name: 'Delete' }).click();
+    await choose(page, 'Actions for tiny', 'Delete…');
     expect(await answer(page, false)).toContain('Delete the run tiny with its results?');
-    await page.getByRole('button', { name: 'Delete' }).click();
+    await choose(page, 'Actions for tiny', 'Delete…');
     await answer(page);
     await until(async () => (await runs.locator('tbody tr').count()) === 1);
-    await page.getByRole('button', { name: 'Delete' }).click();
+    await choose(page, /^Actions for/, 'Delete…');
     await answer(page);
     await until(() => new URL(page.url()).pathname === '/evals');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('are created from a file of questions, with their first run', async () => {
+    const page = await tabs.open('/evals');
+    await page.getByRole('button', { name: 'New eval' }).click();
+    const upload = async (lines: string) =>
+      page.getByLabel('Questions').setInputFiles({
+        name: 'sums.jsonl',
+        mimeType: 'application/jsonl',
+        buffer: Buffer.from(lines),
+      });
+    await upload('{"question": "2 + 2?", "answer": "4"}\nnot json\n');
+    await text(page, 'Line 2: expected a JSON object');
+    await upload('{"question": "2 + 2?", "answer": "4"}\n{"question": "3 + 5?", "answer": "8"}\n');
+    await text(page, '2 questions with question, answer');
+    expect(await page.getByLabel('Prompt').inputValue()).toBe('{{item.question}}');
+    expect(await page.getByLabel('Expected answer').inputValue()).toBe('{{item.answer}}');
+    await page.getByLabel('An answer passes if it').selectOption('contains');
+    await page.getByLabel('First model to run').click();
+    await page.getByRole('option', { name: /^tiny/ }).click();
+    await screenshot(page, 'eval-new');
+    await page.getByRole('button', { name: 'Create and run' }).click();
+    await page.getByRole('heading', { name: 'sums', exact: true }).waitFor();
+    const runs = page.getByRole('region', { name: 'Runs' });
+    await runs.getByRole('link', { name: 'tiny' }).waitFor();
+    const made = (await api.client.evals.list({ order: 'desc' })).data[0]!;
+    const [run] = (await api.client.evals.runs.list(made.id)).data;
+    expect(run?.result_counts.total).toBe(2);
+    await api.client.evals.delete(made.id);
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -177,11 +212,19 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     });
     const page = await tabs.open(`/evals/${id}`, { key: secret! });
     await page.getByRole('link', { name: 'only' }).waitFor();
-    const buttons = page.locator('main').getByRole('button');
-    expect(await buttons.allTextContents()).toEqual(['Copy']);
+    const offered = async () => {
+      await page.getByRole('button', { name: /^Actions for/ }).click();
+      const items = page.getByRole('menuitem');
+      await items.first().waitFor();
+      const names = await items.allTextContents();
+      await page.keyboard.press('Escape');
+      return names;
+    };
+    expect(await offered()).toEqual(['Copy ID']);
+    expect(await page.getByRole('button', { name: 'Run', exact: true }).count()).toBe(0);
     await page.goto(`${api.url}/evals/${id}/${runs[0]}`);
     await page.getByRole('tab', { name: /all 3/ }).waitFor();
-    expect(await buttons.allTextContents()).toEqual([]);
+    expect(await offered()).toEqual(['Copy ID']);
     await page.goto(`${api.url}/evals/eval_none`);
     await text(page, 'No such Eval: eval_none');
   });

@@ -6,36 +6,44 @@ import type {
   EvalRunStatus,
 } from '@graft/contracts';
 import { answerOf, isUngraded, itemError } from '@graft/contracts/evals';
+import {
+  CircleCheck,
+  CircleDashed,
+  CircleSlash,
+  CircleX,
+  LoaderCircle,
+  TriangleAlert,
+} from 'lucide-react';
 import { count } from '../format.js';
 
 // Shape and word in addition to color, for users who cannot distinguish colors.
-const LOOKS: Record<EvalRunStatus, { sign: string; word: string; tone: string }> = {
-  queued: { sign: '◷', word: 'queued', tone: 'wait' },
-  in_progress: { sign: '▶', word: 'running', tone: 'live' },
-  completed: { sign: '✓', word: 'completed', tone: 'good' },
-  canceled: { sign: '–', word: 'cancelled', tone: 'off' },
-  failed: { sign: '✕', word: 'failed', tone: 'bad' },
-};
+const LOOKS = {
+  queued: { Icon: CircleDashed, word: 'queued', tone: 'wait' },
+  in_progress: { Icon: LoaderCircle, word: 'running', tone: 'live' },
+  completed: { Icon: CircleCheck, word: 'completed', tone: 'off' },
+  canceled: { Icon: CircleSlash, word: 'cancelled', tone: 'off' },
+  failed: { Icon: CircleX, word: 'failed', tone: 'bad' },
+} as const satisfies Record<EvalRunStatus, object>;
 const VERDICTS = {
-  pass: { sign: '✓', tone: 'good' },
-  fail: { sign: '✕', tone: 'bad' },
-  error: { sign: '⚠', tone: 'wait' },
+  pass: { Icon: CircleCheck, tone: 'off' },
+  fail: { Icon: CircleX, tone: 'bad' },
+  error: { Icon: TriangleAlert, tone: 'wait' },
 } as const;
 
 export function RunPill({ status }: { status: EvalRunStatus }) {
-  const { sign, word, tone } = LOOKS[status];
+  const { Icon, word, tone } = LOOKS[status];
   return (
     <span className={`pill ${tone}`}>
-      <span aria-hidden="true">{sign}</span> {word}
+      <Icon aria-hidden="true" className={tone === 'live' ? 'ring' : ''} /> {word}
     </span>
   );
 }
 
 export function VerdictPill({ status }: { status: EvalOutputItemObject['status'] }) {
-  const { sign, tone } = VERDICTS[status];
+  const { Icon, tone } = VERDICTS[status];
   return (
-    <span className={`pill ${tone}`}>
-      <span aria-hidden="true">{sign}</span> {status}
+    <span className={`state-dot ${tone}`}>
+      <Icon aria-hidden="true" /> {status}
     </span>
   );
 }

@@ -11,9 +11,11 @@ import {
   runName,
   VerdictPill,
 } from '../evals/eval-results.js';
-import { EvalCrumb } from '../evals/eval-crumb.js';
+import { evalCrumbs } from '../evals/eval-crumb.js';
+import { Button } from '../ui/controls/button.js';
+import { Page, Section } from '../ui/page.js';
+import { Stat, Stats } from '../ui/stat.js';
 import { Failure } from '../ui/failure.js';
-import { Figure } from '../ui/figure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
@@ -42,24 +44,22 @@ export function EvalComparePage({ id, left, right }: Props) {
     if (value) document.title = `${value.runs.map(runName).join(' and ')} · Graft`;
   }, [value]);
   return (
-    <main>
-      <EvalCrumb id={id} />
-      <h1>Two runs compared</h1>
+    <Page title="Two runs compared" crumbs={evalCrumbs(id)} width="full">
       <Failure error={loaded.error} />
       {value === null ? (
         <Loading error={loaded.error} />
       ) : (
         <>
-          <dl className="strip">
-            <Figure name="items in both" value={count(value.compared.both)} />
-            <Figure name="pass on the left only" value={count(value.compared.leftOnlyPasses)} />
-            <Figure name="pass on the right only" value={count(value.compared.rightOnlyPasses)} />
-          </dl>
+          <Stats label="Comparison">
+            <Stat label="Items in both" value={count(value.compared.both)} />
+            <Stat label="Pass on the left only" value={count(value.compared.leftOnlyPasses)} />
+            <Stat label="Pass on the right only" value={count(value.compared.rightOnlyPasses)} />
+          </Stats>
           <Totals runs={value.runs} />
           <Items items={value.compared.items} />
         </>
       )}
-    </main>
+    </Page>
   );
 }
 
@@ -120,8 +120,7 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
   const differing = items.filter(differ);
   const shown = kind === 'all' ? items : differing;
   return (
-    <section aria-label="Result">
-      <h2>Items</h2>
+    <Section title="Items" label="Result">
       <Tabs
         label="Which items"
         names={KINDS}
@@ -145,10 +144,10 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
           </Table>
         )}
         {shown.length > most && (
-          <button onClick={() => setMost(most + SHOWN)}>Show more of {count(shown.length)}</button>
+          <Button onClick={() => setMost(most + SHOWN)}>Show more of {count(shown.length)}</Button>
         )}
       </Tabs>
-    </section>
+    </Section>
   );
 }
 

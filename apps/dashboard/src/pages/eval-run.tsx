@@ -13,9 +13,16 @@ import {
   RunPill,
   VerdictPill,
 } from '../evals/eval-results.js';
-import { EvalCrumb } from '../evals/eval-crumb.js';
+import { evalCrumbs } from '../evals/eval-crumb.js';
+import { Copy, Trash2 } from 'lucide-react';
+import { Button } from '../ui/controls/button.js';
+import { copyText } from '../ui/controls/copy-button.js';
+import { ActionMenu, LINE, type Action } from '../ui/overlays/menu.js';
+import { useToast } from '../ui/overlays/toasts.js';
+import { Callout } from '../ui/callout.js';
+import { Page, Section } from '../ui/page.js';
+import { Stat, Stats } from '../ui/stat.js';
 import { Failure } from '../ui/failure.js';
-import { Figure } from '../ui/figure.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
 import { Tabs } from '../ui/tabs.js';
@@ -47,20 +54,29 @@ export function EvalRunPage({ of, id, status, after }: Props) {
   }, [run]);
   if (!run)
     return (
-      <main>
+      <Page title={found.error ? 'Run not found' : 'Run'} crumbs={evalCrumbs(of)}>
         <Failure error={found.error} />
         <Loading error={found.error} />
-      </main>
+      </Page>
     );
   const kind = KINDS.find((one) => one === status) ?? 'all';
   return (
-    <main>
-      <Head run={run} reload={found.reload} onError={setError} />
+    <Page
+      title={runName(run)}
+      crumbs={evalCrumbs(of)}
+      width="full"
+      status={<RunPill status={run.status} />}
+      subtitle={
+        <span title={moment(run.created_at)}>
+          {modelText(run)} · started {ago(run.created_at)}
+        </span>
+      }
+      actions={<RunActions run={run} reload={found.reload} onError={setError} />}
+    >
       <Failure error={error ?? found.error} />
       <Counts run={run} />
       <ByGrader run={run} />
-      <section aria-label="Items">
-        <h2>Items</h2>
+      <Section title="Items">
         <Tabs
           label="Which items"
           names={KINDS}
@@ -70,22 +86,23 @@ export function EvalRunPage({ of, id, status, after }: Props) {
         >
           <Items key={`${kind} ${after}`} run={run} kind={kind} after={after} />
         </Tabs>
-      </section>
-    </main>
+      </Section>
+    </Page>
   );
 }
 
-interface HeadProps {
+interface RunActionsProps {
   readonly run: EvalRunObject;
   readonly reload: () => void;
   readonly onError: (error: Error) => void;
 }
 
-function Head({ run, reload, onError }: HeadProps) {
+function RunActions({ run, reload, onError }: RunActionsProps) {
   const { eval_id: of, id } = run;
   const navigate = useNavigate();
   const may = useMay();
   const confirm = useConfirm();
+  const toast = useToast();
   const remove = () => {
     const message = `Delete the run ${runName(run)} with its results? This cannot be undone.`;
     confirm(message, 'Delete', () =>
@@ -94,25 +111,21 @@ function Head({ run, reload, onError }: HeadProps) {
         .then(() => navigate({ to: '/evals/$id', params: { id: of } }), onError),
     );
   };
+  const more: (Action | typeof LINE)[] = [
+    {
+      label: 'Copy ID',
+      icon: <Copy />,
+      act: () => void copyText(id).then(() => toast(`Copied ${id}`)),
+    },
+  ];
+  if (may('jobs:write'))
+    more.push(LINE, { label: 'Delete…', icon: <Trash2 />, isDanger: true, act: remove });
   return (
     <>
-      <EvalCrumb id={of} />
-      <div className="bar head">
-        <h1 className="name">{runName(run)}</h1>
-        <RunPill status={run.status} />
-        <span className="grow" />
-        {may('jobs:write') && isOpen(run) && (
-          <button onClick={() => api.cancelEvalRun(of, id).then(reload, onError)}>Cancel</button>
-        )}
-        {may('jobs:write') && <button onClick={remove}>Delete</button>}
-      </div>
-      <p className="facts faint">
-        <span className="break">{modelText(run)}</span>
-        <span title={moment(run.created_at)}>started {ago(run.created_at)}</span>
-        <span className="break">
-          <code>{id}</code>
-        </span>
-      </p>
+      {may('jobs:write') && isOpen(run) && (
+        <Button onClick={() => void api.cancelEvalRun(of, id).then(reload, onError)}>Cancel</Button>
+      )}
+      <ActionMenu label={`Actions for ${runName(run)}`} actions={more} />
     </>
   );
 }
@@ -122,14 +135,13 @@ function Counts({ run }: { run: EvalRunObject }) {
   const left = total - passed - failed - errored;
   return (
     <>
-      <dl className="strip">
-        <Figure name="passed" value={passShare(run)} />
-        <Figure name="items" value={count(total)} />
-        <Figure name="pass" value={count(passed)} />
-        <Figure name="fail" value={count(failed)} />
-        {errored > 0 && <Figure name="not graded" value={count(errored)} />}
-      </dl>
-      {run.error && <p className="bad">{run.error.message}</p>}
+      <Stats label="Result">
+        <Stat label="Passed" value={passShare(run)} note={`of ${count(total)} items`} />
+        <Stat label="Pass" value={count(passed)} />
+        <Stat label="Fail" value={count(failed)} />
+        {errored > 0 && <Stat label="Not graded" value={count(errored)} tone="warn" />}
+      </Stats>
+      {run.error && <Callout tone="error">{run.error.message}</Callout>}
       <Deleted run={run} />
       {isOpen(run) && (
         <p>
@@ -157,9 +169,11 @@ function Deleted({ run }: { run: EvalRunObject }) {
 
 function ByGrader({ run }: { run: EvalRunObject }) {
   return (
-    <section aria-label="By grader">
-      <h2>By grader</h2>
-      <Table columns={['Grader', 'Passed', 'Failed', 'Share']}>
+    <Section title="By grader">
+      <Table
+        columns={['Grader', 'Passed', 'Failed', 'Share']}
+        numbers={['Passed', 'Failed', 'Share']}
+      >
         {run.per_testing_criteria_results.map(({ testing_criteria: name, passed, failed }) => (
           <Row key={name}>
             <td className="break">{name}</td>
@@ -171,7 +185,7 @@ function ByGrader({ run }: { run: EvalRunObject }) {
           </Row>
         ))}
       </Table>
-    </section>
+    </Section>
   );
 }
 

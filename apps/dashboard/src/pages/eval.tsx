@@ -1,9 +1,15 @@
-import type { EvalObject, EvalRunObject, ModelObject } from '@graft/contracts';
+import type { EvalObject, EvalRunObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
-import { CopyButton } from '../ui/controls/copy-button.js';
+import { Copy, Trash2 } from 'lucide-react';
+import { isChat } from '../evals/new-eval.js';
+import { Button } from '../ui/controls/button.js';
+import { copyText } from '../ui/controls/copy-button.js';
+import { ActionMenu, LINE, type Action } from '../ui/overlays/menu.js';
+import { useToast } from '../ui/overlays/toasts.js';
+import { Page, Section } from '../ui/page.js';
 import {
   criterionText,
   modelText,
@@ -28,16 +34,22 @@ export function EvalPage({ id }: { id: string }) {
   const [error, setError] = useState<Error | null>(null);
   const navigate = useNavigate();
   const may = useMay();
+  const toast = useToast();
   const { value } = found;
   useEffect(() => {
     if (value) document.title = `${value.name || value.id} · Graft`;
   }, [value]);
+  const crumbs = [
+    <Link key="evals" to="/evals">
+      Evals
+    </Link>,
+  ];
   if (!value)
     return (
-      <main>
+      <Page title={found.error ? 'Eval not found' : 'Eval'} crumbs={crumbs}>
         <Failure error={found.error} />
         <Loading error={found.error} />
-      </main>
+      </Page>
     );
   const remove = () => {
     const lost = `Delete the eval ${value.name || id} with its ${runs.value?.length ?? 0} runs and all their results? This cannot be undone.`;
@@ -45,47 +57,53 @@ export function EvalPage({ id }: { id: string }) {
       api.deleteEval(id).then(() => navigate({ to: '/evals' }), setError),
     );
   };
+  const more: (Action | typeof LINE)[] = [
+    {
+      label: 'Copy ID',
+      icon: <Copy />,
+      act: () => void copyText(id).then(() => toast(`Copied ${id}`)),
+    },
+  ];
+  if (may('jobs:write'))
+    more.push(LINE, { label: 'Delete…', icon: <Trash2 />, isDanger: true, act: remove });
   return (
-    <main>
-      <p className="crumb">
-        <Link to="/evals">Evals</Link>
-      </p>
-      <div className="bar head">
-        <h1 className="name">{value.name || value.id}</h1>
-        <span className="grow" />
-        {may('jobs:write') && <button onClick={remove}>Delete</button>}
-      </div>
-      <p className="facts faint">
-        <span className="break">
-          <code>{id}</code> <CopyButton text={id} label="Copy ID" />
-        </span>
-        <span title={moment(value.created_at)}>added {ago(value.created_at)}</span>
-        {Object.entries(value.metadata).map(([name, text]) => (
-          <span key={name} className="break">
-            {name}: {text}
-          </span>
-        ))}
-      </p>
+    <Page
+      title={value.name || value.id}
+      crumbs={crumbs}
+      actions={<ActionMenu label={`Actions for ${value.name || value.id}`} actions={more} />}
+      subtitle={<Facts of={value} />}
+    >
       <Failure error={error ?? runs.error} />
-      <Criteria of={value} />
       {runs.value === null ? (
         <Loading error={runs.error} />
       ) : (
         <>
-          <Runs of={id} runs={runs.value} />
           {may('jobs:write', 'models:read') && (
             <RunAgain of={id} runs={runs.value} onMade={runs.reload} onError={setError} />
           )}
+          <Runs of={id} runs={runs.value} />
         </>
       )}
-    </main>
+      <Criteria of={value} />
+    </Page>
   );
 }
 
+const Facts = ({ of: { created_at: at, metadata } }: { of: EvalObject }) => (
+  <>
+    <span title={moment(at)}>Added {ago(at)}</span>
+    {Object.entries(metadata).map(([name, text]) => (
+      <span key={name} className="break">
+        {' '}
+        · {name}: {text}
+      </span>
+    ))}
+  </>
+);
+
 function Criteria({ of }: { of: EvalObject }) {
   return (
-    <section aria-label="Graders">
-      <h2>Graders</h2>
+    <Section title="Graders">
       <Table columns={['Grader', 'Kind', 'Passes']}>
         {of.testing_criteria.map((one) => (
           <Row key={one.name}>
@@ -95,7 +113,7 @@ function Criteria({ of }: { of: EvalObject }) {
           </Row>
         ))}
       </Table>
-    </section>
+    </Section>
   );
 }
 
@@ -111,11 +129,11 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
     );
   const [left, right] = chosen;
   return (
-    <section aria-label="Runs">
-      <div className="bar">
-        <h2 className="grow">Runs</h2>
-        {runs.length > 1 && (
-          <button
+    <Section
+      title="Runs"
+      actions={
+        runs.length > 1 && (
+          <Button
             disabled={left === undefined || right === undefined}
             onClick={() =>
               void navigate({
@@ -126,17 +144,18 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
             }
           >
             Compare the two selected
-          </button>
-        )}
-      </div>
+          </Button>
+        )
+      }
+    >
       {runs.length === 0 ? (
         <p className="faint">
-          None yet.{' '}
-          <code>graft evals run {of} --model MODEL --items items.jsonl --ask TEMPLATE</code> runs a
-          model; runs made through OpenAI’s SDK appear here, too.
+          No runs yet. Run a model with{' '}
+          <code>graft evals run {of} --model MODEL --items items.jsonl --ask TEMPLATE</code>, or
+          with OpenAI’s SDK.
         </p>
       ) : (
-        <Table columns={COLUMNS}>
+        <Table columns={COLUMNS} numbers={['Passed', 'Share']}>
           {runs.map((run) => (
             <Row key={run.id}>
               <td>
@@ -165,7 +184,7 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
           ))}
         </Table>
       )}
-    </section>
+    </Section>
   );
 }
 
@@ -194,8 +213,7 @@ function RunAgain({ of, runs, onMade, onError }: AgainProps) {
     }, onError);
   };
   return (
-    <section aria-label="Run it on another model">
-      <h2>Run it on another model</h2>
+    <Section title="Run it on another model" isCard>
       <form className="bar" onSubmit={submit}>
         <select
           required
@@ -218,11 +236,10 @@ function RunAgain({ of, runs, onMade, onError }: AgainProps) {
             ))}
           </select>
         </label>
-        <button className="main">Run</button>
+        <Button type="submit" variant="primary">
+          Run
+        </Button>
       </form>
-    </section>
+    </Section>
   );
 }
-
-const isChat = ({ graft }: ModelObject): boolean =>
-  (graft?.status ?? 'ready') === 'ready' && (graft?.uses?.[0] ?? 'chat') === 'chat';
