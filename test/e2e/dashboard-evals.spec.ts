@@ -63,7 +63,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     expect(cells.slice(1, 6)).toEqual([
       'after',
       'answers of a file',
-      '✓ completed',
+      ' completed',
       '2 of 3',
       '67 %',
     ]);
