@@ -13,6 +13,7 @@ export const ROUTES: readonly (readonly [
   ['delete', '/v1/files/{id}', 'files:write'],
   ['get', '/v1/files/{id}/content', 'files:read'],
   ['get', '/v1/files/{id}/records', 'files:read'],
+  ['post', '/v1/files/{id}/revisions', 'files:write'],
   ['post', '/v1/uploads', 'files:write'],
   ['get', '/v1/uploads/{id}', 'files:read'],
   ['post', '/v1/uploads/{id}/parts', 'files:write'],

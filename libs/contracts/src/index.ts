@@ -10,6 +10,7 @@ export * from './evals/eval-objects.js';
 export * from './evals/evals.js';
 export * from './http/field-names.js';
 export * from './files/file-objects.js';
+export * from './files/file-revision.js';
 export * from './http/graft-api.js';
 export * from './models/hub-push.js';
 export * from './integrations/integrations.js';

@@ -4,6 +4,7 @@
  */
 export { reportData } from './datasets/report.js';
 export type { DataFile, DataReports, ReportOptions } from './datasets/report.js';
+export { heldOut } from './datasets/held-out.js';
 export type { Split } from './datasets/held-out.js';
 export { samplePromptTokens } from './data/text/prompt.js';
 export { readBaseProcessor } from './io/base/base-processor.js';

@@ -25,16 +25,19 @@ import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
 import { receiveTrainingData, type ReceivedFile, type ReceiveContext } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
+import {
+  checkPurpose,
+  columnsOf,
+  EVALS_PURPOSE,
+  lifetime,
+  TRAINING_PURPOSE,
+} from './upload-fields.js';
 import { receivingSlots } from './upload-slots.js';
 
-export const TRAINING_PURPOSE = 'fine-tune';
-export const EVALS_PURPOSE = 'evals';
-export const RESULT_PURPOSE = 'fine-tune-results';
+export { EVALS_PURPOSE, RESULT_PURPOSE, TRAINING_PURPOSE } from './upload-fields.js';
 
 /** Maximum bytes of a multipart body in addition to the file. */
 export const MOST_FRAMING_BYTES = 16 * 1024;
-
-type Fields = Readonly<Record<string, string>>;
 
 /** Properties of a new file, and other changes in the transaction that creates it. */
 interface NewFile {
@@ -44,6 +47,10 @@ interface NewFile {
   /** Id of the upload whose parts became the file. */
   readonly upload?: string;
   readonly completes?: (manager: EntityManager, id: string) => Promise<void>;
+  /** Origin of a file that revises another. */
+  readonly revises?: FileReport['revises'];
+  /** Throws if a file with this report must not be stored. */
+  readonly accepts?: (report: FileReport) => void;
 }
 
 /** Options for reading training data that is already stored. */
@@ -136,8 +143,9 @@ export class FilesService {
   private async createFile(
     caller: Principal,
     { blob: received, checked: { report, details } }: ReceivedFile,
-    { filename, purpose, lifetime_seconds: seconds, completes, upload }: NewFile,
+    { filename, purpose, lifetime_seconds: seconds, completes, upload, revises, accepts }: NewFile,
   ): Promise<FileObject> {
+    accepts?.(report);
     const expires_at =
       seconds === null ? null : new Date((await this.database.now()).getTime() + seconds * 1000);
     const id = newId('file-');
@@ -152,7 +160,9 @@ export class FilesService {
         filename,
         purpose,
         ...blob,
-        ...(purpose === EVALS_PURPOSE ? UNCHECKED : checkedAs(report, details)),
+        ...(purpose === EVALS_PURPOSE
+          ? UNCHECKED
+          : checkedAs({ ...report, ...(revises && { revises }) }, details)),
         expires_at,
       };
       await completes?.(manager, id);
@@ -345,43 +355,6 @@ const checkedAs = (report: FileReport, details: string | null) => ({
   records: report.records,
   report,
 });
-
-/** Validates the purpose. Graft supports only these of OpenAI's purposes. */
-function checkPurpose({ purpose }: Fields): string {
-  if (!purpose)
-    throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
-  if (purpose === TRAINING_PURPOSE || purpose === EVALS_PURPOSE) return purpose;
-  throw new DomainError(
-    'invalid_value',
-    `purpose must be ${TRAINING_PURPOSE} or ${EVALS_PURPOSE} (got ${purpose.slice(0, 40)})`,
-    'purpose',
-  );
-}
-
-/** Reads fields such as `columns[prompt]=question`. */
-function columnsOf(fields: Fields): Columns {
-  const columns: Record<string, string> = {};
-  for (const [field, name] of Object.entries(fields)) {
-    const part = /^columns\[(.*)\]$/.exec(field)?.[1];
-    if (part !== undefined) columns[part] = name;
-  }
-  return columns;
-}
-
-/** Returns the lifetime of the file in seconds, or null if it does not expire. */
-function lifetime(fields: Fields): number | null {
-  const seconds = fields['expires_after[seconds]'];
-  if (seconds === undefined) return null;
-  const value = Number(seconds);
-  if (!Number.isInteger(value) || value < 3600 || value > 2_592_000) {
-    throw new DomainError(
-      'invalid_value',
-      `expires_after.seconds must be an integer from 3600 to 2592000 (got ${seconds})`,
-      'expires_after.seconds',
-    );
-  }
-  return value;
-}
 
 export function fileObject(file: File): FileObject {
   return {

@@ -1,6 +1,7 @@
 import type { ModuleMetadata } from '@nestjs/common';
 import { JobCreation } from './create-job.js';
 import { EventFiles } from './event-files.js';
+import { FileRevisions } from './file-revisions.js';
 import { JobChanges } from './job-changes.js';
 import { JobConfusions } from './job-confusions.js';
 import { JobDrafts } from './job-drafts.js';
@@ -13,10 +14,11 @@ import { OperationPlans } from './operation-plans.js';
 import { OperationsController } from './operations.controller.js';
 import { ProofController } from './proof.controller.js';
 import { QueueDepths } from './queue-depths.js';
+import { RevisionsController } from './revisions.controller.js';
 import { RepeatedCalls } from './repeated-calls.js';
 
 export const JOBS: ModuleMetadata = {
-  controllers: [JobsController, ProofController, OperationsController],
+  controllers: [JobsController, ProofController, RevisionsController, OperationsController],
   providers: [
     JobsService,
     JobChanges,
@@ -30,5 +32,6 @@ export const JOBS: ModuleMetadata = {
     JobInterrupts,
     JobLedgers,
     JobReceipts,
+    FileRevisions,
   ],
 };

@@ -9,7 +9,12 @@ import { jsonbText } from '../database/jsonb.js';
 import type { Refusal } from '../sandbox/confined-answer.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
-import type { BaseConfig, DataReports as Reports, ReportOptions } from './reader-protocol.js';
+import type {
+  BaseConfig,
+  DataReports as Reports,
+  HeldOutOptions,
+  ReportOptions,
+} from './reader-protocol.js';
 import { QueueFull, Turns, type WorkCaller } from './turns.js';
 
 /** Increase it when reports change: stored reports of other versions are ignored. */
@@ -83,6 +88,22 @@ export class DataReports {
         base: await this.files(base),
         prompts,
         maxTokens,
+      }),
+    );
+  }
+
+  /**
+   * Returns the places of the records that a split holds out, from 0, not counting blank lines.
+   * @throws DomainError for data that cannot be split; ReaderFailure if it could not be read
+   */
+  heldOut(file: File, options: HeldOutOptions, caller: WorkCaller): Promise<number[]> {
+    const key = `held out ${sha256(JSON.stringify([file.sha256, options]))}`;
+    return this.turn(key, caller, async () =>
+      this.reader.ask<number[]>(caller.project, {
+        op: 'held_out',
+        base: [],
+        training: await this.file(file),
+        ...options,
       }),
     );
   }

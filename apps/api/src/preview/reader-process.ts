@@ -3,6 +3,7 @@
 // 0009).
 import { DomainError } from '@graft/contracts';
 import {
+  heldOut,
   readBaseProcessor,
   reportData,
   samplePromptTokens,
@@ -30,6 +31,10 @@ function open(files: readonly NamedFile[]): BaseProcessor {
 }
 
 function answer(request: ReaderRequest): unknown {
+  if (request.op === 'held_out') {
+    const { training, tasks, split } = request;
+    return [...heldOut(training.path, { task: taskFor(request.task), tasks }, split)];
+  }
   const base = open(request.base);
   if (request.op === 'config') return base.config;
   if (request.op === 'prompts')

@@ -15,6 +15,9 @@ export interface ReportOptions {
   readonly invocation: readonly number[] | null;
 }
 
+/** Inputs that determine which records of a file are held out. */
+export type HeldOutOptions = Pick<ReportOptions, 'task' | 'tasks'> & { readonly split: Split };
+
 /** Requests of the API to its reader process, one at a time. */
 export type ReaderRequest =
   | { readonly op: 'config'; readonly base: readonly NamedFile[] }
@@ -25,6 +28,12 @@ export type ReaderRequest =
       /** Maximum number of tokens of a sequence of the run. */
       readonly maxTokens: number;
     }
+  | (HeldOutOptions & {
+      readonly op: 'held_out';
+      /** Always empty: the split does not depend on the base. */
+      readonly base: readonly [];
+      readonly training: DataFile;
+    })
   | (ReportOptions & {
       readonly op: 'report';
       readonly base: readonly NamedFile[];
@@ -34,8 +43,13 @@ export type ReaderRequest =
 
 /** Paths of all files that the request reads. */
 export function filesOf(request: ReaderRequest): readonly string[] {
-  const data = request.op === 'report' ? [request.training, request.validation] : [];
+  const data = dataOf(request);
   return [...request.base, ...data].flatMap((file) => file?.path ?? []);
+}
+
+function dataOf(request: ReaderRequest): readonly (DataFile | null)[] {
+  if (request.op === 'report') return [request.training, request.validation];
+  return request.op === 'held_out' ? [request.training] : [];
 }
 
 export type BaseConfig = BaseProcessor['config'];

@@ -1,6 +1,6 @@
 // Each change of a job through its route.
 import type { Change } from './eval-changes.js';
-import type { TestApi } from '../fixture.js';
+import { uploadChats, type TestApi } from '../fixture.js';
 import { ask } from '../projects.js';
 import { ScriptedWorker, started } from '../scripted-worker.js';
 
@@ -31,6 +31,11 @@ export function jobChanges(
       const id = await create('drill');
       await worker.report(await worker.nextAssignment(), started(0, 9, 'process-1'));
       return { path: `${JOB}/${id}/interrupt`, type: 'job.interrupted', target: id, project };
+    },
+    'post /v1/files/{id}/revisions': async () => {
+      const path = `/v1/files/${await uploadChats(api())}/revisions`;
+      const body = { records: [{ line: 3, record: null }] };
+      return { path, body, type: 'file.created', project };
     },
     'post /v1/fine_tuning/jobs/{id}': async () => {
       const id = await create();

@@ -70,6 +70,15 @@ export const FileReport = z
         'Warning about a table that was read as texts although another column looks like labels, and how to map that column. Also in `warnings`.',
       ),
     warnings: z.array(z.string()).readonly().describe('Warnings, one sentence each.'),
+    revises: z
+      .exactOptional(
+        z.object({
+          file: z.string().describe('ID of the original'),
+          changed_lines: z.array(z.number()).readonly().describe('Lines that were replaced'),
+          removed_lines: z.array(z.number()).readonly().describe('Lines that were removed'),
+        }),
+      )
+      .describe('Origin of a file that revises another; lines are those of the original.'),
   })
   .meta({
     id: 'FileReport',
