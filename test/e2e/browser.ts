@@ -14,15 +14,19 @@ import { inject } from 'vitest';
 
 export { BROWSER_ARGS, findBrowser } from './browser-program.js';
 
-/** Writes the dashboard's release build to a folder: a copy of the build of `npm test`, or a new build. */
-export function buildDashboard(outDir: string): void {
+/**
+ * Writes the dashboard's release build to a folder: a copy of the build of `npm test`, or a new
+ * build. The mode "gallery" includes the gallery of components.
+ */
+export function buildDashboard(outDir: string, mode = 'production'): void {
   const built = process.env['GRAFT_TEST_DASHBOARD'];
-  if (built !== undefined) return cpSync(built, outDir, { recursive: true });
+  if (built !== undefined && mode === 'production')
+    return cpSync(built, outDir, { recursive: true });
   const cwd = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
   const vite = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
   // A process of its own, because NODE_ENV is test here and would cause a development build.
   const env = { ...process.env, NODE_ENV: 'production' };
-  const args = [vite, 'build', '--logLevel', 'warn', '--outDir', outDir];
+  const args = [vite, 'build', '--mode', mode, '--logLevel', 'warn', '--outDir', outDir];
   const { status, stderr } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the dashboard does not build: ${stderr}`);
 }

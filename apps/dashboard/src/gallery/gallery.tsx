@@ -1,5 +1,5 @@
 // Every component of the design system in its states. `/gallery` shows it in development builds;
-// test/e2e/gallery.spec.ts compares screenshots of it in both themes.
+// test/e2e/dashboard-gallery.spec.ts compares screenshots of it in both themes.
 import { Download, Inbox, Plus, Trash2 } from 'lucide-react';
 import { useState, type ReactNode } from 'react';
 import { Chart } from '../charts/chart.js';
@@ -96,7 +96,7 @@ export function GalleryPage() {
           />
         </Example>
       </Section>
-      <Section title="Code">
+      <Section title="Code block">
         <Example name="code">
           <CodeBlock
             tabs={[
