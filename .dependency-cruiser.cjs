@@ -125,6 +125,7 @@ const DASHBOARD_LAYERS = [
   'models',
   'projects',
   'workers',
+  'operate',
   'sweeps',
   'evals',
   'chat',

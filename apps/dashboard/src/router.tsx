@@ -133,6 +133,21 @@ routes.cluster.update({
     () => ({ isTimeline: routes.cluster.useSearch().view === 'timeline' }),
   ),
 });
+routes.usage.update({
+  component: page(
+    lazy(() => import('./pages/usage.js'), 'UsagePage'),
+    () => {
+      const { range, by } = routes.usage.useSearch();
+      return {
+        range: range ?? 'week',
+        by: by === 'model' ? ('model' as const) : ('project_id' as const),
+      };
+    },
+  ),
+});
+routes.problems.update({
+  component: lazy(() => import('./pages/problems.js'), 'ProblemsPage'),
+});
 for (const former of [routes.workers, routes.pools])
   former.update({ component: () => <Navigate to="/cluster" replace /> });
 routes.pool.update({

@@ -122,6 +122,17 @@ export const cluster = createRoute({
   staticData: { place: 'Cluster' },
   validateSearch: stringParameters<'view'>(),
 });
+export const usage = createRoute({
+  getParentRoute,
+  path: '/usage',
+  staticData: { place: 'Usage' },
+  validateSearch: stringParameters<'range' | 'by'>(),
+});
+export const problems = createRoute({
+  getParentRoute,
+  path: '/problems',
+  staticData: { place: 'Problems' },
+});
 /** Former addresses of the cluster. */
 export const workers = createRoute({ getParentRoute, path: '/workers' });
 export const pools = createRoute({ getParentRoute, path: '/pools' });
@@ -179,6 +190,8 @@ export const tree = root.addChildren([
   evalRun,
   chat,
   cluster,
+  usage,
+  problems,
   workers,
   pools,
   pool,

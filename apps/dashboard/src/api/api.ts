@@ -3,6 +3,7 @@ import { filesApi } from './files.js';
 import { integrationsApi } from './integrations.js';
 import { jobsApi } from './jobs.js';
 import { modelsApi } from './models.js';
+import { operateApi } from './operate.js';
 import { projectsApi } from './projects.js';
 import { workersApi } from './workers.js';
 
@@ -15,4 +16,5 @@ export const api = {
   ...workersApi,
   ...projectsApi,
   ...integrationsApi,
+  ...operateApi,
 };

@@ -65,10 +65,7 @@ export function App() {
   const formats = useRecordFormats(session === 'in');
   const [help, setHelp] = useState(false);
   const commands = useCommandMenu(session === 'in');
-  // Until the rights of the key are known, show neither its own project nor all projects.
-  const admin = key === null || key.scopes.includes('admin');
-  const isAllowed = ({ needs, unless }: Place) =>
-    missingScopes(key, needs).length === 0 && !(unless === 'admin' && admin);
+  const isAllowed = ({ needs }: Place) => missingScopes(key, needs).length === 0;
   const groups = GROUPS.map(({ label, places }) => ({
     label,
     places: places.filter(isAllowed),

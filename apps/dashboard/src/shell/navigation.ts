@@ -3,6 +3,7 @@ import type { Scope } from '@graft/contracts';
 import type { LinkProps } from '@tanstack/react-router';
 import {
   Building2,
+  ChartColumn,
   CirclePlus,
   Database,
   FlaskConical,
@@ -12,6 +13,7 @@ import {
   Server,
   Settings,
   Split,
+  TriangleAlert,
   type LucideIcon,
 } from 'lucide-react';
 
@@ -23,8 +25,8 @@ export interface Place {
   readonly icon: LucideIcon;
   /** Scopes that a key needs for the page to be useful. */
   readonly needs: readonly Scope[];
-  /** Scope whose holders reach the same content elsewhere. The page is hidden from their navigation. */
-  readonly unless?: Scope;
+  /** Whether the navigation shows the number of problems next to it. */
+  readonly hasCount?: true;
 }
 
 export interface Group {
@@ -61,7 +63,18 @@ export const GROUPS: readonly Group[] = [
   },
   {
     label: 'Operate',
-    places: [{ to: '/cluster', label: 'Cluster', key: 'w', icon: Server, needs: ['jobs:read'] }],
+    places: [
+      { to: '/cluster', label: 'Cluster', key: 'w', icon: Server, needs: ['jobs:read'] },
+      { to: '/usage', label: 'Usage', key: 'l', icon: ChartColumn, needs: ['jobs:read'] },
+      {
+        to: '/problems',
+        label: 'Problems',
+        key: 'b',
+        icon: TriangleAlert,
+        needs: ['jobs:read'],
+        hasCount: true,
+      },
+    ],
   },
   {
     label: 'Settings',

@@ -9,6 +9,7 @@ import { Tip } from '../ui/overlays/tip.js';
 import { AccountMenu } from './account-menu.js';
 import { ClusterChip } from './cluster-chip.js';
 import { NEW_JOB, type Group, type Place } from './navigation.js';
+import { ProblemCount } from './problem-count.js';
 import { ProjectSwitcher } from './project-switcher.js';
 
 const SLOT = 'graft.sidebar';
@@ -117,6 +118,7 @@ function Places({ groups, here, isSmall }: Pick<Props, 'groups' | 'here'> & { is
               >
                 <place.icon aria-hidden="true" />
                 <span className={isSmall ? 'unseen' : undefined}>{place.label}</span>
+                {place.hasCount && <ProblemCount />}
               </Link>
             );
             return isSmall ? (
