@@ -5,7 +5,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
 import { AuditLog } from '../projects/audit-log.js';
-import { ApiKeys, JoinTokens } from '../projects/all-keys.js';
+import { ApiKeys, JoinTokens } from '../operate/all-keys.js';
 import { ShortId } from '../projects/short-id.js';
 import { Button } from '../ui/controls/button.js';
 import { Field } from '../ui/controls/field.js';

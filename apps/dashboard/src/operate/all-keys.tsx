@@ -13,7 +13,7 @@ import { Button } from '../ui/controls/button.js';
 import { Secret } from '../ui/secret.js';
 import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-import { ShortId } from './short-id.js';
+import { ShortId } from '../projects/short-id.js';
 
 /** Describes the consequences of revoking a key. */
 function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
