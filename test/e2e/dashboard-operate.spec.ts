@@ -94,6 +94,9 @@ describe.skipIf(!program)('usage and problems in the dashboard', () => {
     await screenshot(page, 'problems-none');
 
     await api.post('/pools/default/cordon');
+    const { data } = await api.get<{ data: JobObject[] }>('/fine_tuning/jobs');
+    const { training_file } = data[0]!;
+    await api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', training_file });
     const problem = page.getByRole('listitem').filter({ hasText: 'cordoned' }).first();
     await problem.waitFor();
     await screenshot(page, 'problems');
