@@ -70,7 +70,7 @@ export class PoolQueues {
   /** Consequences of moving a job to the front of its queue. */
   async front(caller: Principal, pool: string, job: string): Promise<PoolWhatIfObject> {
     await this.requirePool(caller, pool);
-    const forecast = await this.forecasts.snapshot(pool);
+    const forecast = await this.forecasts.fresh(pool);
     const row = (await this.rows([job])).get(job);
     const isQueued = forecast.state.waiting.some(({ id }) => id === job);
     if (!row || !isQueued || row.project_id !== caller.projectId)
@@ -102,7 +102,7 @@ export class PoolQueues {
       [worker, pool, this.settings.leaseMs],
     );
     if (!found) throw new DomainError('not_found', `no such worker in pool ${pool}`, kind);
-    const forecast = await this.forecasts.snapshot(pool);
+    const forecast = await this.forecasts.fresh(pool);
     const ages = await this.database.query<{ id: string; age: number }>(
       `SELECT id, (SELECT count(*) FROM job older WHERE older.pool = $1 AND older.state = 'queued'
          AND older.desired_state = 'run' AND (older.created_at, older.id) < (job.created_at, job.id))::float8 + 0.5 AS age

@@ -160,6 +160,11 @@ export class QueueForecasts {
     return this.current(pool, GOOD_MS);
   }
 
+  /** Like `snapshot`, but computed now, for a decision of a user. */
+  fresh(pool: string): Promise<ForecastState> {
+    return this.forecast(pool);
+  }
+
   private current(pool: string, goodMs: number): Promise<ForecastState> {
     const known = this.pools.get(pool);
     const now = performance.now();

@@ -28,8 +28,10 @@ export interface Intention {
 
 /** Dialog that shows which jobs an action moves or delays, before it is confirmed. */
 export function Consequences({ of, close }: { of: Intention; close: () => void }) {
-  const found = useLoaded(['what-if', of.pool, of.action, of.target], () =>
-    api.poolWhatIf(of.pool, of.action, of.target),
+  const found = useLoaded(
+    ['what-if', of.pool, of.action, of.target],
+    () => api.poolWhatIf(of.pool, of.action, of.target),
+    5000,
   );
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState(false);
