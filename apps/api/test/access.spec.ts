@@ -190,7 +190,7 @@ describe('access', () => {
         .set('content-type', 'application/json');
     const cases = [
       [await post().send('{"a":'), 400, 'invalid_json'],
-      [await post().send(`{"metadata":"${'x'.repeat(5_000_000)}"}`), 413, 'file_too_large'],
+      [await post().send(`{"metadata":"${'x'.repeat(5_000_000)}"}`), 413, 'request_too_large'],
       [await post().send('[]'), 400, 'invalid_value'],
       [
         await post()

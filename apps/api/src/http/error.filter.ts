@@ -1,5 +1,11 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
-import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
+import {
+  DomainError,
+  grouped,
+  MAX_BODY_BYTES,
+  type ErrorBody,
+  type ErrorCode,
+} from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { isDependency, faultOf, toOutageError } from '../faults.js';
 import { log } from '../log.js';
@@ -40,7 +46,7 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   403: 'insufficient_scope',
   404: 'not_found',
   409: 'conflict',
-  413: 'file_too_large',
+  413: 'request_too_large',
   415: 'unsupported',
   429: 'rate_limit_exceeded',
   503: 'unavailable',
@@ -61,6 +67,11 @@ function asDomainError(error: unknown, request: Request): DomainError {
   const type = (error as { type?: unknown } | null)?.type;
   if (type === 'entity.parse.failed')
     return new DomainError('invalid_json', 'the body is not valid JSON');
+  if (type === 'entity.too.large')
+    return new DomainError(
+      'request_too_large',
+      `the body must have at most ${grouped(MAX_BODY_BYTES)} bytes`,
+    );
   if (type === BODY_ERROR) return new DomainError('invalid_json', (error as Error).message);
   if (status === 404)
     return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);

@@ -85,8 +85,8 @@ export class AdapterUpload {
       throw new DomainError('invalid_model', `${name} is an adapter, not a base`, 'model');
     if (!base.config)
       throw new DomainError(
-        'unavailable',
-        `the config.json of ${name} has not been read yet; try again`,
+        'invalid_model',
+        `${name} has no config.json that Graft has read, so no adapter can be checked against it; delete it and import it again`,
         'model',
       );
     const found = await inspectAdapterFiles(this.blobs, { config, weights }, base.config, {

@@ -12,7 +12,7 @@ import { log } from '../../log.js';
 import { ImportClaims, claimLost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
 import { modelObject } from '../model-object.js';
-import { defaultId, sourceFiles, type SourceFile } from './sources.js';
+import { defaultId, normalizedSource, sourceFiles, type SourceFile } from './sources.js';
 
 export const ImportModel = z.strictObject({
   id: z
@@ -25,9 +25,11 @@ export const ImportModel = z.strictObject({
     .optional(),
   source: z
     .string()
-    .min(5)
+    .min(1)
     .max(4096)
-    .describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
+    .describe(
+      'hub:Org/Name, or dir:/path of a folder or .gguf file on the server. Also accepts an address of a model on the hub, Org/Name and an absolute path',
+    ),
 });
 
 /** Uploader of all imports. Bases have no project, so imports together share the disk as one project does. */
@@ -60,7 +62,8 @@ export class ModelImport implements OnModuleDestroy {
 
   /** Returns the model in state `importing` immediately. Repeating the request is harmless. */
   async start(caller: Principal, body: unknown): Promise<ModelObject> {
-    const { id: given, source } = parseBody(ImportModel, body);
+    const { id: given, source: requested } = parseBody(ImportModel, body);
+    const source = normalizedSource(requested, this.settings.hubUrl);
     const id = given ?? defaultId(source);
     parseBody(ImportModel, { id, source });
     const found = await this.models.findOneBy({ id });

@@ -15,6 +15,39 @@ export interface SourceFile {
 const WANTED =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|(?:pre)?processor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
 
+const REPOSITORY = /^[\w.-]{1,96}\/[\w.-]{1,96}$/;
+
+/**
+ * Returns a source as `hub:Org/Name` or `dir:/path`. Also accepts what users paste: an address of the hub, `Org/Name`, or
+ * a path.
+ * @throws DomainError if it is none of them
+ */
+export function normalizedSource(given: string, hubUrl: string): string {
+  const source = given.trim();
+  const [, kind, rest = ''] = /^(dir|hub):(.+)$/s.exec(source) ?? [];
+  if (kind === 'dir') return source;
+  if (kind === undefined && /^(\/|\.{1,2}\/)/.test(source)) return `dir:${source}`;
+  const name = kind === 'hub' ? rest : source;
+  const repository = repositoryOf(name, hubUrl) ?? name;
+  if (REPOSITORY.test(repository)) return `hub:${repository}`;
+  throw new DomainError(
+    'invalid_value',
+    `source: expected hub:Org/Name, an address of a model on the hub, or the path of a folder or .gguf file on the server, got ${JSON.stringify(given.slice(0, 100))}`,
+    'source',
+  );
+}
+
+/** Returns the repository of an address such as https://huggingface.co/Org/Name/tree/main; null if it is none. */
+function repositoryOf(source: string, hubUrl: string): string | null {
+  const address = /^(huggingface\.co|hf\.co)\//.test(source) ? `https://${source}` : source;
+  if (!/^https?:\/\//i.test(address) || !URL.canParse(address)) return null;
+  const { host, pathname } = new URL(address);
+  if (!['huggingface.co', 'www.huggingface.co', 'hf.co', new URL(hubUrl).host].includes(host))
+    return null;
+  const [owner, name] = pathname.split('/').filter(Boolean);
+  return owner !== undefined && name !== undefined ? `${owner}/${name}` : null;
+}
+
 /** Lists the files of `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
 export async function sourceFiles(source: string, hubUrl: string): Promise<SourceFile[]> {
   const [, kind, name = ''] = /^(dir|hub):(.+)$/s.exec(source) ?? [];
@@ -90,7 +123,7 @@ const unreadable = (path: string, error: unknown): DomainError =>
   new DomainError('invalid_model', `${path} cannot be read: ${(error as Error).message}`, 'source');
 
 async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
-  if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(repo)) {
+  if (!REPOSITORY.test(repo)) {
     throw new DomainError(
       'invalid_value',
       `${JSON.stringify(repo.slice(0, 100))} is not a valid repository name; use hub:Org/Name`,
