@@ -90,6 +90,8 @@ describe('a preview', () => {
       steps: 108,
       seconds: null,
       seconds_from: null,
+      seconds_range: null,
+      estimate_source: null,
       training: { examples: 12, sampled: false, cut: 0, duplicates: 0, formats: { messages: 12 } },
       validation: null,
       warnings: [],
@@ -233,9 +235,31 @@ describe('a preview', () => {
     }
   });
 
-  it('estimates the duration from similar jobs', async () => {
+  it('estimates the duration from similar jobs, and before the first from a benchmark', async () => {
     const training_file = await uploadChats(api, 12);
-    const worker = await new ScriptedWorker(api, { pool: 'speedy' }).connect();
+    const speed = { bf16Flops: 4e9, f32Flops: 8e9, bytesPerSecond: 1e9 };
+    const worker = await new ScriptedWorker(api, { pool: 'speedy', speed }).connect();
+    const graft = { pool: 'speedy' };
+    const first = await preview({ training_file, graft });
+    expect(first).toMatchObject({
+      estimate_source: 'benchmark',
+      seconds_from:
+        'a rough estimate from a benchmark of the workers in pool speedy: 4 GFLOP/s in bf16',
+    });
+    // Two products per parameter and token forward, and two for the gradients of the inputs.
+    const flops = 4 * first.tokens * Number(first.total_parameters);
+    expect(first.seconds).toBeCloseTo(flops / (0.4 * 4e9), 6);
+    expect(first.seconds_range).toEqual([first.seconds! / 3, first.seconds! * 3]);
+    const twice = await preview({ training_file, graft: { ...graft, base_dtype: 'f32' } });
+    expect(twice.seconds).toBeCloseTo(first.seconds! / 2, 6);
+    const whole = await preview({ training_file, graft, peft: null });
+    expect(whole.seconds! / whole.tokens).toBeGreaterThan(first.seconds! / first.tokens);
+    const { data } = await api.get<{ data: { pool: string; speed: object | null }[] }>('/workers');
+    expect(data.find(({ pool }) => pool === 'speedy')?.speed).toEqual({
+      bf16_flops: 4e9,
+      f32_flops: 8e9,
+      bytes_per_second: 1e9,
+    });
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file,
@@ -246,11 +270,13 @@ describe('a preview', () => {
     await worker.finish(lease, 2);
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status).toBe('succeeded');
     const like = await preview({ training_file, graft: { pool: 'speedy' } });
-    const [{ speed } = { speed: 0 }] = await api.query<{ speed: number }>(
+    const [measured] = await api.query<{ speed: number }>(
       'SELECT tokens_per_second AS speed FROM job WHERE id = $1',
       [id],
     );
-    expect(like.seconds).toBeCloseTo(like.tokens / speed, 3);
+    expect(like.seconds).toBeCloseTo(like.tokens / Number(measured?.speed), 3);
+    expect(like.estimate_source).toBe('history');
+    expect(like.seconds_range).toEqual([like.seconds! / 1.5, like.seconds! * 1.5]);
     expect(like.seconds_from).toMatch(
       /^[\d,]+ tokens\/s, the speed of LORA on tiny in pool speedy$/,
     );

@@ -71,6 +71,8 @@ export class ScriptedWorker {
       token?: string;
       instance?: string;
       slots?: number;
+      /** Speed that it measured at its start. */
+      speed?: { bf16Flops: number; f32Flops: number; bytesPerSecond: number };
       /** Schema version; the default is that of this build. */
       schemaVersion?: number;
       /** Maximum number of concurrent chats; not reported if absent. */
@@ -118,6 +120,7 @@ export class ScriptedWorker {
         leases,
         ...(this.options.maxChats === undefined ? {} : { maxChats: this.options.maxChats }),
         workerKey: this.options.key,
+        speed: this.options.speed,
       },
     });
     await until(() => this.welcome !== null || this.ended !== null);

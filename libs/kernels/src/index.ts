@@ -14,6 +14,8 @@ export * from './ops.js';
 export { counterDropout, counterNormal, counterUniform } from './random.js';
 export type { RandomKey } from './random.js';
 export { Recomputation } from './recompute.js';
+export { measureSpeed } from './measure-speed.js';
+export type { MeasuredSpeed } from './measure-speed.js';
 export { getThreads, kernelsInfo, memory, setThreads, trimMemory } from './runtime.js';
 export type { KernelsInfo } from './runtime.js';
 export { keep, orFree, tidy } from './scope.js';

@@ -108,8 +108,10 @@ export { rateAt, warmupSteps } from './train/optimizer/schedule.js';
 export {
   allocatedBytes,
   kernelsInfo,
+  measureSpeed,
   memory,
   setDevice,
   setThreads,
   usedMemory,
 } from '@graft/kernels';
+export type { MeasuredSpeed } from '@graft/kernels';

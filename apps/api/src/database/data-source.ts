@@ -42,7 +42,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964400000 } from './migrations/1764964400000-initial.js';
+import { Initial1764964500000 } from './migrations/1764964500000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -96,7 +96,7 @@ export const ENTITIES = [
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964400000];
+export const MIGRATIONS = [Initial1764964500000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

@@ -4,11 +4,26 @@ import { Database } from '../database/database.js';
 
 export interface Speed {
   readonly tokensPerSecond: number;
+  readonly source: 'history' | 'benchmark';
   /** Text such as "1,234 tokens/s, the speed of LORA on ID in pool default". */
   readonly from: string;
 }
 
 const RECENT = 5;
+
+/**
+ * Fraction of the benchmark's speed that training reaches. Attention, norms, the optimizer and
+ * short sequences take the rest.
+ */
+const EFFICIENCY = 0.4;
+/** Factors by which the time of a run may be shorter or longer than estimated. */
+const SPREADS = { history: 1.5, benchmark: 3 } as const;
+
+/** Returns the shortest and the longest time to expect. */
+export const timeRange = (seconds: number, { source }: Speed): readonly [number, number] => [
+  seconds / SPREADS[source],
+  seconds * SPREADS[source],
+];
 
 /** Training speed of earlier jobs. It includes jobs of all projects and reveals nothing but their speed. */
 @Injectable()
@@ -34,6 +49,30 @@ export class Speeds {
     if (same !== null) return described(same, `${kind} on ${base} in pool ${pool}`);
     const any = await this.recent('base_id = $1', [base]);
     return any === null ? null : described(any, `other jobs on ${base}`);
+  }
+
+  /**
+   * Rough speed of a first job on a base, from the speed of matrix products that workers of the pool measured at their
+   * start; null if none has.
+   * @param parameters of the base with its adapters
+   */
+  async ofBenchmark(
+    pool: string,
+    { base_dtype: dtype, peft, gradient_checkpointing: isRecomputed }: Spec,
+    parameters: number,
+  ): Promise<Speed | null> {
+    const [row] = await this.database.query<{ median: number | null }>(
+      `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY (speed->>$2)::float8) AS median FROM worker
+       WHERE pool = $1 AND speed IS NOT NULL AND state <> 'offline'`,
+      [pool, dtype === 'f32' ? 'f32_flops' : 'bf16_flops'],
+    );
+    if (!row?.median) return null;
+    // Multiply and add per parameter: once forward, once for the gradient of the inputs, once for that of the weights.
+    const passes = 2 + (peft === null ? 1 : 0) + (isRecomputed ? 1 : 0);
+    const tokensPerSecond = (row.median * EFFICIENCY) / (2 * passes * parameters);
+    const gigaflops = Math.round(row.median / 1e9).toLocaleString('en');
+    const from = `a rough estimate from a benchmark of the workers in pool ${pool}: ${gigaflops} GFLOP/s in ${dtype}`;
+    return { tokensPerSecond, source: 'benchmark', from };
   }
 
   /**
@@ -73,5 +112,5 @@ export class Speeds {
 
 function described(tokensPerSecond: number, what: string): Speed {
   const rate = Math.round(tokensPerSecond).toLocaleString('en');
-  return { tokensPerSecond, from: `${rate} tokens/s, the speed of ${what}` };
+  return { tokensPerSecond, source: 'history', from: `${rate} tokens/s, the speed of ${what}` };
 }

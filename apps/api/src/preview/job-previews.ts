@@ -4,7 +4,7 @@ import type { Principal } from '../auth/principal.js';
 import { trainedBy } from '../catalog/plugins.js';
 import { resolvedOptions, resolvedNumbers } from '../history/job-object.js';
 import { placeFields, QueueForecasts } from '../history/queue-forecasts.js';
-import { Speeds } from '../history/speeds.js';
+import { Speeds, timeRange } from '../history/speeds.js';
 import { DEFAULT_POOL } from '../queue/pool.js';
 import { JobPlans, plannedTokens } from './job-plans.js';
 
@@ -31,7 +31,9 @@ export class JobPreviews {
     const { training, validation } = data;
     const { steps, tokens } = plannedTokens(spec, training);
     const pool = request.graft?.pool ?? DEFAULT_POOL;
-    const speed = await this.speeds.ofSimilar(base.base.id, pool, spec);
+    const speed =
+      (await this.speeds.ofSimilar(base.base.id, pool, spec)) ??
+      (footprint && (await this.speeds.ofBenchmark(pool, spec, footprint.totalParameters)));
     const seconds = speed && tokens / speed.tokensPerSecond;
     const place = await this.forecasts.forHypothetical(pool, {
       project: caller.projectId,
@@ -50,6 +52,8 @@ export class JobPreviews {
       tokens,
       seconds,
       seconds_from: speed?.from ?? null,
+      seconds_range: speed && seconds !== null ? timeRange(seconds, speed) : null,
+      estimate_source: speed?.source ?? null,
       ...placeFields(place),
       trainable_parameters: footprint && trainedBy(spec.optimizer, footprint),
       total_parameters: footprint?.totalParameters ?? null,

@@ -94,6 +94,7 @@ const workerObject = (
   rss_bytes: row.rss_bytes === null ? null : Number(row.rss_bytes),
   resident_bases: row.resident_bases,
   libtorch: row.libtorch,
+  speed: row.speed,
   schema_version: row.schema_version,
   jobs: jobs
     .filter((job) => job.lease_owner === row.id)

@@ -74,15 +74,15 @@ export class Workers {
     const isKnown = await this.keys.recognise(hello);
     const [row] = await this.database.query<{ id: string }>(
       `INSERT INTO worker (id, instance_id, name, pool, state, slots, devices, memory_bytes, libtorch, trainer_build,
-         join_token_id, session_id, session_hash, max_chats, gateway_id, schema_version)
-       VALUES ($1, $2, $3, $4, 'online', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         join_token_id, session_id, session_hash, max_chats, gateway_id, schema_version, speed)
+       VALUES ($1, $2, $3, $4, 'online', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
        ON CONFLICT (instance_id) DO UPDATE SET name = excluded.name, pool = excluded.pool,
          state = CASE WHEN worker.drain_instance = excluded.instance_id THEN 'draining' ELSE 'online' END,
          slots = excluded.slots, devices = excluded.devices, memory_bytes = excluded.memory_bytes,
          libtorch = excluded.libtorch, trainer_build = excluded.trainer_build, join_token_id = excluded.join_token_id,
          session_id = excluded.session_id, session_hash = excluded.session_hash,
          max_chats = excluded.max_chats, free_chats = NULL, gateway_id = excluded.gateway_id,
-         schema_version = excluded.schema_version, free_slots = 0,
+         schema_version = excluded.schema_version, speed = excluded.speed, free_slots = 0,
          connected_at = clock_timestamp(), last_seen_at = clock_timestamp()
        RETURNING id`,
       [
@@ -102,6 +102,7 @@ export class Workers {
         gatewayId,
         // This process does not forward or accept anything newer than its own version.
         Math.min(hello.schemaVersion, SCHEMA_VERSION),
+        storedSpeed(hello.speed),
       ],
     );
     const workerId = row?.id ?? '';
@@ -255,6 +256,15 @@ export class Workers {
       [workerId, sessionId],
     );
   }
+}
+
+/** JSON of a reported speed; null unless all its numbers are positive. */
+function storedSpeed(speed: Hello['speed']): string | null {
+  if (!speed) return null;
+  const { bf16Flops: bf16_flops, f32Flops: f32_flops, bytesPerSecond: bytes_per_second } = speed;
+  const stored = { bf16_flops, f32_flops, bytes_per_second };
+  const isValid = Object.values(stored).every((value) => value > 0 && Number.isFinite(value));
+  return isValid ? JSON.stringify(stored) : null;
 }
 
 const truncated = (text: string): string => text.slice(0, LONGEST_TEXT);

@@ -231,7 +231,7 @@ export class Agent {
     };
   }
 
-  private hello({ libtorch, trainerBuild }: ReadyFact): Hello {
+  private hello({ libtorch, trainerBuild, speed }: ReadyFact): Hello {
     const { name, pool, slots, maxChats } = this.settings;
     return {
       schemaVersion: SCHEMA_VERSION,
@@ -246,6 +246,7 @@ export class Agent {
       trainerBuild,
       leases: [...this.attempts.leases, ...this.recovered.leases],
       workerKey: this.home.workerKey,
+      speed: speed ?? undefined,
     };
   }
 

@@ -73,6 +73,7 @@ const NEEDED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LD_LIBRARY_PATH', 'LD_PRELOAD
   [
     'CUDA_DEVICE_ORDER',
     'CUDA_VISIBLE_DEVICES',
+    'GRAFT_MEASURE_SECONDS',
     'GRAFT_THREADS',
     'OMP_NUM_THREADS',
     'OPENBLAS_NUM_THREADS',
@@ -186,6 +187,9 @@ describe('the real trainer under the agent', () => {
     await scene.startAgent({}, { trainerMain: TRAINER });
     await scene.pulled();
     expect(scene.plane.hellos[0]?.libtorch).toMatch(/^\d+\.\d+/);
+    // The first trainer measured its speed, if the node has no GPU.
+    const { speed, devices } = scene.plane.hellos[0] ?? {};
+    if (devices?.[0] === 'cpu') expect(speed?.bf16Flops).toBeGreaterThan(1e7);
     const assign = (jobId: string, more: object = {}) =>
       scene.plane.assign({ jobId, plan: {}, base, trainingFile, spec: SPEC, ...more });
 

@@ -24,6 +24,11 @@ const FACTS = {
     trainerBuild: word,
     threads: count,
     cudaDevices: count,
+    // A trainer that measures nothing may leave it out.
+    speed: z
+      .object({ bf16Flops: bytes, f32Flops: bytes, bytesPerSecond: bytes })
+      .nullable()
+      .default(null),
   }),
   loaded: z.object({
     baseId: word,

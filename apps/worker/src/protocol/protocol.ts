@@ -11,7 +11,7 @@ import type {
   Spec,
   StopReason,
 } from '@graft/contracts';
-import type { RunBytes } from '@graft/peft-core';
+import type { MeasuredSpeed, RunBytes } from '@graft/peft-core';
 
 export const PROTOCOL = 4;
 
@@ -130,7 +130,12 @@ export interface ReadyFact {
   readonly threads: number;
   /** Number of CUDA devices that the process can use. */
   readonly cudaDevices: number;
+  /** Null unless the agent asked for a measurement (MEASURE_VARIABLE), and with CUDA devices. */
+  readonly speed: MeasuredSpeed | null;
 }
+
+/** Environment variable with the seconds for which a new trainer measures its speed before it is ready. */
+export const MEASURE_VARIABLE = 'GRAFT_MEASURE_SECONDS';
 
 export interface LoadedFact {
   readonly type: 'loaded';

@@ -3,7 +3,7 @@ import { DomainError, gigabytes, type PayloadOf, type Spec } from '@graft/contra
 import { reservedForBase } from '@graft/peft-core';
 import type { Logger } from 'pino';
 import { TrainerProcess, type TrainerOptions } from './trainer-process.js';
-import type { ReadyFact } from '../protocol/protocol.js';
+import { MEASURE_VARIABLE, type ReadyFact } from '../protocol/protocol.js';
 import type { Sandbox } from './sandbox.js';
 import { pause } from '../connection/backoff.js';
 import type { Bases, ReportPhase } from './bases.js';
@@ -12,6 +12,9 @@ import type { OrphanedTrainers } from './orphaned-trainers.js';
 import { ResidentTrainer } from './resident-trainer.js';
 import { residentIn } from './memory.js';
 import { DeviceMemory } from './device-memory.js';
+
+/** Seconds for which the first trainer measures its speed. */
+const MEASURE_SECONDS = 0.5;
 
 export interface TrainersOptions {
   readonly threads: number;
@@ -77,7 +80,7 @@ export class Trainers {
 
   /** Starts the spare trainer, which reports the capabilities of this node and is the first to be used. */
   async warmUp(): Promise<ReadyFact> {
-    this.spare = this.startProcess('-');
+    this.spare = this.startProcess('-', { [MEASURE_VARIABLE]: String(MEASURE_SECONDS) });
     return this.spare.ready;
   }
 
@@ -199,12 +202,12 @@ export class Trainers {
     return trainer;
   }
 
-  private startProcess(job: string): TrainerProcess {
+  private startProcess(job: string, env: Readonly<Record<string, string>> = {}): TrainerProcess {
     const { threads, sandbox, trainerMain, hangMs, log, orphans } = this.options;
     const options: TrainerOptions = {
       threads,
       sandbox,
-      env: { PEFT_JOB: job },
+      env: { PEFT_JOB: job, ...env },
       onStderr: (text) => log.debug({ stderr: text.slice(0, 2000) }, 'trainer'),
       ...(trainerMain === undefined ? {} : { main: trainerMain }),
       ...(hangMs === undefined ? {} : { hangMs }),

@@ -2,10 +2,10 @@
 // event loop runs once to receive messages. The process is crash-only: it exits on any unexpected error, and its runs
 // resume from their checkpoints elsewhere. It exits when stdin closes, since then its parent has exited.
 import { MAX_COMMAND_BYTES } from '@graft/contracts';
-import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
+import { kernelsInfo, measureSpeed, setThreads, trainerBuild } from '@graft/peft-core';
 import { encodeFact } from '../protocol/fact-frames.js';
 import { FrameDecoder } from '../protocol/frames.js';
-import { PROTOCOL, type Command, type Fact } from '../protocol/protocol.js';
+import { MEASURE_VARIABLE, PROTOCOL, type Command, type Fact } from '../protocol/protocol.js';
 import { Trainer } from './trainer.js';
 import { WorkMark } from './work-mark.js';
 
@@ -57,6 +57,8 @@ function listen(): void {
 async function main(): Promise<void> {
   listen();
   setThreads(threads);
+  const { cudaDevices } = kernelsInfo();
+  const seconds = Number(process.env[MEASURE_VARIABLE] ?? 0);
   send({
     type: 'ready',
     protocol: PROTOCOL,
@@ -64,7 +66,9 @@ async function main(): Promise<void> {
     libtorch: kernelsInfo().libtorch,
     trainerBuild: trainerBuild(),
     threads,
-    cudaDevices: kernelsInfo().cudaDevices,
+    cudaDevices,
+    // A measurement on a GPU would reserve memory on it in a process that may later use another one.
+    speed: seconds > 0 && cudaDevices === 0 ? measureSpeed(seconds) : null,
   });
   for (;;) {
     await turn();

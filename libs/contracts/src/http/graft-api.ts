@@ -53,7 +53,18 @@ export const JobPreviewObject = z
       .number()
       .nullable()
       .describe(
-        'Training time in seconds, estimated from measured speeds; null if nothing similar has run yet.',
+        'Training time in seconds, estimated from earlier jobs or a benchmark (`estimate_source`); null if neither is known.',
+      ),
+    seconds_range: z
+      .tuple([z.number(), z.number()])
+      .readonly()
+      .nullable()
+      .describe('Shortest and longest training time to expect, in seconds.'),
+    estimate_source: z
+      .enum(['history', 'benchmark'])
+      .nullable()
+      .describe(
+        '`history`: `seconds` follows from jobs on the same base; `benchmark`: it is a rough estimate from the speed of matrix products that workers of the pool measured at their start.',
       ),
     seconds_from: z.string().nullable().describe('Source of the time estimate, as text.'),
     queue_position: z
@@ -130,6 +141,16 @@ export const WorkerObject = z
     rss_bytes: z.number().nullable(),
     resident_bases: z.array(z.string()).readonly(),
     libtorch: z.string(),
+    speed: z
+      .object({
+        bf16_flops: z.number(),
+        f32_flops: z.number(),
+        bytes_per_second: z.number().describe('Bytes of weights read per second.'),
+      })
+      .nullable()
+      .describe(
+        'Speed of matrix products that the worker measured at its start, in floating-point operations per second; null if it did not.',
+      ),
     schema_version: z
       .number()
       .describe(

@@ -1,3 +1,4 @@
+import type { WorkerObject } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
@@ -71,6 +72,8 @@ export class Worker {
   /** Instance id of the process that should drain and exit. The next process of the worker accepts work again. */
   @Text(optional) drain_instance!: string | null;
   @Text() libtorch!: string;
+  /** Speed that the worker measured at its start. */
+  @Json(optional) speed!: WorkerObject['speed'];
   @Text() trainer_build!: string;
   @Now() connected_at!: Date;
   @Now() last_seen_at!: Date;

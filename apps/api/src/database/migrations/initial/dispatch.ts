@@ -32,6 +32,7 @@ export const DISPATCH = [
     "rss_bytes" bigint,
     "resident_bases" jsonb DEFAULT '[]' NOT NULL,
     "libtorch" text NOT NULL,
+    "speed" jsonb,
     "trainer_build" text NOT NULL,
     "connected_at" timestamptz DEFAULT now() NOT NULL,
     "last_seen_at" timestamptz DEFAULT now() NOT NULL,

@@ -92,7 +92,20 @@ export interface Hello {
     | string
     | undefined;
   /** Maximum number of concurrent requests to models. Absent: unknown. */
-  maxChats?: number | undefined;
+  maxChats?:
+    | number
+    | undefined;
+  /** Speed of matrix products, measured at the start. Absent: not measured. */
+  speed?: Speed | undefined;
+}
+
+/** Speed of one trainer process. */
+export interface Speed {
+  /** Floating-point operations per second. */
+  bf16Flops: number;
+  f32Flops: number;
+  /** Bytes of weights read per second. */
+  bytesPerSecond: number;
 }
 
 export interface Welcome {
@@ -760,6 +773,7 @@ function createBaseHello(): Hello {
     leases: [],
     workerKey: undefined,
     maxChats: undefined,
+    speed: undefined,
   };
 }
 
@@ -800,6 +814,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.maxChats !== undefined) {
       writer.uint32(96).uint32(message.maxChats);
+    }
+    if (message.speed !== undefined) {
+      Speed.encode(message.speed, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -913,6 +930,14 @@ export const Hello: MessageFns<Hello> = {
             message.maxChats = reader.uint32();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.speed = Speed.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -942,6 +967,86 @@ export const Hello: MessageFns<Hello> = {
     message.leases = object.leases?.map((e) => Lease.fromPartial(e)) || [];
     message.workerKey = object.workerKey ?? undefined;
     message.maxChats = object.maxChats ?? undefined;
+    message.speed = (object.speed !== undefined && object.speed !== null) ? Speed.fromPartial(object.speed) : undefined;
+    return message;
+  },
+};
+
+function createBaseSpeed(): Speed {
+  return { bf16Flops: 0, f32Flops: 0, bytesPerSecond: 0 };
+}
+
+export const Speed: MessageFns<Speed> = {
+  encode(message: Speed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bf16Flops !== 0) {
+      writer.uint32(9).double(message.bf16Flops);
+    }
+    if (message.f32Flops !== 0) {
+      writer.uint32(17).double(message.f32Flops);
+    }
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(25).double(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Speed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.bf16Flops = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.f32Flops = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Speed>): Speed {
+    return Speed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Speed>): Speed {
+    const message = createBaseSpeed();
+    message.bf16Flops = object.bf16Flops ?? 0;
+    message.f32Flops = object.f32Flops ?? 0;
+    message.bytesPerSecond = object.bytesPerSecond ?? 0;
     return message;
   },
 };
