@@ -103,7 +103,7 @@ describe.skipIf(!program)('usage and problems in the dashboard', () => {
     await page.reload();
     await page
       .getByRole('navigation')
-      .getByRole('link', { name: /^Problems, \d+ problems?$/ })
+      .getByRole('link', { name: /^Problems\W+\d+ problems?$/ })
       .waitFor();
     await problem.getByRole('button', { name: 'Uncordon default' }).click();
     await text(page, 'No problems');

@@ -239,8 +239,9 @@ describe.skipIf(!program)('the cluster in the dashboard', () => {
     await bench.getByText(/offline for/).waitFor();
     await choose(page, 'bench', 'Remove…');
     await answer(page);
-    await text(page, 'Jobs of this pool will wait until a worker joins.');
-    await page.getByRole('button', { name: 'Add a worker' }).last().click();
+    const lane = page.getByRole('region', { name: 'Pool gpu' });
+    await lane.getByText('Jobs of this pool will wait until a worker joins.').waitFor();
+    await lane.getByRole('button', { name: 'Add a worker' }).click();
     const drawer = page.getByRole('dialog', { name: 'Add a worker' });
     expect(await drawer.getByLabel('Pool').inputValue()).toBe('gpu');
     expect(tabs.problems()).toEqual([]);
