@@ -19,7 +19,8 @@ const stringParameters =
     given as Readonly<Partial<Record<Name, string>>>;
 
 type AuditParameters = 'tab' | 'type' | 'actor' | 'resource' | 'from' | 'to';
-type JobParameters = 'q' | 'status' | 'model' | 'method' | 'kind' | 'show' | 'sort' | 'order';
+type JobParameters =
+  'q' | 'status' | 'model' | 'method' | 'kind' | 'show' | 'sort' | 'order' | 'group';
 
 export const root = createRootRoute();
 const getParentRoute = () => root;

@@ -1,5 +1,5 @@
 import type { FileObject, FileRecordObject, Page } from '@graft/contracts';
-import { get, remove } from './request.js';
+import { get, remove, request } from './request.js';
 
 export const filesApi = {
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),
@@ -8,5 +8,12 @@ export const filesApi = {
     get<Page<FileRecordObject>>(
       `/files/${encodeURIComponent(id)}/records?after=${after}&limit=${limit}`,
     ),
+  /** Uploads a small file as training data. `files/uploads.ts` uploads large ones in parts. */
+  uploadFile: async (file: File) => {
+    const body = new FormData();
+    body.set('purpose', 'fine-tune');
+    body.set('file', file);
+    return (await request('/files', { method: 'POST', body })).json() as Promise<FileObject>;
+  },
   deleteFile: (id: string) => remove(`/files/${id}`),
 };

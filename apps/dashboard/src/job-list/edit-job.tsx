@@ -2,6 +2,7 @@ import type { JobObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { jobName } from '../job/job-text.js';
+import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Modal } from '../ui/overlays/modal.js';
 
@@ -15,17 +16,18 @@ export const tagsOf = (text: string): string[] => [
   ),
 ];
 
+export type EditedField = 'name' | 'tags' | 'note';
+
 interface Props {
   readonly job: JobObject;
+  /** Field that has the focus first. */
+  readonly field: EditedField;
   readonly changed: (job: JobObject) => void;
-  readonly archive: () => void;
-  /** Null while the job is unfinished. */
-  readonly remove: (() => void) | null;
   readonly close: () => void;
 }
 
-/** Dialog for the name, tags and note of a job, with buttons to archive and delete it. */
-export function EditJob({ job, changed, archive, remove, close }: Props) {
+/** Dialog for the name, tags and note of a job. */
+export function EditJob({ job, field, changed, close }: Props) {
   const [name, setName] = useState(job.graft.name);
   const [tags, setTags] = useState(job.graft.tags.join(', '));
   const [note, setNote] = useState(job.graft.note ?? '');
@@ -44,10 +46,6 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
       close();
     }, setError);
   };
-  const then = (work: () => void) => () => {
-    work();
-    close();
-  };
   return (
     <Modal className="edit" label={`Edit ${jobName(job)}`} close={close}>
       <form onSubmit={save}>
@@ -56,6 +54,7 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
           Name
           <input
             value={name}
+            autoFocus={field === 'name'}
             maxLength={128}
             placeholder={job.id}
             onChange={(e) => setName(e.target.value)}
@@ -63,32 +62,29 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
         </label>
         <label>
           Tags, separated by commas
-          <input value={tags} onChange={(e) => setTags(e.target.value)} />
+          <input
+            value={tags}
+            autoFocus={field === 'tags'}
+            onChange={(e) => setTags(e.target.value)}
+          />
         </label>
         <label>
           Note
           <textarea
             rows={4}
             value={note}
+            autoFocus={field === 'note'}
             maxLength={10_000}
             onChange={(e) => setNote(e.target.value)}
           />
         </label>
         <Failure error={error} />
         <div className="bar">
-          <button className="main">Save</button>
-          <button type="button" onClick={close}>
-            Cancel
-          </button>
           <span className="grow" />
-          <button type="button" onClick={then(archive)}>
-            {job.graft.archived ? 'Unarchive' : 'Archive'}
-          </button>
-          {remove && (
-            <button type="button" onClick={then(remove)}>
-              Delete
-            </button>
-          )}
+          <Button onClick={close}>Cancel</Button>
+          <Button type="submit" variant="primary">
+            Save
+          </Button>
         </div>
       </form>
     </Modal>

@@ -30,6 +30,8 @@ it('reports a failed undo on another page', async () => {
   const { rerender } = render(<Page />, { wrapper: InApp });
   await screen.findByRole('region', { name: /Notifications/ });
   act(() => actions.remove([job as unknown as JobObject]));
+  await screen.findByText('Delete pirate?');
+  act(() => screen.getByRole('button', { name: 'Delete job' }).click());
   const undo = await screen.findByRole('button', { name: 'Undo' });
   rerender(<p>another page</p>);
   await screen.findByText('another page');

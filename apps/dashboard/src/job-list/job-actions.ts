@@ -3,11 +3,17 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { moment } from '../format.js';
 import { isOver, jobName } from '../job/job-text.js';
+import { useConfirm } from '../ui/overlays/confirm.js';
 import { useUndo } from '../ui/overlays/toasts.js';
 
 export interface JobActions {
   readonly archive: (jobs: readonly JobObject[], archived: boolean) => void;
-  readonly remove: (jobs: readonly JobObject[]) => void;
+  /** Deletes the finished ones of the jobs, after a confirmation. */
+  readonly remove: (jobs: readonly JobObject[], done?: () => void) => void;
+  /** Cancels the unfinished ones of the jobs, after a confirmation. */
+  readonly cancel: (jobs: readonly JobObject[], done?: () => void) => void;
+  readonly pause: (job: JobObject) => void;
+  readonly resume: (job: JobObject) => void;
   readonly restore: (jobs: readonly JobObject[]) => void;
   /** Adds tags to the jobs' own. */
   readonly tag: (jobs: readonly JobObject[], tags: readonly string[]) => void;
@@ -59,7 +65,7 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
     offer(through, `${archived ? 'Archived' : 'Unarchived'} ${named(through)}.`, set(!archived));
   };
   const restore = (job: JobObject) => api.restoreJob(job.id);
-  const remove = async (jobs: readonly JobObject[]) => {
+  const deleted = async (jobs: readonly JobObject[]) => {
     const through = await each(jobs, async (job) => {
       const { graft } = await api.deleteJob(job.id);
       return { ...job, graft: { ...job.graft, ...graft } };
@@ -79,9 +85,48 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
   };
   return {
     archive: (jobs, archived) => void archive(jobs, archived),
-    remove: (jobs) => void remove(jobs.filter(isOver)),
+    ...useQuestions(
+      (jobs) => void deleted(jobs),
+      (jobs) => void each(jobs, (job) => api.cancel(job.id)),
+    ),
+    pause: (job) => void each([job], ({ id }) => api.pause(id)),
+    resume: (job) => void each([job], ({ id }) => api.resume(id)),
     restore: (jobs) => void each(jobs, restore),
     tag: (jobs, tags) => void tag(jobs, tags),
     error,
   };
+}
+
+/** Returns the actions that ask first: they lose or stop something. */
+function useQuestions(
+  deleteAll: (jobs: readonly JobObject[]) => void,
+  cancelAll: (jobs: readonly JobObject[]) => void,
+): Pick<JobActions, 'remove' | 'cancel'> {
+  const confirm = useConfirm();
+  const remove = (jobs: readonly JobObject[], done?: () => void) => {
+    const over = jobs.filter(isOver);
+    const isOne = over.length === 1;
+    confirm(
+      isOne
+        ? `Delete ${named(over)}? Its model is deleted, too. You can restore it for a few days.`
+        : `Delete ${over.length} jobs? Their models are deleted, too. You can restore them for a few days.`,
+      isOne ? 'Delete job' : `Delete ${over.length} jobs`,
+      () => {
+        deleteAll(over);
+        done?.();
+      },
+    );
+  };
+  const cancel = (jobs: readonly JobObject[], done?: () => void) => {
+    const open = jobs.filter((job) => !isOver(job));
+    confirm(
+      `Cancel ${named(open)}? Checkpoints are kept.`,
+      open.length === 1 ? 'Cancel job' : `Cancel ${open.length} jobs`,
+      () => {
+        cancelAll(open);
+        done?.();
+      },
+    );
+  };
+  return { remove, cancel };
 }

@@ -1,236 +1,236 @@
-// Columns of the job table: their contents, their widths, and which ones are shown by default.
+// Columns of the job table: their contents, the order that sorts by them, and which ones are shown
+// by default. column-widths.ts fits them into the available width.
 import type { JobObject } from '@graft/contracts';
 import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { baseText } from '@graft/contracts/job-method';
-import {
-  columnVisibilityFeature,
-  createColumnHelper,
-  rowSortingFeature,
-  tableFeatures,
-} from '@tanstack/react-table';
-import { age, count, methodName, moment, short } from '../format.js';
-import { jobName, silence, timeSpent } from '../job/job-text.js';
-import { Ends } from '../ui/ends.js';
-import { Link } from '../ui/link.js';
-import { Progress } from '../ui/progress.js';
+import type { JobOrder } from '@graft/contracts/job-orders';
+import { LoaderCircle } from 'lucide-react';
+import type { ReactNode } from 'react';
 import { Sparkline } from '../charts/sparkline.js';
-import { StatePill } from '../ui/state-pill.js';
-import { Tip } from '../ui/overlays/tip.js';
+import { ago, count, methodName, moment, short } from '../format.js';
+import { jobName, timeSpent } from '../job/job-text.js';
+import { Ends } from '../ui/ends.js';
+import { StateDot } from '../ui/state-pill.js';
+import { JobName } from './job-name.js';
+import { lineOf, progressOf, resultOf, tookText } from './job-words.js';
 
-export const features = tableFeatures({ columnVisibilityFeature, rowSortingFeature });
-
-const helper = createColumnHelper<typeof features, JobObject>();
-
-interface Shown {
+export interface Column {
   readonly title: string;
-  /** Minimum width in pixels, and the share of the remaining width. */
-  readonly min: number;
-  readonly grow: number;
+  /** Order of the API that sorts by it. Null if there is none. */
+  readonly order: JobOrder | null;
   /** Whether it is shown by default. */
-  readonly usual?: true;
-  readonly className?: string;
-  readonly cell: (job: JobObject) => React.ReactNode;
+  readonly isUsual?: true;
+  readonly isNumber?: true;
+  /** Text that decides its width. Empty if the job has none; a column without any is hidden. */
+  readonly text: (job: JobObject) => string;
+  /** Pixels next to the text: an icon or a bar. */
+  readonly extra?: number;
+  /** Pixels that are enough in a narrow window: its content is shortened in the middle. */
+  readonly least?: number;
+  /** Order in which columns are left out in a narrow window, highest first. None: never. */
+  readonly spare?: number;
+  readonly cell: (job: JobObject) => ReactNode;
 }
 
-const time = (at: number | null) => (at === null ? '–' : <span title={moment(at)}>{age(at)}</span>);
+const measured = (title: string, order: JobOrder, value: (job: JobObject) => string): Column => ({
+  title,
+  order,
+  isNumber: true,
+  spare: 9,
+  text: value,
+  cell: (job) => value(job) || '–',
+});
 
-/** Columns by id. The id is the API's name for sorting if it can sort by the column. */
-const COLUMNS: Readonly<Record<string, Shown>> = {
+const time = (title: string, order: JobOrder | null, at: (job: JobObject) => number | null) => ({
+  title,
+  order,
+  isNumber: true as const,
+  text: (job: JobObject) => (at(job) === null ? '' : ago(at(job)!)),
+  cell: (job: JobObject) => {
+    const unix = at(job);
+    return unix === null ? '–' : <span title={moment(unix)}>{ago(unix)}</span>;
+  },
+});
+
+const PROGRESS_BAR = 52;
+const TREND = 64;
+
+export const COLUMNS: Readonly<Record<string, Column>> = {
   status: {
     title: 'State',
-    min: 114,
-    grow: 0,
-    usual: true,
-    cell: (job) => <StatePill status={job.status} />,
+    order: 'status',
+    isUsual: true,
+    extra: 22,
+    text: (job) => {
+      const now = progressOf(job);
+      return now ? `${now.percent}  ${now.left ?? job.status}` : job.status;
+    },
+    cell: (job) => <StateCell job={job} />,
   },
-  name: { title: 'Job', min: 140, grow: 4, usual: true, cell: (job) => <Name job={job} /> },
-  tags: { title: 'Tags', min: 72, grow: 2, usual: true, cell: (job) => <Tags of={job} /> },
-  model: {
-    title: 'Base',
-    min: 88,
-    grow: 2,
-    usual: true,
-    cell: (job) => <span title={baseText(job)}>{baseText(job)}</span>,
+  name: {
+    title: 'Job',
+    order: 'name',
+    isUsual: true,
+    extra: 20,
+    text: (job) =>
+      `${jobName(job)}    ${lineOf(job)?.text ?? ''}${job.graft.tags.map((tag) => `      ${tag}`).join('')}`,
+    cell: (job) => <JobName job={job} />,
   },
-  method: {
-    title: 'Method',
-    min: 76,
-    grow: 1,
-    usual: true,
-    cell: (job) => <Method job={job} />,
+  result: {
+    title: 'Result',
+    order: 'best_valid_loss',
+    isUsual: true,
+    isNumber: true,
+    text: (job) => {
+      const result = resultOf(job);
+      return result ? `${result.value} ${result.name}` : '';
+    },
+    cell: (job) => <ResultCell job={job} />,
   },
-  train_loss: {
-    title: 'Loss',
-    min: 88,
-    grow: 2,
-    usual: true,
-    className: 'numbers',
-    cell: ({ graft }) => (
-      <>
-        <Sparkline values={graft.sparkline} width={44} /> {short(graft.train_loss)}
-      </>
-    ),
-  },
-  valid_loss: {
-    title: 'Validation',
-    min: 76,
-    grow: 0.5,
-    className: 'numbers',
-    cell: ({ graft }) => short(graft.valid_loss),
-  },
-  best_valid_loss: {
-    title: 'Lowest',
-    min: 70,
-    grow: 0.5,
-    className: 'numbers',
-    cell: ({ graft: { best } }) =>
-      best === null ? '–' : <span title={`at step ${best.step}`}>{short(best.valid_loss)}</span>,
-  },
-  eval_score: {
-    title: 'Score',
-    min: 66,
-    grow: 0.5,
-    className: 'numbers',
-    cell: ({ graft: { best_score: best } }) =>
-      best === null ? '–' : <span title={`at step ${best.step}`}>{short(best.eval_score)}</span>,
+  trend: {
+    title: 'Trend',
+    order: null,
+    isUsual: true,
+    spare: 4,
+    extra: TREND,
+    text: ({ graft }) => (graft.sparkline.length > 1 ? ' ' : ''),
+    cell: ({ graft }) => <Sparkline values={graft.sparkline} width={TREND} height={18} />,
   },
   progress: {
     title: 'Progress',
-    min: 112,
-    grow: 6,
-    usual: true,
-    cell: (job) => <Progress job={job} />,
+    order: null,
+    spare: 1,
+    extra: PROGRESS_BAR + 8,
+    text: (job) => {
+      const now = progressOf(job);
+      return now ? `${now.percent} ${now.left ?? ''}` : '';
+    },
+    cell: (job) => <ProgressCell job={job} />,
   },
-  trained_tokens: {
-    title: 'Tokens',
-    min: 76,
-    grow: 0.5,
-    className: 'numbers',
-    cell: (job) => (job.trained_tokens === null ? '–' : count(job.trained_tokens)),
+  method: {
+    title: 'Method',
+    order: 'method',
+    isUsual: true,
+    least: 80,
+    text: (job) => methodText(job),
+    cell: (job) => <span title={methodName(job)}>{methodText(job)}</span>,
   },
+  model: {
+    title: 'Base',
+    order: 'model',
+    isUsual: true,
+    least: 110,
+    spare: 5,
+    text: (job) => (job.graft.operation ? '' : baseText(job)),
+    cell: (job) =>
+      job.graft.operation ? (
+        <span className="faint">–</span>
+      ) : (
+        <span title={baseText(job)}>
+          <Ends name={baseText(job)} />
+        </span>
+      ),
+  },
+  train_loss: measured('Training loss', 'train_loss', ({ graft }) => numberText(graft.train_loss)),
+  valid_loss: measured('Validation loss', 'valid_loss', ({ graft }) =>
+    numberText(graft.valid_loss),
+  ),
+  best_valid_loss: measured('Lowest validation loss', 'best_valid_loss', ({ graft }) =>
+    numberText(graft.best?.valid_loss ?? null),
+  ),
+  eval_score: measured('Eval score', 'eval_score', ({ graft }) =>
+    numberText(graft.best_score?.eval_score ?? null),
+  ),
+  trained_tokens: measured('Tokens', 'trained_tokens', ({ trained_tokens: n }) =>
+    n === null ? '' : count(n),
+  ),
   parameters: {
-    title: 'Parameters',
-    min: 84,
-    grow: 0.5,
-    className: 'numbers',
-    cell: ({ graft: { trainable_parameters: n } }) => (n === null ? '–' : count(n)),
+    ...measured('Parameters', 'trained_tokens', ({ graft: { trainable_parameters: n } }) =>
+      n === null ? '' : count(n),
+    ),
+    order: null,
   },
-  pool: { title: 'Pool', min: 64, grow: 1, usual: true, cell: ({ graft }) => graft.pool },
+  pool: {
+    title: 'Pool',
+    order: 'pool',
+    spare: 4,
+    text: ({ graft: { pool } }) => pool,
+    cell: ({ graft: { pool } }) => pool,
+  },
   created_at: {
-    title: 'Age',
-    min: 66,
-    grow: 0,
-    usual: true,
-    className: 'numbers',
-    cell: (job) => time(job.created_at),
+    ...time('Created', 'created_at', (job) => job.created_at),
+    isUsual: true,
+    spare: 2,
   },
-  finished_at: {
-    title: 'Finished',
-    min: 74,
-    grow: 0,
-    className: 'numbers',
-    cell: (job) => time(job.finished_at),
-  },
-  duration: {
-    title: 'Duration',
-    min: 82,
-    grow: 3,
-    usual: true,
-    cell: (job) => <span title={timeSpent(job) ?? undefined}>{timeSpent(job) ?? '–'}</span>,
+  started_at: { ...time('Started', null, (job) => job.graft.started_at), spare: 3 },
+  finished_at: { ...time('Finished', 'finished_at', (job) => job.finished_at), spare: 3 },
+  took: {
+    title: 'Took',
+    order: null,
+    isUsual: true,
+    isNumber: true,
+    spare: 3,
+    text: (job) => tookText(job),
+    cell: (job) => <span title={timeSpent(job) ?? undefined}>{tookText(job)}</span>,
   },
   note: {
     title: 'Note',
-    min: 110,
-    grow: 4,
+    order: null,
+    least: 100,
+    spare: 9,
+    text: ({ graft: { note } }) => note?.slice(0, 60) ?? '',
     cell: ({ graft: { note } }) => <span title={note ?? undefined}>{note}</span>,
   },
-  id: { title: 'ID', min: 110, grow: 2, cell: (job) => job.id },
+  id: { title: 'ID', order: null, spare: 9, text: ({ id }) => id, cell: ({ id }) => id },
 };
 
-/** Columns that the API cannot sort by. */
-const UNSORTED = ['tags', 'progress', 'parameters', 'duration', 'note', 'id'];
+const numberText = (value: number | null): string => (value === null ? '' : short(value));
 
-export const columns = helper.columns(
-  Object.entries(COLUMNS).map(([id, { title, cell }]) =>
-    helper.accessor((job) => job.id, {
-      id,
-      header: title,
-      cell: ({ row }) => cell(row.original),
-      enableSorting: !UNSORTED.includes(id),
-      // Numbers and times start with the largest, best or newest; names start alphabetically.
-      sortDescFirst: !['name', 'status', 'model', 'method', 'pool', 'train_loss', 'valid_loss', 'best_valid_loss'].includes(id), // prettier-ignore
-    }),
-  ),
-);
-
-export const columnTitle = (id: string): string => COLUMNS[id]?.title ?? '';
-export const columnClass = (id: string): string | undefined => COLUMNS[id]?.className;
 export const ALL_COLUMNS: readonly string[] = Object.keys(COLUMNS);
-export const USUAL_COLUMNS: readonly string[] = ALL_COLUMNS.filter((id) => COLUMNS[id]?.usual);
+export const USUAL_COLUMNS: readonly string[] = ALL_COLUMNS.filter((id) => COLUMNS[id]?.isUsual);
+export const columnTitle = (id: string): string => COLUMNS[id]?.title ?? '';
 
-/** Removes the tags column if no job has tags, unless it is the only one. */
-export const withoutEmpty = (ids: readonly string[], jobs: readonly JobObject[]): string[] =>
-  ids.filter(
-    (id) => id !== 'tags' || ids.length === 1 || jobs.some(({ graft }) => graft.tags.length > 0),
-  );
+/** Orders whose first direction is ascending: names and losses. Numbers and times start with the largest. */
+const ASCENDING_FIRST: readonly JobOrder[] = ['name', 'status', 'model', 'method', 'pool', 'train_loss', 'valid_loss', 'best_valid_loss']; // prettier-ignore
+export const startsAscending = (order: JobOrder): boolean => ASCENDING_FIRST.includes(order);
 
-/**
- * Distributes the available width in pixels. If it is too small, each column gets its minimum and
- * the table overflows.
- */
-export function columnWidths(ids: readonly string[], available: number): number[] {
-  const shown = ids.map((id) => COLUMNS[id] ?? { min: 80, grow: 0 });
-  const left = Math.max(0, available - shown.reduce((sum, { min }) => sum + min, 0));
-  const shares = shown.reduce((sum, { grow }) => sum + grow, 0);
-  return shown.map(({ min, grow }) =>
-    Math.floor(min + (shares === 0 ? left / shown.length : (left * grow) / shares)),
-  );
-}
+/** Method of a job, or the kind of an operation on adapters: "DoRA r 16", "export". */
+const methodText = (job: JobObject): string =>
+  job.graft.operation ? KIND_NOUNS[kindOf(job)] : methodName(job);
 
-/** Name of a job, with its error if it failed. */
-function Name({ job }: { job: JobObject }) {
-  const silent = silence(job);
+/** State of a job. A running one shows its progress instead of the word. */
+function StateCell({ job }: { job: JobObject }) {
+  const now = progressOf(job);
+  if (!now || job.status !== 'running') return <StateDot status={job.status} />;
+  const { step, total_steps: total } = job.graft.progress;
   return (
-    <span className="line">
-      <Tip text={jobName(job)}>
-        <Link to="/jobs/$id" params={{ id: job.id }} aria-label={jobName(job)}>
-          <Ends name={jobName(job)} />
-        </Link>
-      </Tip>
-      {job.error && (
-        <span className="faint" title={job.error.message}>
-          {job.error.message}
-        </span>
-      )}
-      {silent && (
-        <span className="silent" title={silent}>
-          <span aria-hidden="true">⚠</span> {silent}
-        </span>
-      )}
+    <span className="state-dot live state-progress" title={`step ${step} of ${total}`}>
+      <LoaderCircle aria-hidden="true" className="ring" />
+      <span className="unseen">running</span>
+      {now.percent} {now.left && <span className="faint">{now.left}</span>}
+      <progress value={step} max={total ?? 1} aria-label={`step ${step} of ${total}`} />
     </span>
   );
 }
 
-/** Method of a job. Operations on adapters have none. */
-function Method({ job }: { job: JobObject }) {
-  const name = methodName(job);
-  return job.graft.operation ? (
-    <span className="tag" title={name}>
-      {KIND_NOUNS[kindOf(job)]}
+function ResultCell({ job }: { job: JobObject }) {
+  const result = resultOf(job);
+  if (!result) return <span className="faint">–</span>;
+  return (
+    <span title={result.title}>
+      <b>{result.value}</b> <span className="faint">{result.name}</span>
     </span>
-  ) : (
-    <span title={name}>{name}</span>
   );
 }
 
-function Tags({ of: { graft } }: { of: JobObject }) {
+export function ProgressCell({ job }: { job: JobObject }) {
+  const now = progressOf(job);
+  if (!now) return null;
+  const { step, total_steps: total } = job.graft.progress;
   return (
-    <span className="tags" title={graft.tags.join(', ') || undefined}>
-      {graft.tags.map((tag) => (
-        <span key={tag} className="tag">
-          {tag}
-        </span>
-      ))}
+    <span className="row-progress" title={`step ${step} of ${total}`}>
+      <progress value={step} max={total ?? 1} aria-label={`step ${step} of ${total}`} />
+      {now.percent} {now.left && <span className="faint">{now.left}</span>}
     </span>
   );
 }

@@ -10,7 +10,7 @@ const usual = parsed('/');
 
 describe('the query of the job list', () => {
   it('is written to the address and read from it', () => {
-    const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&kind=training&show=archived&sort=name&order=asc&tag=x&tag=y%26z'; // prettier-ignore
+    const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&kind=training&show=archived&sort=name&order=asc&group=sweep&tag=x&tag=y%26z'; // prettier-ignore
     expect(pathOf(parsed(path))).toBe(path);
     expect(parsed(path)).toMatchObject({ search: 'a b', shelf: 'archived', tags: ['x', 'y&z'] });
     expect(pathOf(usual)).toBe('/');
@@ -19,13 +19,13 @@ describe('the query of the job list', () => {
 
   it('is converted to API parameters', () => {
     expect(apiQuery(usual).toString()).toBe('archived=false&order_by=created_at&order=desc');
-    expect(apiQuery(parsed('/?q=w&tag=x&tag=y&show=deleted&sort=train_loss&order=asc')).toString()).toBe(
+    expect(apiQuery(parsed('/?q=w&tag=x&tag=y&show=deleted&sort=train_loss&order=asc&group=tag')).toString()).toBe(
       'search=w&tag=x&tag=y&archived=any&deleted=true&order_by=train_loss&order=asc',
     ); // prettier-ignore
   });
 
-  it('counts as filtered by anything but search and order', () => {
-    expect(isFiltered(parsed('/?q=x&sort=name&order=asc'))).toBe(false);
+  it('counts as filtered by anything but search, order and grouping', () => {
+    expect(isFiltered(parsed('/?q=x&sort=name&order=asc&group=tag'))).toBe(false);
     for (const part of [
       'tag=x',
       'status=failed',

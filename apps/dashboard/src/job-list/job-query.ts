@@ -7,6 +7,10 @@ import { methodName } from '../format.js';
 
 export const SHELVES = ['listed', 'archived', 'deleted'] as const;
 
+/** Attributes by which the list can be grouped. */
+export const GROUPINGS = ['none', 'sweep', 'tag', 'model'] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+
 export interface JobQuery {
   readonly search: string;
   readonly status: string;
@@ -18,6 +22,7 @@ export interface JobQuery {
   readonly shelf: (typeof SHELVES)[number];
   readonly sort: JobOrder;
   readonly ascending: boolean;
+  readonly group: Grouping;
 }
 
 const oneOf = <T extends string>(values: readonly T[], given: string | null): T =>
@@ -33,11 +38,12 @@ export const parseQuery = (parameters: URLSearchParams): JobQuery => ({
   shelf: oneOf(SHELVES, parameters.get('show')),
   sort: oneOf(JOB_ORDERS, parameters.get('sort')),
   ascending: parameters.get('order') === 'asc',
+  group: oneOf(GROUPINGS, parameters.get('group')),
 });
 
 /** Returns the page's address. Defaults are omitted. */
 export function pathOf(query: JobQuery): string {
-  const { search: q, status, model, method, kind, shelf, sort, ascending } = query;
+  const { search: q, status, model, method, kind, shelf, sort, ascending, group } = query;
   const parts = {
     q,
     status,
@@ -47,6 +53,7 @@ export function pathOf(query: JobQuery): string {
     show: shelf === 'listed' ? '' : shelf,
     sort: sort === 'created_at' ? '' : sort,
     order: ascending ? 'asc' : '',
+    group: group === 'none' ? '' : group,
   };
   const parameters = [
     ...Object.entries(parts).filter(([, value]) => value !== ''),
@@ -56,8 +63,15 @@ export function pathOf(query: JobQuery): string {
   return `/?${new URLSearchParams(parameters).toString().replaceAll('+', '%20')}`;
 }
 
-/** Returns the query parameters of the API. */
-export const apiQuery = ({ shelf, sort, ascending, tags, ...query }: JobQuery): URLSearchParams =>
+/** Returns the query parameters of the API, which does not group. */
+export const apiQuery = ({
+  shelf,
+  sort,
+  ascending,
+  tags,
+  group: _,
+  ...query
+}: JobQuery): URLSearchParams =>
   new URLSearchParams([
     ...Object.entries({ ...query }).filter(([, value]) => value !== ''),
     ...tags.map((tag) => ['tag', tag] as [string, string]),
@@ -69,7 +83,7 @@ export const apiQuery = ({ shelf, sort, ascending, tags, ...query }: JobQuery): 
 
 /** Whether any filter other than the search is active. */
 export const isFiltered = (query: JobQuery): boolean =>
-  pathOf({ ...query, search: '', sort: 'created_at', ascending: false }) !== '/';
+  pathOf({ ...query, search: '', sort: 'created_at', ascending: false, group: 'none' }) !== '/';
 
 /**
  * Whether a job matches the filters. The search is left to the server, which searches more fields

@@ -1,123 +1,117 @@
 import type { JobObject } from '@graft/contracts';
-import { JOB_ORDERS } from '@graft/contracts/job-orders';
-import { flexRender, useTable, type ReactTable, type Updater } from '@tanstack/react-table';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useMedia } from '../browser/media-query.js';
+import { contentWidths, fitColumns, type Fitted } from './column-widths.js';
+import { COLUMNS, columnTitle, startsAscending } from './job-columns.js';
 import type { JobQuery } from './job-query.js';
-import { columnClass, columns, columnTitle, columnWidths, features } from './job-columns.js';
-import { jobName } from '../job/job-text.js';
+import { GroupRow, JobRow, type RowActs } from './job-row.js';
+import type { Line } from './job-rows.js';
 
-/** Initial height of a row on a desktop and of a card on a phone, before they are measured. */
-const ROW = 37;
-const CARD = 300;
-const CARD_GAP = 8;
-/** Width of the checkbox column, and of the button column. */
-const PICK_WIDTH = 32;
-const EDIT_WIDTH = 62;
-/** Number of rows before the end at which the next page is loaded. */
-const AHEAD = 30;
+/** Height of a row on a desktop, and of a row of two lines on a phone. */
+const ROW = 36;
+const CARD = 64;
+const CARD_COLUMNS = [{ id: 'card', width: null }] as const;
+/** Width of the checkbox column, and of the menu column. */
+const PICK_WIDTH = 36;
+const MENU_WIDTH = 44;
+/** Number of rows before the end at which the next page is loaded, so that it is there in time. */
+const AHEAD = 300;
+/** Interval in milliseconds at which ages are written again. */
+const TICK_MS = 20_000;
 
 export interface JobTableProps {
+  /** All jobs of the list, which decide the widths of the columns. */
   readonly jobs: readonly JobObject[];
-  /** Ids of the visible columns. */
+  readonly lines: readonly Line[];
+  /** Ids of the chosen columns. */
   readonly shown: readonly string[];
   readonly query: JobQuery;
   readonly sort: (by: Pick<JobQuery, 'sort' | 'ascending'>) => void;
+  /** Key of the row that shortcuts act on. */
   readonly selected: string | null;
-  readonly picked: readonly string[];
-  readonly pick: (job: JobObject) => void;
-  /** Button of each row. Null if there is none. */
-  readonly act: { readonly label: string; readonly on: (job: JobObject) => void } | null;
+  /** Number of times that the user has moved the selection. The row is scrolled into view. */
+  readonly moves: number;
+  readonly picked: ReadonlySet<string>;
+  readonly acts: RowActs;
   /** Loads the next page. */
   readonly more: (() => void) | null;
 }
 
-type Sorting = { readonly id: string; readonly desc: boolean }[];
-
 /**
  * Virtualized table of thousands of jobs: only visible rows are rendered. The server filters and
- * sorts. The next page is loaded before the end is visible.
+ * sorts. The next page is loaded long before the end is visible.
  */
 export function JobTable(props: JobTableProps) {
-  const { jobs, shown, query, sort, more } = props;
-  const narrow = useMedia('(max-width: 700px)');
+  const { jobs, lines, shown, query, sort, selected, picked, acts, more } = props;
+  const isNarrow = useMedia('(max-width: 767px)');
   const box = useRef<HTMLDivElement>(null);
   const { width, top } = usePlace(box);
-  const visibility = useMemo(
-    () => Object.fromEntries(columns.map(({ id }) => [id!, shown.includes(id!)])),
-    [shown],
+  const content = useMemo(() => contentWidths(jobs), [jobs]);
+  const columns = useMemo(
+    () => fitColumns(shown, content, width - PICK_WIDTH - MENU_WIDTH - 2),
+    [shown, content, width],
   );
-  const sorting = useMemo(
-    () => [{ id: query.sort as string, desc: !query.ascending }],
-    [query.sort, query.ascending],
-  );
-  const table = useTable({
-    features,
-    columns,
-    data: jobs as JobObject[],
-    getRowId: (job) => job.id,
-    manualSorting: true,
-    enableSortingRemoval: false,
-    state: { columnVisibility: visibility, sorting },
-    onSortingChange: (update: Updater<Sorting>) => {
-      const [by] = typeof update === 'function' ? update(sorting) : update;
-      const order = JOB_ORDERS.find((one) => one === by?.id);
-      if (by && order) sort({ sort: order, ascending: !by.desc });
-    },
-  });
-  const { rows } = table.getRowModel();
+  const now = useTick();
   const virtual = useWindowVirtualizer({
-    count: rows.length,
-    estimateSize: () => (narrow ? CARD : ROW),
-    gap: narrow ? CARD_GAP : 0,
-    overscan: narrow ? 4 : 15,
+    count: lines.length,
+    estimateSize: () => (isNarrow ? CARD : ROW),
+    overscan: 12,
     scrollMargin: top,
-    getItemKey: (index) => rows[index]?.id ?? index,
+    getItemKey: (index) => lines[index]?.key ?? index,
   });
+  useEffect(() => virtual.measure(), [virtual, isNarrow]);
   const items = virtual.getVirtualItems();
   const end = items.at(-1)?.index ?? 0;
   useEffect(() => {
-    if (more && end >= rows.length - AHEAD) more();
-  }, [more, end, rows.length]);
-  useSelectedInSight(virtual, rows, props.selected);
+    if (more && end >= lines.length - AHEAD) more();
+  }, [more, end, lines.length]);
+  useSelectedInSight(virtual, lines, props);
   const before = (items[0]?.start ?? top) - top;
   const after = virtual.getTotalSize() - ((items.at(-1)?.end ?? top) - top);
-  const span = shown.length + (props.act ? 2 : 1);
+  const span = (isNarrow ? 1 : columns.length) + 2;
   return (
-    <div className="table runs">
-      <div ref={box} className="scroll">
-        <table className="rows" aria-rowcount={more ? -1 : rows.length + 1}>
-          <Widths table={table} width={width} act={props.act !== null} />
-          <Heads table={table} act={props.act !== null} />
-          <tbody>
-            <Space height={before} span={span} />
-            {items.map(({ index }) => {
-              const row = rows[index];
-              return (
-                row && (
-                  <JobRow
-                    key={row.id}
-                    row={row}
-                    index={index}
-                    measure={virtual.measureElement}
-                    {...props}
-                  />
-                )
-              );
-            })}
-            <Space height={after} span={span} />
-          </tbody>
-        </table>
-      </div>
+    <div ref={box} className="job-table">
+      <table aria-rowcount={more ? -1 : lines.length + 1}>
+        <Widths columns={isNarrow ? CARD_COLUMNS : columns} />
+        <Heads columns={columns} query={query} sort={sort} />
+        <tbody>
+          <Space height={before} span={span} />
+          {items.map(({ index }) => {
+            const line = lines[index];
+            if (!line) return null;
+            const common = { index, acts, columns, span, isSelected: line.key === selected };
+            return line.kind === 'group' ? (
+              <GroupRow key={line.key} {...common} line={line} isComplete={more === null} />
+            ) : (
+              <JobRow
+                key={line.key}
+                {...common}
+                line={line}
+                isNarrow={isNarrow}
+                isPicked={picked.has(line.job.id)}
+                now={now}
+              />
+            );
+          })}
+          <Space height={after} span={span} />
+        </tbody>
+      </table>
     </div>
   );
 }
 
-type JobsTable = ReactTable<typeof features, JobObject>;
-type JobRows = ReturnType<JobsTable['getRowModel']>['rows'];
+/** Returns a number that changes when ages should be written again. */
+function useTick(): number {
+  const [tick, setTick] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setTick((n) => n + 1), TICK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return tick;
+}
 
-/** Returns the width available to the table, and its offset from the top of the page. */
+/** Returns the width available to the table, and the offset of its rows from the top of the page. */
 function usePlace(box: React.RefObject<HTMLDivElement | null>): { width: number; top: number } {
   const [place, setPlace] = useState({ width: 0, top: 0 });
   useLayoutEffect(() => {
@@ -130,28 +124,27 @@ function usePlace(box: React.RefObject<HTMLDivElement | null>): { width: number;
     const resized = new ResizeObserver(look);
     if (box.current) resized.observe(box.current);
     // Elements above it appear and disappear.
-    resized.observe(document.body);
+    if (box.current?.parentElement) resized.observe(box.current.parentElement);
+    void document.fonts?.ready.then(look);
     return () => resized.disconnect();
   }, [box]);
   return place;
 }
 
+/** Scrolls to the selected row when the user moves the selection, not when the list changes. */
 function useSelectedInSight(
   virtual: { scrollToIndex: (index: number, options: { align: 'auto' }) => void },
-  rows: JobRows,
-  selected: string | null,
+  lines: readonly Line[],
+  { selected, moves }: Pick<JobTableProps, 'selected' | 'moves'>,
 ): void {
   const scroll = useRef<() => void>(() => undefined);
   scroll.current = () => {
-    const index = rows.findIndex(({ id }) => id === selected);
+    const index = lines.findIndex(({ key }) => key === selected);
     if (index >= 0) virtual.scrollToIndex(index, { align: 'auto' });
   };
-  const first = useRef(true);
   useEffect(() => {
-    // Scrolls only when the user moves the selection, not when the list loads.
-    if (!first.current) scroll.current();
-    first.current = selected === null;
-  }, [selected]);
+    if (moves > 0) scroll.current();
+  }, [moves]);
 }
 
 /** Spacer for the rows out of sight. */
@@ -162,38 +155,53 @@ const Space = ({ height, span }: { height: number; span: number }) =>
     </tr>
   ) : null;
 
-function Widths({ table, width, act }: { table: JobsTable; width: number; act: boolean }) {
-  const ids = table.getVisibleLeafColumns().map(({ id }) => id);
-  const widths = columnWidths(ids, width - PICK_WIDTH - (act ? EDIT_WIDTH : 0) - 2);
-  return (
-    <colgroup>
-      <col style={{ width: PICK_WIDTH }} />
-      {ids.map((id, n) => (
-        <col key={id} style={{ width: widths[n] }} />
-      ))}
-      {act && <col style={{ width: EDIT_WIDTH }} />}
-    </colgroup>
-  );
+interface WidthsProps {
+  /** A column without a width gets the rest. */
+  readonly columns: readonly { readonly id: string; readonly width: number | null }[];
 }
 
-const SORTED = { asc: 'ascending', desc: 'descending' } as const;
+const Widths = ({ columns }: WidthsProps) => (
+  <colgroup>
+    <col style={{ width: PICK_WIDTH }} />
+    {columns.map(({ id, width }) => (
+      <col key={id} style={width === null ? undefined : { width }} />
+    ))}
+    <col style={{ width: MENU_WIDTH }} />
+  </colgroup>
+);
 
-function Heads({ table, act }: { table: JobsTable; act: boolean }) {
-  const [group] = table.getHeaderGroups();
+interface HeadsProps extends Pick<JobTableProps, 'query' | 'sort'> {
+  readonly columns: readonly Fitted[];
+}
+
+function Heads({ columns, query, sort }: HeadsProps) {
+  const direction = query.ascending ? 'ascending' : 'descending';
   return (
     <thead>
       <tr>
         <th scope="col">
           <span className="unseen">Select</span>
         </th>
-        {group?.headers.map(({ id, column }) => {
-          const sorted = column.getIsSorted();
+        {columns.map(({ id }) => {
+          const { order = null, isNumber } = COLUMNS[id] ?? {};
+          const isSorted = order !== null && query.sort === order;
+          const by = () =>
+            order &&
+            sort({
+              sort: order,
+              ascending: isSorted ? !query.ascending : startsAscending(order),
+            });
           return (
-            <th key={id} scope="col" aria-sort={sorted ? SORTED[sorted] : undefined}>
-              {column.getCanSort() ? (
-                <button className="sort" onClick={() => column.toggleSorting()}>
+            <th
+              key={id}
+              scope="col"
+              className={isNumber && 'numbers'}
+              aria-sort={isSorted ? direction : undefined}
+            >
+              {order ? (
+                <button className="sort" onClick={by}>
                   {columnTitle(id)}
-                  <span aria-hidden="true">{sorted ? (sorted === 'asc' ? ' ▲' : ' ▼') : ''}</span>
+                  <span aria-hidden="true">{isSorted ? (query.ascending ? ' ↑' : ' ↓') : ''}</span>
                 </button>
               ) : (
                 columnTitle(id)
@@ -201,62 +209,10 @@ function Heads({ table, act }: { table: JobsTable; act: boolean }) {
             </th>
           );
         })}
-        {act && (
-          <th scope="col">
-            <span className="unseen">Actions</span>
-          </th>
-        )}
+        <th scope="col">
+          <span className="unseen">Actions</span>
+        </th>
       </tr>
     </thead>
-  );
-}
-
-interface JobRowProps extends JobTableProps {
-  readonly row: JobRows[number];
-  readonly index: number;
-  readonly measure: (element: HTMLTableRowElement | null) => void;
-}
-
-function JobRow({ row, index, measure, selected, picked, pick, act }: JobRowProps) {
-  const job = row.original;
-  const isSelected = job.id === selected;
-  const isPicked = picked.includes(job.id);
-  return (
-    <tr
-      ref={measure}
-      data-index={index}
-      aria-rowindex={index + 2}
-      className={isSelected ? 'selected' : undefined}
-      aria-current={isSelected || undefined}
-    >
-      <td className="pick" data-label="">
-        <input
-          type="checkbox"
-          aria-label={`Select ${jobName(job)}`}
-          checked={isPicked}
-          onChange={() => pick(job)}
-        />
-      </td>
-      {row.getVisibleCells().map((cell) => (
-        <td
-          key={cell.id}
-          className={columnClass(cell.column.id)}
-          data-label={columnTitle(cell.column.id)}
-        >
-          {flexRender(cell.column.columnDef.cell, cell.getContext())}
-        </td>
-      ))}
-      {act && (
-        <td className="act" data-label="">
-          <button
-            className="small"
-            aria-label={`${act.label} ${jobName(job)}`}
-            onClick={() => act.on(job)}
-          >
-            {act.label}
-          </button>
-        </td>
-      )}
-    </tr>
   );
 }

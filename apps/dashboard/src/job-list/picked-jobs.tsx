@@ -1,10 +1,12 @@
 import type { JobObject } from '@graft/contracts';
 import { MAX_COMPARED } from '@graft/contracts/compared-jobs';
-import { useState } from 'react';
+import { Archive, CircleX, GitCompare, Tag, Trash2, Undo2, X } from 'lucide-react';
+import { useState, type FormEvent } from 'react';
 import { isOver } from '../job/job-text.js';
+import { Button, ButtonLink, IconButton } from '../ui/controls/button.js';
+import { Menu } from '../ui/overlays/menu.js';
 import { tagsOf } from './edit-job.js';
 import type { JobActions } from './job-actions.js';
-import { Link } from '../ui/link.js';
 
 interface Props {
   readonly picked: readonly JobObject[];
@@ -16,71 +18,105 @@ interface Props {
 /** Whether a job has curves. Operations on adapters have none. */
 const canCompare = (job: JobObject): boolean => job.graft.operation === null;
 
-/** Actions on the selected jobs. */
+/** Bar at the bottom of the window with the actions on the selected jobs. */
 export function PickedJobs({ picked, clear, actions }: Props) {
-  const [tags, setTags] = useState('');
   if (picked.length === 0) return null;
-  const deleted = picked.some(({ graft }) => graft.restorable_until !== null);
-  const archived = picked.every(({ graft }) => graft.archived);
-  const over = picked.filter(isOver);
-  const then = (work: () => void) => () => {
-    work();
-    clear();
-  };
+  const areDeleted = picked.some(({ graft }) => graft.restorable_until !== null);
   return (
-    <div className="bar picked" role="group" aria-label="Selected jobs">
+    <div className="picked-bar" role="group" aria-label="Selected jobs">
       <b>{picked.length} selected</b>
-      <button onClick={clear}>Clear</button>
-      {!deleted && <Compare jobs={picked.filter(canCompare)} />}
-      <span className="grow" />
-      {actions && deleted && <button onClick={then(() => actions.restore(picked))}>Restore</button>}
-      {actions && !deleted && (
-        <>
-          <form
-            className="bar"
-            onSubmit={(event) => {
-              event.preventDefault();
-              if (tagsOf(tags).length > 0) actions.tag(picked, tagsOf(tags));
-              setTags('');
-            }}
-          >
-            <input
-              aria-label="Tags to add"
-              placeholder="tag, tag"
-              value={tags}
-              onChange={(e) => setTags(e.target.value)}
-            />
-            <button disabled={tagsOf(tags).length === 0}>Add tags</button>
-          </form>
-          <button onClick={then(() => actions.archive(picked, !archived))}>
-            {archived ? 'Unarchive' : 'Archive'}
-          </button>
-          <button
-            disabled={over.length === 0}
-            title={over.length < picked.length ? 'Only finished jobs are deleted' : undefined}
-            onClick={then(() => actions.remove(picked))}
-          >
-            Delete{over.length > 0 && over.length < picked.length ? ` ${over.length}` : ''}
-          </button>
-        </>
+      {!areDeleted && <Compare jobs={picked.filter(canCompare)} />}
+      {actions && areDeleted && (
+        <Button
+          icon={<Undo2 />}
+          onClick={() => {
+            actions.restore(picked);
+            clear();
+          }}
+        >
+          Restore
+        </Button>
       )}
+      {actions && !areDeleted && <Changes picked={picked} clear={clear} actions={actions} />}
+      <IconButton label="Clear selection" icon={<X />} onClick={clear} />
     </div>
   );
 }
 
+function Changes({ picked, clear, actions }: Props & { readonly actions: JobActions }) {
+  const areArchived = picked.every(({ graft }) => graft.archived);
+  const over = picked.filter(isOver).length;
+  const open = picked.length - over;
+  return (
+    <>
+      <AddTags add={(tags) => actions.tag(picked, tags)} />
+      <Button
+        icon={<Archive />}
+        onClick={() => {
+          actions.archive(picked, !areArchived);
+          clear();
+        }}
+      >
+        {areArchived ? 'Unarchive' : 'Archive'}
+      </Button>
+      {open > 0 && (
+        <Button icon={<CircleX />} onClick={() => actions.cancel(picked, clear)}>
+          Cancel{open < picked.length && ` ${open}`}
+        </Button>
+      )}
+      {over > 0 && (
+        <Button
+          icon={<Trash2 />}
+          className="danger-text"
+          title={open > 0 ? 'Only finished jobs are deleted' : undefined}
+          onClick={() => actions.remove(picked, clear)}
+        >
+          Delete{over < picked.length && ` ${over}`}
+        </Button>
+      )}
+    </>
+  );
+}
+
+function AddTags({ add }: { add: (tags: readonly string[]) => void }) {
+  const [tags, setTags] = useState('');
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (tagsOf(tags).length > 0) add(tagsOf(tags));
+    setTags('');
+  };
+  return (
+    <Menu label="Tag" icon={<Tag />}>
+      <form className="bar" onSubmit={submit}>
+        <input
+          aria-label="Tags to add"
+          placeholder="tag, tag"
+          value={tags}
+          onChange={(e) => setTags(e.target.value)}
+        />
+        <Button type="submit" disabled={tagsOf(tags).length === 0}>
+          Add tags
+        </Button>
+      </form>
+    </Menu>
+  );
+}
+
 function Compare({ jobs }: { jobs: readonly JobObject[] }) {
-  const many = jobs.length > MAX_COMPARED;
-  if (jobs.length < 2 || many)
+  const isTooMany = jobs.length > MAX_COMPARED;
+  if (jobs.length < 2 || isTooMany)
     return (
       <span className="faint" role="status">
-        {many
-          ? `${jobs.length} selected; at most ${MAX_COMPARED} can be compared`
-          : 'Select one more job to compare'}
+        {isTooMany ? `At most ${MAX_COMPARED} can be compared` : 'Select one more job to compare'}
       </span>
     );
   return (
-    <Link className="button" to="/compare" search={{ jobs: jobs.map(({ id }) => id).join() }}>
+    <ButtonLink
+      icon={<GitCompare />}
+      to="/compare"
+      search={{ jobs: jobs.map(({ id }) => id).join() }}
+    >
       Compare {jobs.length} jobs
-    </Link>
+    </ButtonLink>
   );
 }

@@ -1,4 +1,5 @@
 import { useNavigate } from '@tanstack/react-router';
+import { Bookmark, Columns3 } from 'lucide-react';
 import { useState } from 'react';
 import type { JobViews } from './job-views.js';
 import { ALL_COLUMNS, columnTitle, USUAL_COLUMNS } from './job-columns.js';
@@ -7,7 +8,7 @@ import { Menu } from '../ui/overlays/menu.js';
 /** Menu that selects the columns of the job table. */
 export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | 'setColumns'>) {
   return (
-    <Menu label="Columns">
+    <Menu label="Columns" icon={<Columns3 />}>
       {ALL_COLUMNS.map((id) => (
         <label key={id}>
           <input
@@ -33,7 +34,7 @@ export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
   const [name, setName] = useState('');
   const navigate = useNavigate();
   return (
-    <Menu label="Views">
+    <Menu label="Views" icon={<Bookmark />}>
       {views.views.length === 0 && (
         <p className="faint">
           No saved views yet. A view stores filters, order and columns under a name, in this

@@ -17,7 +17,8 @@ export function placeText(graft: Place, now = Date.now() / 1000): string {
   return `${place}, starts in about ${wait(start)}${between}`;
 }
 
-function ordinal(n: number): string {
+/** Returns "3rd". */
+export function ordinal(n: number): string {
   const isTeen = n % 100 >= 11 && n % 100 <= 13;
   return `${n}${isTeen ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')}`;
 }

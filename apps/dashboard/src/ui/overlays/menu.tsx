@@ -65,19 +65,56 @@ export function ActionMenu({ label, actions, trigger }: ActionMenuProps) {
       <Base.Portal>
         <Base.Positioner className="above" align="end" sideOffset={4} collisionPadding={8}>
           <Base.Popup className="card menu">
-            {actions.map((action, n) =>
-              action === LINE ? (
-                <Base.Separator key={n} className="menu-line" />
-              ) : (
-                <ActionItem key={action.label} action={action} />
-              ),
-            )}
+            <Items actions={actions} />
           </Base.Popup>
         </Base.Positioner>
       </Base.Portal>
     </Base.Root>
   );
 }
+
+interface OpenActionMenuProps extends Pick<ActionMenuProps, 'label' | 'actions'> {
+  /** Button that opened it. */
+  readonly anchor: Element;
+  readonly close: () => void;
+}
+
+/**
+ * Menu of actions that is open while mounted. A long list has one for all of its rows, because a
+ * menu per row makes scrolling slow.
+ */
+export function OpenActionMenu({ label, actions, anchor, close }: OpenActionMenuProps) {
+  return (
+    <Base.Root open modal={false} onOpenChange={(open) => open || close()}>
+      <Base.Portal>
+        <Base.Positioner
+          className="above"
+          anchor={anchor}
+          align="end"
+          sideOffset={4}
+          collisionPadding={8}
+        >
+          <Base.Popup
+            className="card menu"
+            aria-label={label}
+            finalFocus={() => anchor as HTMLElement}
+          >
+            <Items actions={actions} />
+          </Base.Popup>
+        </Base.Positioner>
+      </Base.Portal>
+    </Base.Root>
+  );
+}
+
+const Items = ({ actions }: Pick<ActionMenuProps, 'actions'>) =>
+  actions.map((action, n) =>
+    action === LINE ? (
+      <Base.Separator key={n} className="menu-line" />
+    ) : (
+      <ActionItem key={action.label} action={action} />
+    ),
+  );
 
 function ActionItem({ action }: { action: Action }) {
   const { label, icon, isDanger, unavailable, shortcut, act } = action;
