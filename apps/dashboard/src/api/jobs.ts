@@ -41,6 +41,7 @@ export const jobsApi = {
   confusion: (id: string, step: number | null) =>
     get<JobConfusionObject>(`${job(id)}/confusion${step === null ? '' : `?step=${step}`}`),
   samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),
+  latestSamples: (id: string) => get<Page<JobSampleObject>>(`${job(id)}/samples?limit=1`),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   sweeps: () => get<Page<SweepObject>>('/sweeps?limit=100'),
   sweep: (id: string) => get<SweepObject>(sweep(id)),

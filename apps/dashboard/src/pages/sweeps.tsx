@@ -1,51 +1,65 @@
-import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
+import type { SweepObject } from '@graft/contracts';
+import { METRIC_NAMES, scoreText, trialCountsText } from '@graft/contracts/sweep-text';
+import { Plus, Split } from 'lucide-react';
 import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { ago, moment } from '../format.js';
+import { ButtonLink } from '../ui/controls/button.js';
+import { EmptyState } from '../ui/empty-state.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
-import { StatePill } from '../ui/state-pill.js';
+import { Page } from '../ui/page.js';
+import { Skeleton } from '../ui/skeleton.js';
+import { StateDot } from '../ui/state-pill.js';
 import { Row, Table } from '../ui/table.js';
-import { ago, moment } from '../format.js';
-import { useLoaded } from '../api/loaded.js';
 
 /** List of sweeps. */
 export function SweepsPage() {
   const sweeps = useLoaded(['sweeps'], api.sweeps, 5000);
+  const list = sweeps.value?.data;
   return (
-    <main>
-      <h1>Sweeps</h1>
+    <Page title="Sweeps" width="full" actions={list && list.length > 0 && <NewSweep />}>
       <Failure error={sweeps.error} />
-      {sweeps.value === null && <Loading error={sweeps.error} />}
-      {sweeps.value?.data.length === 0 && (
-        <div className="card">
-          <h2>No sweeps yet</h2>
-          <p>
-            A sweep runs variations of a job, with different ranks, learning rates or methods.
-            Create one under <Link to="/new">New job</Link>, “Several jobs: a sweep”, or with{' '}
-            <code>graft sweeps create</code>.
-          </p>
-        </div>
+      {!list && !sweeps.error && <Skeleton height={36} rows={6} />}
+      {list?.length === 0 && (
+        <EmptyState
+          icon={<Split />}
+          title="No sweeps yet"
+          text="A sweep trains variations of a job at the same time, with different methods, ranks or learning rates, and finds the best one. Its trials share one base model in memory."
+          actions={<NewSweep />}
+        />
       )}
-      {sweeps.value !== null && sweeps.value.data.length > 0 && (
-        <Table columns={['Sweep', 'Base', 'State', 'Trials', 'Best', 'Added']}>
-          {sweeps.value.data.map((sweep) => (
+      {list && list.length > 0 && (
+        <Table
+          columns={['Sweep', 'State', 'Trials', 'Best result', 'Base', 'Created']}
+          numbers={['Best result', 'Created']}
+        >
+          {list.map((sweep) => (
             <Row key={sweep.id}>
               <td className="break">
                 <Link to="/sweeps/$id" params={{ id: sweep.id }}>
                   {sweep.name}
                 </Link>
               </td>
-              <td className="break">{sweep.model}</td>
               <td>
-                <StatePill status={sweep.status} />
+                <StateDot status={sweep.status} />
               </td>
-              <td>{trialCountsText(sweep)}</td>
-              <td className="numbers">
-                {scoreText(sweep.winner?.score ?? null, sweep.search.metric)}
+              <td>
+                <Trials sweep={sweep} />
               </td>
-              <td className="numbers" title={moment(sweep.created_at)}>
-                {ago(sweep.created_at)}
+              <td>
+                {sweep.winner ? (
+                  <>
+                    <b>{scoreText(sweep.winner.score, sweep.search.metric)}</b>{' '}
+                    <span className="faint">{METRIC_NAMES[sweep.search.metric]}</span>
+                  </>
+                ) : (
+                  '–'
+                )}
               </td>
+              <td className="break">{sweep.model}</td>
+              <td title={moment(sweep.created_at)}>{ago(sweep.created_at)}</td>
             </Row>
           ))}
         </Table>
@@ -56,6 +70,30 @@ export function SweepsPage() {
           <code>graft sweeps list --limit 1000</code> to see older ones.
         </p>
       )}
-    </main>
+    </Page>
+  );
+}
+
+function NewSweep() {
+  const may = useMay();
+  if (!may('jobs:write', 'models:read', 'files:read')) return null;
+  return (
+    <ButtonLink variant="primary" icon={<Plus />} to="/new">
+      New sweep
+    </ButtonLink>
+  );
+}
+
+/** Share of the trials that have ended, and their counts. */
+function Trials({ sweep }: { sweep: SweepObject }) {
+  const { succeeded, failed, cancelled, total } = sweep.trial_counts;
+  const done = succeeded + failed + cancelled;
+  return (
+    <span className="row-progress">
+      {done < total && (
+        <progress value={done} max={total} aria-label={`${done} of ${total} trials ended`} />
+      )}
+      {trialCountsText(sweep)}
+    </span>
   );
 }
