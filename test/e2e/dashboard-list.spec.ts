@@ -354,6 +354,7 @@ describe.skipIf(!program)('the list of jobs', () => {
     expect((await graft(ids[1]!)).restorable_until).toBeNull();
     // The question names the number of jobs.
     await page.getByRole('button', { name: 'Show all jobs' }).click();
+    await page.getByLabel('Search jobs').fill('put-');
     for (const name of ['put-2', 'put-away, <b>soon</b>'])
       await page.getByLabel(`Select ${name}`).check();
     await page.getByRole('button', { name: 'Delete', exact: true }).click();

@@ -17,7 +17,7 @@ export function JobName({ job, isNested = false }: Props) {
   const name = jobName(job);
   const made = isNested && job.graft.operation ? operationLabel(job.graft.operation) : '';
   return (
-    <span className="job-name">
+    <span className="name-line">
       <Link to="/jobs/$id" params={{ id: job.id }} title={name} aria-label={name}>
         <Ends name={made !== '' && name.endsWith(made) ? made : name} />
       </Link>

@@ -53,9 +53,10 @@ export function JobTable(props: JobTableProps) {
     [shown, content, width],
   );
   const now = useTick();
+  const height = isNarrow ? CARD : ROW;
   const virtual = useWindowVirtualizer({
     count: lines.length,
-    estimateSize: () => (isNarrow ? CARD : ROW),
+    estimateSize: () => height,
     overscan: 12,
     scrollMargin: top,
     getItemKey: (index) => lines[index]?.key ?? index,
@@ -67,8 +68,9 @@ export function JobTable(props: JobTableProps) {
     if (more && end >= lines.length - AHEAD) more();
   }, [more, end, lines.length]);
   useSelectedInSight(virtual, lines, props);
-  const before = (items[0]?.start ?? top) - top;
-  const after = virtual.getTotalSize() - ((items.at(-1)?.end ?? top) - top);
+  // From the indexes, because positions of items may be from before the table has moved.
+  const before = height * (items[0]?.index ?? 0);
+  const after = height * Math.max(0, lines.length - 1 - end);
   const span = (isNarrow ? 1 : columns.length) + 2;
   return (
     <div ref={box} className="job-table">

@@ -1,6 +1,6 @@
-import type { Catalog, JobObject, MetricsObject } from '@graft/contracts';
-import { comparedOptions, MAX_COMPARED } from '@graft/contracts/compared-jobs';
-import { duration } from '@graft/contracts/duration';
+import type { Catalog } from '@graft/contracts';
+import { MAX_COMPARED } from '@graft/contracts/compared-jobs';
+import { GitCompare } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { api } from '../api/api.js';
 import { Chart } from '../charts/chart.js';
@@ -18,22 +18,17 @@ import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
 import { fieldsOf } from '../forms/schema-form.js';
 import { fittedWeight } from '../charts/smoothed.js';
-import { StatePill } from '../ui/state-pill.js';
-import { Row, Table } from '../ui/table.js';
-import { bytes, count, methodName, short } from '../format.js';
-import { isOver, jobName, lowestValidation } from '../job/job-text.js';
+import { isOver } from '../job/job-text.js';
+import { ButtonLink } from '../ui/controls/button.js';
+import { EmptyState } from '../ui/empty-state.js';
+import { Page } from '../ui/page.js';
+import { colorOf, CompareResults, nameOf, type Compared } from '../job-list/compare-results.js';
+import { CompareSettings } from '../job-list/compare-settings.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
 /** Polling interval in milliseconds while one of the jobs is training. */
 const POLL_MS = 5000;
-
-interface Compared {
-  readonly job: JobObject;
-  readonly metrics: MetricsObject;
-  /** Size of the resulting model. Null if there is none or the key cannot read it. */
-  readonly size: number | null;
-}
 
 /** Compares up to ten jobs: their curves, results and differing options. */
 export function ComparePage({ ids }: { ids: readonly string[] }) {
@@ -64,130 +59,73 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
   const catalog = useLoaded(['catalog'], api.catalog);
   const { value } = loaded;
   useEffect(() => setOver(value !== null && value.every(({ job }) => isOver(job))), [value]);
+  const title = wanted.length === 1 ? 'One job' : `${wanted.length} jobs compared`;
   return (
-    <main>
-      <p className="crumb">
-        <Link to="/">Jobs</Link>
-      </p>
-      <h1>{wanted.length === 1 ? 'One job' : `${wanted.length} jobs compared`}</h1>
+    <Page title={title} crumbs={CRUMBS} width="full">
       <Failure error={loaded.error ?? catalog.error} />
-      {ids.length < 2 && <p>Select two or more jobs in the list of jobs, then press Compare.</p>}
+      {ids.length < 2 && (
+        <EmptyState
+          icon={<GitCompare />}
+          title="Nothing to compare yet"
+          text="Select two or more jobs in the list of jobs, then press Compare."
+          actions={
+            <ButtonLink variant="primary" to="/">
+              Show jobs
+            </ButtonLink>
+          }
+        />
+      )}
       {ids.length > MAX_COMPARED && (
         <p>
           The first {MAX_COMPARED} of {ids.length} are shown.
         </p>
       )}
-      {value === null || catalog.value === null ? (
+      {wanted.length > 0 && (value === null || catalog.value === null) && (
         <Loading error={loaded.error ?? catalog.error} />
-      ) : (
-        <>
-          <Outcomes all={value} />
-          <Curves all={value} catalog={catalog.value} />
-          <Options all={value} catalog={catalog.value} />
-        </>
       )}
-    </main>
+      {wanted.length > 0 && value !== null && catalog.value !== null && (
+        <Comparison all={value} catalog={catalog.value} />
+      )}
+    </Page>
   );
 }
 
-const colorOf = (n: number): string => `--series-${n + 1}`;
-
-/** Number and name of a job. The number identifies its curves without color. */
-const nameOf = ({ job }: Compared, n: number): string => `${n + 1} ${jobName(job)}`;
-
-const COLUMNS = [
-  'Job',
-  'State',
-  'Method',
-  'Lowest validation loss',
-  'Training loss',
-  'Steps',
-  'Tokens',
-  'Training time',
-  'Tokens/s',
-  'Memory',
-  'Parameters',
-  'Size',
+const CRUMBS = [
+  <Link key="jobs" to="/">
+    Jobs
+  </Link>,
 ];
 
-function Outcomes({ all }: { all: readonly Compared[] }) {
-  const losses = all.map(({ metrics }) => lowestValidation(metrics.evaluations)?.loss ?? Infinity);
-  const best = Math.min(...losses);
-  const scored = all.some(({ job }) => job.graft.best_score !== null);
+function Comparison({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }) {
+  const [baseline, setBaseline] = useState<number | null>(null);
+  const options = fieldsOf(catalog.graft_schema).map(({ name }) => name);
   return (
-    <section aria-label="Results">
-      <Table columns={scored ? COLUMNS.toSpliced(4, 0, 'Eval score') : COLUMNS}>
-        {all.map((one, n) => (
-          <Outcome
-            key={one.job.id}
-            one={one}
-            n={n}
-            isBest={all.length > 1 && losses[n] === best}
-            scored={scored}
-          />
-        ))}
-      </Table>
-      <p className="faint">
-        Memory is the peak of the job’s trainer process, including other jobs that ran in it.
-      </p>
-    </section>
+    <>
+      <CompareResults
+        all={all}
+        baseline={baseline}
+        actions={
+          <label>
+            Baseline{' '}
+            <select
+              value={baseline ?? ''}
+              onChange={(e) => setBaseline(e.target.value === '' ? null : Number(e.target.value))}
+            >
+              <option value="">none</option>
+              {all.map((one, n) => (
+                <option key={one.job.id} value={n}>
+                  {nameOf(one, n)}
+                </option>
+              ))}
+            </select>
+          </label>
+        }
+      />
+      <CompareSettings all={all} options={options} />
+      <Curves all={all} catalog={catalog} />
+    </>
   );
 }
-
-interface OutcomeProps {
-  readonly one: Compared;
-  readonly n: number;
-  readonly isBest: boolean;
-  /** Whether any of the jobs has a score. */
-  readonly scored: boolean;
-}
-
-function Outcome({ one, n, isBest, scored }: OutcomeProps) {
-  const { job, metrics, size } = one;
-  const lowest = lowestValidation(metrics.evaluations);
-  const { progress, training_seconds: seconds, trainable_parameters: trainable } = job.graft;
-  const { best_score: score } = job.graft;
-  const { peak_rss_bytes: peak } = metrics;
-  const speeds = (metrics.series['tokens_per_second'] ?? []).filter((v) => v !== null);
-  return (
-    <Row>
-      <td className="break">
-        <span className="swatch" style={{ background: `var(${colorOf(n)})` }} aria-hidden="true" />{' '}
-        <Link to="/jobs/$id" params={{ id: job.id }}>
-          {nameOf(one, n)}
-        </Link>
-      </td>
-      <td>
-        <StatePill status={job.status} />
-      </td>
-      <td className="method">{methodName(job)}</td>
-      <td>
-        {lowest === null ? '–' : `${short(lowest.loss)} at step ${lowest.step}`}
-        {isBest && lowest !== null && <b> lowest</b>}
-      </td>
-      {scored
-        ? [
-            <td key="score">
-              {score === null ? '–' : `${short(score.eval_score)} at step ${score.step}`}
-            </td>,
-          ]
-        : []}
-      <td className="numbers">{short(job.graft.train_loss)}</td>
-      <td className="numbers">
-        {progress.step}/{progress.total_steps ?? '?'}
-      </td>
-      <td className="numbers">{job.trained_tokens === null ? '–' : count(job.trained_tokens)}</td>
-      <td className="numbers">{seconds > 0 ? duration(seconds) : '–'}</td>
-      <td className="numbers">{short(middle(speeds))}</td>
-      <td className="numbers">{peak === null ? '–' : bytes(peak)}</td>
-      <td className="numbers">{trainable === null ? '–' : count(trainable)}</td>
-      <td className="numbers">{size === null ? '–' : bytes(size)}</td>
-    </Row>
-  );
-}
-
-const middle = (values: readonly number[]): number | null =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
 
 function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }) {
   const [axis, setAxis] = useState<Axis>('step');
@@ -206,7 +144,7 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
   const longest = Math.max(...all.map(({ metrics }) => metrics.steps.length));
   if (longest === 0) return <p className="faint">No training steps yet.</p>;
   return (
-    <section aria-label="Curves">
+    <section aria-label="Curves" className="section">
       <div className="bar controls">
         <label>
           X axis{' '}
@@ -251,48 +189,6 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
           );
         })}
       </div>
-    </section>
-  );
-}
-
-/** Formats a field of a request. */
-const written = (value: unknown): string =>
-  value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value);
-
-function Options({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }) {
-  const [whole, setWhole] = useState(false);
-  const fields = fieldsOf(catalog.graft_schema).map(({ name }) => name);
-  const options = comparedOptions(
-    all.map(({ job }) => job),
-    fields,
-  );
-  const differing = options.filter(({ differs }) => differs);
-  const shown = whole ? options : differing;
-  return (
-    <section aria-label="Options">
-      <h2>Options</h2>
-      <div className="bar">
-        <label>
-          <input type="checkbox" checked={whole} onChange={(e) => setWhole(e.target.checked)} />{' '}
-          show identical options
-        </label>
-      </div>
-      {shown.length === 0 ? (
-        <p className="faint">All options are identical.</p>
-      ) : (
-        <Table columns={['Option', ...all.map(nameOf)]}>
-          {shown.map(({ name, values, differs }) => (
-            <Row key={name}>
-              <td className="break">{differs && whole ? <b>{name}</b> : name}</td>
-              {values.map((value, n) => (
-                <td key={n} className="break">
-                  {written(value)}
-                </td>
-              ))}
-            </Row>
-          ))}
-        </Table>
-      )}
     </section>
   );
 }

@@ -36,7 +36,7 @@ export function LatestAnswers({ sweep }: { sweep: SweepObject }) {
       );
       return found.filter((one) => one !== null);
     },
-    (known) => (isOpen(sweep) && known?.length !== 0 ? POLL_MS : 0),
+    isOpen(sweep) ? POLL_MS : 0,
     true,
   );
   const [first] = answers.value ?? [];

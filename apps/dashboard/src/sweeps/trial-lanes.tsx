@@ -151,12 +151,12 @@ interface LaneProps {
 function Lane({ trial, length, rungs }: LaneProps) {
   return (
     <span
-      className="lane"
+      className="trial-lane"
       role="img"
       aria-label={`step ${trial.step} of ${trial.total_steps ?? length}`}
     >
       <span
-        className="lane-done"
+        className="trial-done"
         style={{
           width: `${(100 * Math.min(trial.step, length)) / length}%`,
           background: `var(${trialColor(trial.number)})`,
@@ -165,7 +165,7 @@ function Lane({ trial, length, rungs }: LaneProps) {
       {rungs
         .filter((rung) => rung < length)
         .map((rung) => (
-          <span key={rung} className="lane-gate" style={{ left: `${(100 * rung) / length}%` }} />
+          <span key={rung} className="trial-gate" style={{ left: `${(100 * rung) / length}%` }} />
         ))}
     </span>
   );
