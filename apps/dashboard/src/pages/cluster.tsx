@@ -79,34 +79,41 @@ export function ClusterPage({ isTimeline }: { isTimeline: boolean }) {
       <Totals pools={list} workers={workers.value} />
       {list === null || workers.value === null ? (
         !pools.error && <Skeleton height={220} rows={2} />
-      ) : list.length === 0 ? (
-        <EmptyState
-          icon={<Server />}
-          title="No workers yet"
-          text="A worker trains jobs and answers chats, on this machine or another. Until one joins, jobs wait in the queue."
-          actions={
-            <Button variant="primary" icon={<Plus />} onClick={() => setAdded('default')}>
-              Add a worker
-            </Button>
-          }
-        />
       ) : (
-        list.map((pool) => (
-          <PoolLane
-            key={pool.id}
-            pool={pool}
-            workers={(workers.value ?? []).filter((worker) => worker.pool === pool.id)}
-            sizes={sizes}
-            view={view}
-            changed={changed}
-            addWorker={() => setAdded(pool.id)}
-          />
-        ))
+        <>
+          {workers.value.length === 0 && <NoWorkersYet add={() => setAdded('default')} />}
+          {list
+            .filter(({ queued }) => queued > 0 || (workers.value ?? []).length > 0)
+            .map((pool) => (
+              <PoolLane
+                key={pool.id}
+                pool={pool}
+                workers={(workers.value ?? []).filter((worker) => worker.pool === pool.id)}
+                sizes={sizes}
+                view={view}
+                changed={changed}
+                addWorker={() => setAdded(pool.id)}
+              />
+            ))}
+        </>
       )}
       {added !== null && <AddWorker pool={added} close={() => setAdded(null)} />}
     </Page>
   );
 }
+
+const NoWorkersYet = ({ add }: { add: () => void }) => (
+  <EmptyState
+    icon={<Server />}
+    title="No workers yet"
+    text="A worker trains jobs and answers chats, on this machine or another. Until one joins, jobs wait in the queue."
+    actions={
+      <Button icon={<Plus />} onClick={add}>
+        Add a worker
+      </Button>
+    }
+  />
+);
 
 interface TotalsProps {
   readonly pools: readonly PoolObject[] | null;

@@ -1,7 +1,8 @@
 import type { OverviewObject } from '@graft/contracts';
+import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { OwnKey, useMay } from '../api/own-key.js';
 import { Link } from '../ui/link.js';
 import { Tip } from '../ui/overlays/tip.js';
 
@@ -18,9 +19,15 @@ function clusterText(overview: OverviewObject): { readonly tone: Tone; readonly 
 
 /** Live state of the cluster at the foot of the navigation, on every page. */
 export function ClusterChip({ isSmall }: { isSmall: boolean }) {
+  const isKnown = useContext(OwnKey) !== null;
   const may = useMay()('jobs:read');
-  const overview = useLoaded(['overview'], api.overview, may ? 5000 : 0);
-  if (!may || !overview.value) return <div className="cluster-chip" />;
+  // Nothing is requested until the rights of the key are known.
+  return may && isKnown ? <Chip isSmall={isSmall} /> : <div className="cluster-chip" />;
+}
+
+function Chip({ isSmall }: { isSmall: boolean }) {
+  const overview = useLoaded(['overview'], api.overview, 5000);
+  if (!overview.value) return <div className="cluster-chip" />;
   const { tone, text } = clusterText(overview.value);
   const chip = (
     <Link to="/cluster" className={`cluster-chip ${tone}`} aria-label={`Cluster: ${text}`}>
