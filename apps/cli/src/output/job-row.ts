@@ -1,4 +1,4 @@
-import type { JobObject } from '@graft/contracts';
+import type { JobObject, JobWarning } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
 import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { lossText } from '@graft/contracts/loss-text';
@@ -19,6 +19,9 @@ export const jobHeader = (tagged: boolean): string[] => [
   'AGE',
 ];
 
+/** Whether a list marks a job with the warning. The task that was chosen for a table is only information. */
+const needsAttention = ({ code }: JobWarning): boolean => code !== 'task_of_file';
+
 /**
  * Row of a job.
  * @param id id to show
@@ -29,7 +32,7 @@ export function jobRow(job: JobObject, id: string, tagged: boolean): string[] {
     id,
     printable(ownName(job)),
     ...(tagged ? [printable(tags.join(', '))] : []),
-    state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
+    state(job.status) + (warnings.some(needsAttention) ? warning(' !') : ''),
     methodTitle(job),
     printable(baseText(job)),
     resultText(job),
