@@ -96,7 +96,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     expect(await audioOf(question)).toEqual(decodeAudio(file.buffer));
     label(question, { label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } });
     const answers = page.getByRole('list', { name: 'Answers' });
-    await answers.getByText('0.750').waitFor();
+    await answers.getByText('75.0 %').first().waitFor();
     await answers.getByLabel('low.wav', { exact: true }).waitFor();
     await answers.getByRole('img', { name: 'Waveform of low.wav, 0.4 s' }).waitFor();
     // Browsers may not know its type.
@@ -153,7 +153,6 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
     const page = await tabs.open('/models');
     await page.getByRole('row', { name: /^whisper/ }).getByRole('link', { name: 'Transcribe' }).click(); // prettier-ignore
-    await page.getByRole('heading', { name: 'Transcripts' }).waitFor();
     await page.getByRole('button', { name: 'Record' }).focus();
     await page.keyboard.press('Enter');
     const stop = page.getByRole('button', { name: /Stop recording/ });
@@ -167,13 +166,28 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     // The fake microphone beeps.
     expect(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(0.1); // prettier-ignore
     const answers = page.getByRole('list', { name: 'Answers' });
-    await answers.getByText('Processing').waitFor();
+    await answers.getByRole('status', { name: 'Loading' }).waitFor();
     write(question, 'Beep');
     await answers.getByText('Beep', { exact: true }).waitFor();
     write(question, ' beep.', { seconds: 1, language: null });
     await answers.getByText('Beep beep.', { exact: true }).waitFor();
     await answers.getByLabel('recording-1.wav', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Record' }).waitFor();
+    await answers.getByRole('button', { name: 'Show times' }).click();
+    const timed = await worker.nextRequest();
+    expect(timed).toMatchObject({ segments: true });
+    const part = { seek: 0, tokens: [1], avg_logprob: -1, no_speech_prob: null };
+    worker.reply(timed.id, {
+      text: 'Beep beep.',
+      segments: [
+        { ...part, start: 0, end: 0.5, text: 'Beep' },
+        { ...part, start: 0.5, end: 1, text: ' beep.' },
+      ],
+      sound: { seconds: 1, language: null },
+      ...USAGE,
+    });
+    await answers.getByRole('button', { name: '0:00.5 beep.' }).click();
+    await page.waitForFunction(() => (document.querySelector('audio')?.currentTime ?? 0) >= 0.5);
     await screenshot(page, 'transcript');
     expect(await faults(page)).toEqual([]);
     expect(tabs.problems()).toEqual([]);

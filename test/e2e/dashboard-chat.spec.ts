@@ -70,21 +70,27 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
 
   it('sends the settings to two models, and shows their speed', async () => {
     const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
-    await page.getByLabel('Compare with').selectOption('other');
+    await page.getByRole('button', { name: 'Compare', exact: true }).click();
+    await page.getByRole('combobox', { name: 'Compare with' }).waitFor();
+    await page.getByRole('button', { name: /^Settings/ }).click();
     await page.getByLabel('System prompt').fill('Be brief.');
-    await page.getByLabel('Temperature').fill('0.7');
-    await page.getByLabel('Top-p').fill('0.9');
-    await page.getByLabel('Max tokens').fill('99');
-    await page.getByLabel('Seed').fill('5');
-    await page.getByLabel('Stop', { exact: true }).fill('END\nSTOP');
-    await page.getByLabel('JSON schema').fill('{"type":"frog"');
-    expect(await page.getByText('expected a JSON object').isVisible()).toBe(true);
-    expect(await page.getByRole('button', { name: 'Send' }).isDisabled()).toBe(true);
-    await page.getByLabel('JSON schema').fill('{"type":"object"}');
+    await page.getByLabel('Temperature', { exact: true }).fill('0.7');
+    await page.getByLabel('Top-p', { exact: true }).fill('0.9');
+    await page.getByLabel('Maximum length', { exact: true }).fill('99');
+    await page.getByLabel('Seed', { exact: true }).fill('5');
+    await page.getByLabel('Stop at').fill('END\nSTOP');
+    await page.getByText('JSON schema', { exact: true }).click();
+    const schema = page.getByRole('textbox', { name: 'JSON schema' });
+    await schema.fill('{"type":"frog"');
+    await page.getByText('A setting is not valid').waitFor();
     await page.getByLabel('Message').fill('How?');
-    await page.getByText('View code').click();
-    const code = await page.getByRole('region', { name: 'curl' }).locator('pre').textContent();
-    await page.getByRole('button', { name: 'Send' }).click();
+    expect(await page.getByRole('button', { name: 'Send' }).isDisabled()).toBe(true);
+    await schema.fill('{"type":"object"}');
+    await page.getByRole('button', { name: 'Code', exact: true }).click();
+    const drawer = page.getByRole('dialog', { name: 'Code' });
+    const code = await drawer.locator('pre').textContent();
+    await page.keyboard.press('Escape');
+    await page.getByLabel('Message').press('Enter');
     const questions = [await worker.nextRequest(), await worker.nextRequest()];
     expect(questions.map(({ base }) => base?.id).sort()).toEqual(['other', 'tiny']);
     for (const question of questions) {
@@ -106,10 +112,14 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
       worker.sendText(question.id, '{"a": 1', '', '', 3);
       worker.sendText(question.id, '}', 'stop', '', 4);
     }
-    const tiny = page.getByRole('region', { name: 'tiny', exact: true });
-    await tiny.getByText(/^first token after \d+\.\d\d s · [\d.]+ tokens\/s · 4 tokens$/).waitFor();
-    await page.getByLabel('Compare with').selectOption('none');
-    expect(await page.getByLabel('Seed').inputValue()).toBe('5');
+    const tiny = page.getByRole('article', { name: 'Answer of tiny' });
+    await tiny.getByText(/^4 tokens · [\d.]+ tokens\/s · first after \d+\.\d\d s$/).waitFor();
+    await screenshot(page, 'chat-two-models');
+    await page.getByRole('button', { name: 'Stop comparing' }).click();
+    await page.getByRole('article', { name: 'Answer of other' }).waitFor({ state: 'detached' });
+    await page.reload();
+    expect(await page.getByLabel('Seed', { exact: true }).inputValue()).toBe('5');
+    await page.getByRole('button', { name: 'Reset settings' }).click();
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -120,7 +130,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     await page.getByLabel('Message').fill('Show it');
     await page.getByRole('button', { name: 'Send' }).click();
     worker.sendText((await worker.nextRequest()).id, ANSWER, 'stop', '', 60);
-    const answer = page.locator('.turn.assistant');
+    const answer = page.getByRole('article', { name: 'Answer of tiny' });
     await answer.locator('table td', { hasText: '16' }).waitFor();
     await answer.locator('pre', { hasText: 'const a: number = 1;' }).waitFor();
     expect(await answer.locator('li').count()).toBe(2);
@@ -130,7 +140,6 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     expect(links[0]).toEqual(['the docs', 'https://example.org/a', 'noopener noreferrer nofollow']);
     expect(links.flat().join()).not.toContain('javascript:');
     expect(asked.filter((url) => url.includes('example.org'))).toEqual([]);
-    await page.getByText('View code').click();
     const wrong: Record<string, string[]> = {};
     for (const [width, colorScheme] of [
       [1440, 'light'],
@@ -147,8 +156,63 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
       await screenshot(page, `workbench-${width}-${colorScheme}`);
     }
     expect(wrong).toEqual({});
-    await page.getByLabel('show answers as Markdown').uncheck();
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await page.getByRole('button', { name: /^Settings/ }).click();
+    await page.getByLabel('as Markdown').uncheck();
     expect(await answer.textContent()).toContain('## Plan');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('shows calls of tools, takes their results, and edits and repeats messages', async () => {
+    const page = await tabs.open('/chat?model=tiny&with=none');
+    await page.getByRole('button', { name: /^Settings/ }).click();
+    const tools = page.getByRole('textbox', { name: 'Tools' });
+    await page.locator('.field', { has: tools }).getByText('Insert an example').click();
+    await page.getByLabel('with token probabilities').check();
+    await page.getByLabel('Message').fill('Weather in Oslo?');
+    await page.getByLabel('Message').press('Enter');
+    const first = await worker.nextRequest();
+    expect(first).toMatchObject({ top_logprobs: 5 });
+    expect(first.tools?.tools[0]?.function.name).toBe('get_weather');
+    const call = { name: 'get_weather', arguments: '{"city":"Oslo"}' };
+    const usage = { prompt_tokens: 5, completion_tokens: 9 };
+    worker.reply(first.id, { text: '', finish_reason: 'stop', tool_calls: [call], ...usage });
+    await page.getByRole('region', { name: 'Call of get_weather' }).getByText('"Oslo"').waitFor();
+    await page.getByLabel('Result of get_weather').fill('4 degrees');
+    await page.getByRole('button', { name: 'Send result' }).click();
+    const second = await worker.nextRequest();
+    expect(second.messages?.at(-1)).toMatchObject({ role: 'tool', content: '4 degrees' });
+    const token = (text: string, start: number, logprob: number) => ({
+      token: text,
+      bytes: [...Buffer.from(text)],
+      logprob,
+      start,
+      top: [
+        { token: text, bytes: [...Buffer.from(text)], logprob },
+        { token: ' warm', bytes: [...Buffer.from(' warm')], logprob: Math.log(0.25) },
+      ],
+    });
+    const logprobs = [token('It is', 0, -0.01), token(' cold', 5, Math.log(0.5))];
+    worker.reply(second.id, { text: 'It is cold', finish_reason: 'stop', logprobs, ...usage });
+    await page.getByRole('button', { name: '␣cold, 50.0 %' }).hover();
+    const alternatives = page.getByRole('list', { name: 'Alternatives' });
+    await alternatives.getByText('␣warm').waitFor();
+    await alternatives.getByText('25.0 %').waitFor();
+    await screenshot(page, 'chat-tools');
+    await page.getByRole('button', { name: 'Regenerate' }).click();
+    const third = await worker.nextRequest();
+    expect(third.messages).toEqual(second.messages);
+    worker.sendText(third.id, 'Cold.', 'stop', '', 2);
+    await page.getByText('Cold.', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Edit message' }).click();
+    await page.getByLabel('Edited message').fill('Weather in Rome?');
+    await page.getByRole('button', { name: 'Send again' }).click();
+    const fourth = await worker.nextRequest();
+    expect(fourth.messages).toEqual([{ role: 'user', content: 'Weather in Rome?' }]);
+    worker.sendText(fourth.id, 'W', '', '', 1);
+    await page.getByText('W', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.getByText('Stopped.').waitFor();
     expect(tabs.problems()).toEqual([]);
   });
 });

@@ -13,7 +13,14 @@ import {
   evaluatedWithConfusion,
 } from '../../apps/api/test/scripted-worker.js';
 import { colourPng, writeImages, writeTinyImageBase } from '../tiny-images.js';
-import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
+import {
+  buildDashboard,
+  downloaded,
+  findBrowser,
+  screenshot,
+  startBrowser,
+  Tabs,
+} from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
@@ -81,8 +88,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
   it('compares texts by their embeddings, next to its base model', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByRole('link', { name: 'Embed texts' }).click();
-    await page.getByRole('heading', { name: 'Embeddings' }).waitFor();
-    const texts = page.getByLabel('Texts, one per line');
+    const texts = page.getByRole('textbox', { name: 'Texts' });
     await texts.fill('reset my password\n\nI cannot sign in\nprices');
     await page.getByRole('button', { name: 'Compare' }).click();
     await answer(2, (isBase) =>
@@ -99,13 +105,24 @@ describe.skipIf(!program)('a model that generates no text', () => {
           ]
       ).map(packed),
     );
-    const model = page.getByRole('region', { name: job.fine_tuned_model!, exact: true });
-    await model.getByRole('row', { name: /I cannot sign in 0\.600/ }).waitFor();
-    await model.getByRole('row', { name: /prices -1\.000/ }).waitFor();
+    const model = page.getByRole('region', { name: /^finder/ });
+    const near = model.getByRole('list', { name: 'Neighbors' }).getByRole('listitem');
+    await near.filter({ hasText: '-1.000' }).waitFor();
+    expect(await near.allInnerTexts()).toEqual([
+      expect.stringMatching(/I cannot sign in\s+0\.600/),
+      expect.stringMatching(/prices\s+-1\.000/),
+    ]);
     const base = page.getByRole('region', { name: 'tiny', exact: true });
-    await base.getByRole('row', { name: /prices 1\.000/ }).waitFor();
+    await base.getByRole('listitem').filter({ hasText: 'prices' }).getByText('1.000').waitFor();
+    await near.getByRole('button', { name: 'prices' }).click();
+    await model.getByText('-0.600').waitFor();
+    await page.getByText('Matrix', { exact: true }).click();
+    await model.getByRole('table', { name: 'Similarities' }).getByText('-0.60').first().waitFor();
+    await page.getByText('Map', { exact: true }).click();
+    await model.getByRole('button', { name: 'I cannot sign in' }).hover();
+    await model.getByText('similarity to the chosen text -0.600').waitFor();
     await screenshot(page, 'embeddings');
-    await page.getByLabel('Compare with').selectOption('none');
+    await page.getByRole('button', { name: 'Stop comparing' }).click();
     await until(async () => (await base.count()) === 0);
     expect(tabs.problems()).toEqual([]);
   });
@@ -127,17 +144,46 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('link', { name: 'Classify with it' }).click();
-    await page.getByRole('heading', { name: 'Labels' }).waitFor();
-    await page.getByLabel('Texts, one per line').fill('so good\n{"text":"so","text_pair":"bad"}');
+    await page.getByRole('textbox', { name: 'Text', exact: true }).fill('so good');
+    await page.getByRole('textbox', { name: 'Text', exact: true }).press('Enter');
+    await answer(1, () => [{ label: 'good', probabilities: { bad: 0.125, good: 0.875 } }]);
+    const bars = page.getByRole('list', { name: 'Probabilities' }).getByRole('listitem');
+    await bars.nth(1).waitFor();
+    expect(await bars.allInnerTexts()).toEqual([
+      expect.stringMatching(/good\s+87\.5 %/),
+      expect.stringMatching(/bad\s+12\.5 %/),
+    ]);
+    await page.getByRole('button', { name: 'Second text' }).click();
+    await page.getByLabel('Second text').fill('so bad');
     await page.getByRole('button', { name: 'Classify' }).click();
+    const pair = await worker.nextRequest();
+    expect(pair).toMatchObject({ inputs: [{ text: 'so good', text_pair: 'so bad' }] });
+    worker.reply(pair.id, { answers: [{ label: 'bad', probabilities: { bad: 1, good: 0 } }], prompt_tokens: 7 }); // prettier-ignore
+    await bars.first().getByText('100.0 %').waitFor();
+    // A file with the right labels.
+    await page.getByText('Many texts').click();
+    const csv = 'message,category\n"so, good",good\nso bad,good\n';
+    const table = { name: 'moods.csv', mimeType: 'text/csv', buffer: Buffer.from(csv) };
+    await page.getByLabel('Choose a file').setInputFiles(table);
+    await page.getByRole('button', { name: 'Classify 2 texts' }).click();
     await answer(1, () => [
       { label: 'good', probabilities: { bad: 0.125, good: 0.875 } },
       { label: 'bad', probabilities: { bad: 0.75, good: 0.25 } },
     ]);
-    await page.getByRole('row', { name: /so good good 0\.875/ }).waitFor();
-    await page.getByRole('row', { name: /text_pair.* bad 0\.750/ }).waitFor();
+    await page.getByText('1 of 2 right').waitFor();
+    await page.getByRole('row', { name: /so, good good good 87\.5 %/ }).waitFor();
+    await page.getByLabel('wrong only').check();
+    await page.getByRole('row', { name: /so, good/ }).waitFor({ state: 'detached' });
+    const saved = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download CSV' }).click();
+    expect((await downloaded(await saved)).toString().split('\r\n')).toEqual([
+      'text,label,predicted,probability',
+      '"so, good",good,good,0.875000',
+      'so bad,good,bad,0.750000',
+      '',
+    ]);
     // Its base model has no labels to compare with.
-    expect(await page.getByLabel('Compare with').count()).toBe(0);
+    expect(await page.getByRole('button', { name: 'Compare' }).count()).toBe(0);
     await screenshot(page, 'labels');
     expect(tabs.problems()).toEqual([]);
   });
@@ -212,7 +258,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
       { label: 'red', probabilities: { blue: 0.0625, green: 0.125, red: 0.8125 } },
     ]);
     const said = page.getByRole('status', { name: 'Answers' });
-    await said.getByText('0.813').waitFor();
+    await said.getByText('81.3 %').first().waitFor();
     await said.getByRole('img', { name: 'a.png' }).waitFor();
     await screenshot(page, 'picture-labels');
     // As large as photos of a phone.
@@ -246,10 +292,9 @@ describe.skipIf(!program)('a model that generates no text', () => {
     const row = page.getByRole('row').filter({ hasText: job.fine_tuned_model! });
     await row.getByRole('link', { name: 'Embed' }).waitFor();
     await page.getByRole('row', { name: /^tiny/ }).getByRole('link', { name: 'Chat' }).click();
-    await page.getByRole('heading', { name: 'Chat' }).waitFor();
     await page.getByLabel('Message').waitFor();
-    await page.getByLabel('Output of the model').selectOption('embed');
-    await page.getByLabel('Texts, one per line').fill('one');
+    await page.getByText('Embeddings', { exact: true }).click();
+    await page.getByRole('textbox', { name: 'Texts' }).fill('one\ntwo');
     await page.getByRole('button', { name: 'Compare' }).click();
     const { id } = await worker.nextRequest();
     worker.sendText(id, '', 'error', 'no_memory');

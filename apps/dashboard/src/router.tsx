@@ -124,7 +124,10 @@ routes.evalRun.update({
 routes.chat.update({
   component: page(
     lazy(() => import('./pages/chat.js'), 'ChatPage'),
-    () => ({ model: routes.chat.useSearch().model ?? null }),
+    () => {
+      const { model = null, with: beside = null } = routes.chat.useSearch();
+      return { model, beside };
+    },
   ),
 });
 routes.cluster.update({

@@ -115,7 +115,7 @@ export const chat = createRoute({
   getParentRoute,
   path: '/chat',
   staticData: { place: 'Try' },
-  validateSearch: stringParameters<'model'>(),
+  validateSearch: stringParameters<'model' | 'with'>(),
 });
 export const cluster = createRoute({
   getParentRoute,

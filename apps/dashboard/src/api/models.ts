@@ -1,4 +1,10 @@
-import type { Catalog, JobObject, ModelObject, Page } from '@graft/contracts';
+import type {
+  Catalog,
+  JobObject,
+  ModelObject,
+  Page,
+  TranscriptionVerboseObject,
+} from '@graft/contracts';
 import { get, post, remove, request } from './request.js';
 
 /** Sends an image as raw bytes, because JSON bodies are too small for large images. */
@@ -12,6 +18,23 @@ async function sendFile<T>(
   form.append('file', file, file.name);
   const response = await request(path, { method: 'POST', body: form, signal });
   return ((await response.json()) as { data: T[] }).data;
+}
+
+interface Audio {
+  readonly model: string;
+  readonly file: File;
+  readonly signal: AbortSignal;
+}
+
+function sendAudio(
+  { model, file, signal }: Audio,
+  options: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const form = new FormData();
+  form.append('model', model);
+  for (const [name, value] of Object.entries(options)) form.append(name, value);
+  form.append('file', file, file.name);
+  return request('/audio/transcriptions', { method: 'POST', body: form, signal });
 }
 
 export const modelsApi = {
@@ -48,12 +71,12 @@ export const modelsApi = {
     ).data,
   classifyFile: (model: string, file: File, signal: AbortSignal) =>
     sendFile<Readonly<Record<string, unknown>>>('/classify', { model, file }, signal),
-  /** Transcribes an audio file. */
-  transcribe: (model: string, file: File, signal: AbortSignal) => {
-    const form = new FormData();
-    form.append('model', model);
-    form.append('stream', 'true');
-    form.append('file', file, file.name);
-    return request('/audio/transcriptions', { method: 'POST', body: form, signal });
-  },
+  /** Transcribes an audio file, as a stream. */
+  transcribe: (model: string, file: File, signal: AbortSignal) =>
+    sendAudio({ model, file, signal }, { stream: 'true' }),
+  /** Transcribes an audio file, with the times of its parts. */
+  transcribeTimed: async (model: string, file: File, signal: AbortSignal) =>
+    (
+      await sendAudio({ model, file, signal }, { response_format: 'verbose_json' })
+    ).json() as Promise<TranscriptionVerboseObject>,
 };

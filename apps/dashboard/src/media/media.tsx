@@ -8,12 +8,20 @@ const FEW_PIXELS = 100;
 /** Sample rate for drawing a waveform. A higher one would not be visible. */
 const RATE = 8000;
 
-/** An image, or an audio player with its waveform. `what` describes it for screen readers. */
-export function Media({ media, what }: { media: MediaUrl; what: string }) {
+interface MediaProps {
+  readonly media: MediaUrl;
+  /** Description for screen readers. */
+  readonly what: string;
+  /** Id of the audio element, for controls elsewhere. */
+  readonly playerId?: string;
+}
+
+/** An image, or an audio player with its waveform. */
+export function Media({ media, what, playerId }: MediaProps) {
   return media.medium === 'image' ? (
     <ImageView url={media.url} what={what} />
   ) : (
-    <AudioPlayer url={media.url} what={what} />
+    <AudioPlayer url={media.url} what={what} playerId={playerId} />
   );
 }
 
@@ -40,7 +48,13 @@ interface Wave {
   readonly heights: readonly number[];
 }
 
-function AudioPlayer({ url, what }: { url: string; what: string }) {
+interface PlayerProps {
+  readonly url: string;
+  readonly what: string;
+  readonly playerId: string | undefined;
+}
+
+function AudioPlayer({ url, what, playerId }: PlayerProps) {
   const [wave, setWave] = useState<Wave | null>(null);
   useEffect(() => {
     let isUnmounted = false;
@@ -66,7 +80,7 @@ function AudioPlayer({ url, what }: { url: string; what: string }) {
       >
         {wave && <path d={shapeOf(wave.heights)} />}
       </svg>
-      <audio controls preload="metadata" src={url} aria-label={what} />
+      <audio id={playerId} controls preload="metadata" src={url} aria-label={what} />
     </div>
   );
 }

@@ -1,29 +1,51 @@
 import type { Catalog, InputKind, ModelObject, ModelUse } from '@graft/contracts';
+import { overApi } from '@graft/contracts/model-snippets';
+import { useNavigate } from '@tanstack/react-router';
+import { Code, MessageSquareText, SlidersHorizontal } from 'lucide-react';
 import { useState, type ReactNode } from 'react';
 import { api } from '../api/api.js';
-import { ClassifyBox, EmbedBox } from '../chat/ask-box.js';
-import { DEFAULTS } from '../chat/chat-settings.js';
-import { Conversation } from '../chat/conversation.js';
-import { Failure } from '../ui/failure.js';
-import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
-import { ImageSimilarityBox, ImageLabelBox } from '../chat/image-box.js';
-import { AudioLabelBox, TranscriptBox } from '../chat/audio-box.js';
 import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { useMedia } from '../browser/media-query.js';
+import { ImageLabelBox, ImageSimilarityBox } from '../chat/media/image-box.js';
+import { AudioLabelBox, TranscriptBox } from '../chat/media/audio-box.js';
+import { chatCode } from '../chat/conversation/chat-code.js';
+import { changes, settingsProblem, type ChatSettings } from '../chat/conversation/chat-settings.js';
+import { Conversation } from '../chat/conversation/conversation.js';
+import { savedSettings, saveSettings } from '../chat/conversation/saved-settings.js';
+import { SettingsPanel } from '../chat/conversation/settings-panel.js';
+import { EmbedBox } from '../chat/embeddings/embed-box.js';
+import { ModelPickers } from '../chat/model-picker.js';
+import { TextBox } from '../chat/text/text-box.js';
+import { Callout } from '../ui/callout.js';
+import { CodeBlock, type CodeTab } from '../ui/code-block.js';
+import { Button, ButtonLink } from '../ui/controls/button.js';
+import { Segmented } from '../ui/controls/segmented.js';
+import { EmptyState } from '../ui/empty-state.js';
+import { Drawer } from '../ui/overlays/drawer.js';
+import { Page } from '../ui/page.js';
+import { Skeleton } from '../ui/skeleton.js';
 
-const TITLE: Readonly<Record<ModelUse, string>> = {
+const USES: Readonly<Record<ModelUse, string>> = {
   chat: 'Chat',
   embed: 'Embeddings',
   classify: 'Labels',
   transcribe: 'Transcripts',
 };
 
+/** Properties of a playground. */
+export interface BoxProps {
+  readonly models: readonly string[];
+  /** Task of the first model, if it is known. */
+  readonly task: string | null;
+}
+
 type Other = Exclude<ModelUse, 'chat'>;
-type Boxes = Readonly<Partial<Record<Other, (props: { models: readonly string[] }) => ReactNode>>>;
+type Boxes = Readonly<Partial<Record<Other, (props: BoxProps) => ReactNode>>>;
 
 /** Components by the kind of input that a model reads. */
 const BOX: Readonly<Record<InputKind, Boxes>> = {
-  tokens: { embed: EmbedBox, classify: ClassifyBox },
+  tokens: { embed: EmbedBox, classify: TextBox },
   image: { embed: ImageSimilarityBox, classify: ImageLabelBox },
   audio: { classify: AudioLabelBox, transcribe: TranscriptBox },
 };
@@ -36,126 +58,264 @@ const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
 const isUsable = ({ graft }: ModelObject): boolean =>
   (graft?.status ?? 'ready') === 'ready' && graft?.kind !== 'export';
 
+const taskOf = (catalog: Catalog | null, model: ModelObject | undefined) =>
+  catalog?.tasks.find(({ name }) => name === model?.graft?.task);
+
 /** Returns the kind of input, from the model's task or its family. */
 const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): InputKind =>
-  catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ??
+  taskOf(catalog, model)?.inputs ??
   catalog?.families.find(({ name }) => name === model?.graft?.family)?.inputs ??
   'tokens';
 
-/**
- * Compares a fine-tuned model with its base or another model. Both receive the same input, in a
- * form that fits the model's use.
- */
-export function ChatPage({ model }: { model: string | null }) {
-  const models = useLoaded(['models', 'ready'], async () =>
+/** Value of the parameter `with` for no comparison. Without the parameter, it is the model's base. */
+const NONE = 'none';
+
+interface Props {
+  readonly model: string | null;
+  /** Model to compare with, `NONE`, or null for the model's base. */
+  readonly beside: string | null;
+}
+
+/** Loads the models, and those in the address that are not in the list, such as checkpoints. */
+function useModels(named: readonly (string | null)[]) {
+  const list = useLoaded(['models', 'ready'], async () =>
     (await api.models()).data.filter(isUsable),
   );
-  // Checkpoints are models that are not in the list.
-  const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));
-  const [chosen, setChosen] = useState(model ?? '');
-  /** Null selects the model's base, if it has one. '' selects none. */
-  const [comparedModel, setComparedModel] = useState<string | null>(null);
-  // Kept while the user switches between models.
-  const [settings, setSettings] = useState(DEFAULTS);
-  const [chosenUse, setChosenUse] = useState<ModelUse | null>(null);
+  const missing = named.filter(
+    (id): id is string =>
+      id !== null && id !== NONE && list.value?.every((one) => one.id !== id) === true,
+  );
+  const others = useLoaded(['models', 'named', ...missing], () =>
+    Promise.all(missing.map((id) => api.model(id))),
+  );
   const catalog = useLoaded(['catalog'], api.catalog);
-  const list: readonly ModelObject[] = models.value ?? [];
-  const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
-  const allModels = named.value ? [...list, named.value] : list;
-  const shown = allModels.find((m) => m.id === current);
-  const uses = usesOf(shown);
+  return {
+    models: [...(others.value ?? []), ...(list.value ?? [])],
+    catalog: catalog.value,
+    error: list.error ?? others.error,
+    ready:
+      (list.value !== null || list.error !== null) &&
+      (catalog.value !== null || catalog.error !== null) &&
+      (missing.length === 0 || others.value !== null || others.error !== null),
+  };
+}
+
+/** Returns the models that the page shows, and how they are used. */
+function useChoice({ model, beside }: Props) {
+  const { models, catalog, error, ready } = useModels([model, beside]);
+  const [chosenUse, setUse] = useState<ModelUse | null>(null);
+  const chosen =
+    models.find(({ id }) => id === model) ??
+    (model === null ? (models.find((m) => m.graft?.kind !== 'base') ?? models[0]) : undefined);
+  const uses = usesOf(chosen);
   const use = chosenUse !== null && uses.includes(chosenUse) ? chosenUse : (uses[0] ?? 'chat');
-  const itsBase = allModels.find((m) => m.id === shown?.graft?.base);
-  const base = itsBase && usesOf(itsBase).includes(use) ? itsBase.id : null;
-  const ready =
-    models.value !== null &&
-    (catalog.value !== null || catalog.error !== null) &&
-    (!model || named.value !== null || named.error !== null);
-  const names = list.map((m) => m.id);
-  const second = comparedModel ?? base ?? '';
-  const sides =
-    ready && current ? [current, ...(second && second !== current ? [second] : [])] : [];
-  const inputs = inputsOf(catalog.value, shown);
-  const fitting = allModels.filter(
-    (m) => m.id !== current && usesOf(m).includes(use) && inputsOf(catalog.value, m) === inputs,
+  const inputs = inputsOf(catalog, chosen);
+  const fitting = models.filter(
+    (m) => m.id !== chosen?.id && usesOf(m).includes(use) && inputsOf(catalog, m) === inputs,
   );
-  const key = [use, ...sides].join();
-  const Box = use === 'chat' ? null : BOX[inputs][use];
+  const itsBase = fitting.find(({ id }) => id === chosen?.graft?.base);
+  // The base comes first, because it is what a model is compared with most.
+  const compared = itsBase ? [itsBase, ...fitting.filter((m) => m !== itsBase)] : fitting;
+  const wanted = beside ?? itsBase?.id ?? null;
+  const second = compared.some(({ id }) => id === wanted) ? wanted : null;
+  return { models, catalog, error, ready, chosen, uses, use, setUse, inputs, compared, second };
+}
+
+/**
+ * Tries a model next to its base or another model. Both receive the same input, in a form that fits
+ * the model's use.
+ */
+export function ChatPage(props: Props) {
+  const choice = useChoice(props);
+  const { models, catalog, error, ready, chosen, use, inputs, second } = choice;
+  const navigate = useNavigate();
+  const settings = useSettings();
+  const [body, setBody] = useState<Readonly<Record<string, unknown>> | null>(null);
+  const [showsCode, setShowsCode] = useState(false);
+  const open = (model: string, beside: string | null) =>
+    void navigate({
+      to: '/chat',
+      search: { model, ...(beside !== null && { with: beside }) },
+      replace: true,
+    });
+  const isChat = use === 'chat';
+  const sides = chosen ? [chosen.id, ...(second === null ? [] : [second])] : [];
+  const Box = isChat ? null : BOX[inputs][use];
+  const isEmpty = ready && error === null && models.length === 0;
   return (
-    <main>
-      <h1>{TITLE[use]}</h1>
-      <Failure error={models.error ?? named.error} />
-      {!ready && <Loading error={models.error} />}
-      <div className="bar">
-        <label htmlFor="model">Model</label>
-        <select id="model" value={current ?? ''} onChange={(e) => setChosen(e.target.value)}>
-          {[...new Set(current ? [...names, current] : names)].map((name) => (
-            <option key={name}>{name}</option>
-          ))}
-        </select>
-        {uses.length > 1 && (
-          <select
-            aria-label="Output of the model"
-            value={use}
-            onChange={(e) => setChosenUse(e.target.value as ModelUse)}
-          >
-            {uses.map((one) => (
-              <option key={one} value={one}>
-                {TITLE[one]}
-              </option>
-            ))}
-          </select>
-        )}
-        {fitting.length > 0 && (
-          <CompareWith
-            models={[...new Set(fitting.map((m) => m.id))]}
-            base={base}
-            chosen={second}
-            onChoose={setComparedModel}
+    <Page
+      title="Try"
+      width={isChat ? 'full' : 'page'}
+      actions={
+        chosen && (
+          <Actions
+            choice={choice}
+            settings={isChat ? settings : null}
+            showCode={() => setShowsCode(true)}
           />
-        )}
-      </div>
-      {sides.length > 0 ? (
-        Box ? (
-          <Box key={key} models={sides} />
-        ) : (
-          <Conversation key={key} models={sides} settings={settings} setSettings={setSettings} />
         )
-      ) : (
-        ready && <NoModel />
+      }
+    >
+      {error && (
+        <Callout
+          tone="error"
+          action={
+            <ButtonLink size="s" to="/models">
+              Open models
+            </ButtonLink>
+          }
+        >
+          {error.message}
+        </Callout>
       )}
-    </main>
+      {!ready && <Skeleton height={32} width={420} />}
+      {isEmpty && <NoModel />}
+      {ready && chosen && (
+        <ModelPickers
+          models={models}
+          catalog={catalog}
+          chosen={chosen.id}
+          choose={(id) => open(id, null)}
+          fitting={choice.compared}
+          second={second}
+          compareWith={(id) => open(chosen.id, id ?? NONE)}
+        />
+      )}
+      {ready && chosen && isChat && (
+        <Conversation
+          key={sides.join()}
+          models={sides}
+          settings={settings.value}
+          panel={settings.isWide && settings.isOpen ? <SidePanel settings={settings} /> : null}
+          openSettings={() => settings.open(true)}
+          next={setBody}
+        />
+      )}
+      {ready && Box && chosen && (
+        <Box key={[use, ...sides].join()} models={sides} task={chosen.graft?.task ?? null} />
+      )}
+      {isChat && <SettingsDrawer settings={settings} />}
+      {showsCode && chosen && (
+        <Drawer title="Code" close={() => setShowsCode(false)}>
+          <RequestCode tabs={isChat ? body && chatCode(body, location.origin) : codeOf(choice)} />
+        </Drawer>
+      )}
+    </Page>
   );
 }
 
-interface CompareWithProps {
-  readonly models: readonly string[];
-  readonly base: string | null;
-  readonly chosen: string;
-  readonly onChoose: (model: string) => void;
+interface ActionsProps {
+  readonly choice: ReturnType<typeof useChoice>;
+  /** Settings of chats. Null for other uses. */
+  readonly settings: Settings | null;
+  readonly showCode: () => void;
 }
 
-function CompareWith({ models, base, chosen, onChoose }: CompareWithProps) {
+const Actions = ({ choice: { uses, use, setUse }, settings, showCode }: ActionsProps) => (
+  <>
+    {uses.length > 1 && (
+      <Segmented<ModelUse>
+        label="Use of the model"
+        value={use}
+        change={setUse}
+        choices={uses.map((one) => [one, USES[one]])}
+      />
+    )}
+    {settings && <SettingsButton settings={settings} />}
+    <Button icon={<Code />} onClick={showCode}>
+      Code
+    </Button>
+  </>
+);
+
+/** Code that sends a request of another use than chats. */
+const codeOf = ({ chosen, use, catalog }: ReturnType<typeof useChoice>): readonly CodeTab[] =>
+  overApi(chosen?.id ?? '', use, taskOf(catalog, chosen) ?? null, location.origin);
+
+const PANEL = 'graft.chat_panel';
+
+/** Settings of chats, kept in this browser, and whether they are shown. */
+function useSettings() {
+  const [value, setValue] = useState(savedSettings);
+  const isWide = useMedia('(min-width: 1100px)');
+  const [isOpen, setOpen] = useState(isWide && localStorage.getItem(PANEL) === 'open');
+  const change = (now: ChatSettings) => {
+    setValue(now);
+    saveSettings(now);
+  };
+  const open = (now: boolean) => {
+    setOpen(now);
+    localStorage.setItem(PANEL, now ? 'open' : 'closed');
+  };
+  return { value, change, isOpen, open, isWide };
+}
+
+type Settings = ReturnType<typeof useSettings>;
+
+function SettingsButton({ settings: { value, isOpen, open } }: { settings: Settings }) {
+  const changed = changes(value);
+  return (
+    <Button icon={<SlidersHorizontal />} aria-expanded={isOpen} onClick={() => open(!isOpen)}>
+      Settings
+      {changed > 0 && (
+        <span className="badge" title={`${changed} differ from their defaults`}>
+          {changed}
+        </span>
+      )}
+    </Button>
+  );
+}
+
+const Panel = ({ settings: { value, change } }: { settings: Settings }) => (
+  <SettingsPanel settings={value} change={change} wrong={settingsProblem(value)} />
+);
+
+const SettingsDrawer = ({ settings }: { settings: Settings }) =>
+  settings.isOpen && !settings.isWide ? (
+    <Drawer title="Settings" close={() => settings.open(false)}>
+      <Panel settings={settings} />
+    </Drawer>
+  ) : null;
+
+const SidePanel = ({ settings }: { settings: Settings }) => (
+  <section className="chat-panel" aria-label="Settings">
+    <Panel settings={settings} />
+  </section>
+);
+
+function RequestCode({ tabs }: { tabs: readonly CodeTab[] | null }) {
+  if (tabs === null) return <p>Correct the settings first.</p>;
   return (
     <>
-      <label htmlFor="beside">Compare with</label>
-      <select id="beside" value={chosen} onChange={(e) => onChoose(e.target.value)}>
-        <option value="">none</option>
-        {models.map((id) => (
-          <option key={id} value={id}>
-            {id === base ? `${id} (its base)` : id}
-          </option>
-        ))}
-      </select>
+      <p className="faint">The request that the next message sends, from your own program.</p>
+      <CodeBlock tabs={tabs} />
     </>
   );
 }
 
 function NoModel() {
+  const may = useMay();
+  const canImport = may('admin');
+  const canTrain = may('jobs:write', 'models:read', 'files:read');
   return (
-    <p>
-      Nothing to chat with yet. Import a base model under <Link to="/models">Models</Link> or train
-      one, then compare answers side by side.
-    </p>
+    <EmptyState
+      icon={<MessageSquareText />}
+      title="Nothing to try yet"
+      text="Import a base model or train one. Then ask it something, and compare its answers with those of another model."
+      actions={
+        <>
+          {canImport && (
+            <ButtonLink variant="primary" to="/models">
+              Import a base model
+            </ButtonLink>
+          )}
+          {canTrain && (
+            <ButtonLink variant={canImport ? 'secondary' : 'primary'} to="/new">
+              Train a model
+            </ButtonLink>
+          )}
+        </>
+      }
+    />
   );
 }

@@ -4,6 +4,8 @@ import type { Catalog, CatalogTask } from './catalog.js';
 import { overApi, shell, type Snippet } from './api-snippets.js';
 import type { ModelObject, ModelUse } from './model-objects.js';
 
+export { overApi } from './api-snippets.js';
+
 /** Fields of a model object that the snippets depend on. */
 export interface UsedModel {
   readonly id: string;

@@ -1,5 +1,10 @@
+import { Mic, Square } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
+import { Button } from '../../ui/controls/button.js';
 import { MAX_SECONDS, Recording } from './recording.js';
+
+/** Interval of the level meter in milliseconds. */
+const METER_MS = 100;
 
 interface Props {
   readonly onRecorded: (file: File) => void;
@@ -10,6 +15,7 @@ interface Props {
 export function RecordButton({ onRecorded, onError }: Props) {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [seconds, setSeconds] = useState(0);
+  const [level, setLevel] = useState(0);
   const count = useRef(0);
   const isUnmounted = useRef(false);
   useEffect(() => {
@@ -20,7 +26,10 @@ export function RecordButton({ onRecorded, onError }: Props) {
   }, []);
   useEffect(() => {
     if (!recording) return;
-    const timer = setInterval(() => setSeconds(recording.seconds), 250);
+    const timer = setInterval(() => {
+      setSeconds(recording.seconds);
+      setLevel(recording.level);
+    }, METER_MS);
     return () => clearInterval(timer);
   }, [recording]);
   // Leaving the page releases the microphone.
@@ -47,13 +56,24 @@ export function RecordButton({ onRecorded, onError }: Props) {
     if (recording && seconds >= MAX_SECONDS) stop(recording);
   });
   return recording ? (
-    <button type="button" aria-pressed="true" onClick={() => stop(recording)}>
-      Stop recording ({Math.floor(seconds)} s)
-    </button>
+    <>
+      <Button aria-pressed="true" icon={<Square />} onClick={() => stop(recording)}>
+        Stop recording ({Math.floor(seconds)} s)
+      </Button>
+      <span
+        className="level"
+        role="meter"
+        aria-label="Level"
+        aria-valuenow={Math.round(100 * level)}
+      >
+        {/* The square root shows quiet speech, too. */}
+        <span style={{ width: `${100 * Math.sqrt(level)}%` }} />
+      </span>
+    </>
   ) : (
-    <button type="button" aria-pressed="false" onClick={() => void start()}>
+    <Button aria-pressed="false" icon={<Mic />} onClick={() => void start()}>
       Record
-    </button>
+    </Button>
   );
 }
 

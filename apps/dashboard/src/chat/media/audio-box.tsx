@@ -1,10 +1,13 @@
 import type { ErrorBody, TranscriptionEvent } from '@graft/contracts';
-import { api } from '../api/api.js';
-import { ApiError } from '../api/request.js';
-import { readEvents } from '../api/sse.js';
-import type { Label } from './ask-box.js';
-import { Labels, MediaBox, type Ask, type MediaKind } from './media-box.js';
+import { api } from '../../api/api.js';
+import { ApiError } from '../../api/request.js';
+import { readEvents } from '../../api/sse.js';
+import { Media } from '../../media/media.js';
+import type { RawAnswer } from '../text/label-answer.js';
+import { LabelView } from '../text/label-view.js';
+import { MediaBox, type Ask, type MediaKind } from './media-box.js';
 import { RecordButton } from './record-button.js';
+import { TranscriptView, type Transcript } from './transcript-view.js';
 
 const AUDIO: MediaKind = {
   medium: 'audio',
@@ -12,7 +15,6 @@ const AUDIO: MediaKind = {
   plural: 'audio files',
   one: 'an audio file',
   hint: 'WAV or FLAC of at most 25 MB and ten minutes',
-  waiting: 'Processing…',
 };
 
 const record = (take: (file: File) => void, fail: (error: Error) => void) => (
@@ -20,42 +22,39 @@ const record = (take: (file: File) => void, fail: (error: Error) => void) => (
 );
 
 /** Classifies audio files. */
-export function AudioLabelBox({ models }: { models: readonly string[] }) {
-  return (
-    <MediaBox<Label>
-      kind={AUDIO}
-      extraButton={record}
-      models={models}
-      ask={async (model, file, onAnswer, signal) => {
-        const [answer] = await api.classifyFile(model, file, signal);
-        onAnswer(answer ?? {});
-      }}
-      show={(answer) => <Labels answer={answer} />}
-    />
-  );
-}
-
-interface Transcript {
-  readonly text: string;
-  readonly isWhole: boolean;
-}
+export const AudioLabelBox = ({ models }: { models: readonly string[] }) => (
+  <MediaBox<RawAnswer>
+    kind={AUDIO}
+    extraButton={record}
+    models={models}
+    ask={async (model, file, onAnswer, signal) => {
+      const [answer] = await api.classifyFile(model, file, signal);
+      onAnswer(answer ?? {});
+    }}
+    show={(answer) => <LabelView answer={answer} />}
+  />
+);
 
 /** Transcribes audio files and shows the text as it arrives. */
-export function TranscriptBox({ models }: { models: readonly string[] }) {
-  return (
-    <MediaBox<Transcript>
-      kind={AUDIO}
-      extraButton={record}
-      models={models}
-      ask={transcribe}
-      show={({ text, isWhole }) => (
-        <p className="break" aria-busy={!isWhole}>
-          {text || (isWhole ? <i>no speech recognized</i> : '')}
-        </p>
-      )}
-    />
-  );
-}
+export const TranscriptBox = ({ models }: { models: readonly string[] }) => (
+  <MediaBox<Transcript>
+    kind={AUDIO}
+    extraButton={record}
+    models={models}
+    ask={transcribe}
+    draw={({ key, file }, media) => (
+      <Media media={media} what={file.name} playerId={`audio-${key}`} />
+    )}
+    show={(transcript, { input, model }) => (
+      <TranscriptView
+        transcript={transcript}
+        model={model}
+        file={input.file}
+        playerId={`audio-${input.key}`}
+      />
+    )}
+  />
+);
 
 const transcribe: Ask<Transcript> = async (model, file, onAnswer, signal) => {
   let text = '';

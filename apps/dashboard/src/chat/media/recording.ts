@@ -24,6 +24,7 @@ export interface RecordedPiece {
 export class Recording {
   private readonly pieces: Float32Array[] = [];
   private samples = 0;
+  private loudest = 0;
   private ended: () => void = () => undefined;
 
   private constructor(
@@ -35,6 +36,7 @@ export class Recording {
   }
 
   private receive({ samples, isLast }: RecordedPiece): void {
+    this.loudest = samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     if (this.seconds < MAX_SECONDS) {
       this.pieces.push(samples);
       this.samples += samples.length;
@@ -64,6 +66,11 @@ export class Recording {
 
   get seconds(): number {
     return this.samples / this.context.sampleRate;
+  }
+
+  /** Loudness of the newest samples: their largest absolute value, from 0 to 1. */
+  get level(): number {
+    return Math.min(this.loudest, 1);
   }
 
   /** Returns the recording and releases the microphone. */
