@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobObject } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   importBase,
@@ -50,6 +50,12 @@ const create = (suffix: string | null, more: object = {}) =>
     ...(suffix && { suffix }),
     ...more,
   });
+
+/** Opens the list of shortcuts from the account menu. */
+async function shortcuts(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitem', { name: 'Keyboard shortcuts' }).click();
+}
 
 /** Creates a job that runs on the scripted worker. */
 async function running(suffix: string | null, steps = 40): Promise<[JobObject, Assignment]> {
@@ -107,9 +113,9 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     }
     await worker.finish(lease, 40);
     await pill(page, 'succeeded').waitFor();
-    const facts = page.locator('.facts').first();
-    await facts.getByText('4.272, lowest 2.230 at step 10').waitFor();
-    await facts.getByText('loss, last step').waitFor();
+    const results = page.getByLabel('Results');
+    await results.getByText('Validation loss').waitFor();
+    await page.getByText(/^Validation loss 5\.120 → 2\.230 .*best at step 10 of 40/).waitFor();
 
     const table = await rows(page).evaluateAll((all) =>
       all.map((row) =>
@@ -132,6 +138,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       ['Download step 10', 'weights at 10'],
       ['Download .zip', `weights of ${job.id}`],
     ]) {
+      if (button === 'Download .zip') await page.getByRole('button', { name: 'Use it' }).click();
       const [download] = await Promise.all([
         page.waitForEvent('download'),
         page.getByRole('button', { name: button!, exact: false }).first().click(),
@@ -140,16 +147,19 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       expect((await downloaded(download)).includes(weights!)).toBe(true);
     }
 
+    await page.keyboard.press('Escape');
     await page.getByRole('tab', { name: 'Charts' }).click();
-    const label = await page.getByRole('img', { name: /^Loss over/ }).getAttribute('aria-label');
-    expect(label).toBe('Loss over 40 steps, last 0.1250, lowest 2.230 at step 10');
-    expect(await page.locator('.u-legend').first().textContent()).toContain('validation');
+    const loss = page.getByRole('figure', { name: /^Loss over/ });
+    expect(await loss.getAttribute('aria-label')).toBe(
+      'Loss over 40 steps, last 0.1250, lowest 2.230 at step 10',
+    );
+    await loss.getByText('validation', { exact: true }).waitFor();
     await screenshot(page, 'job-overfitted');
 
     // The smoothing is fitted to the run unless it is set.
     const smoothing = page.getByLabel('Smoothing');
     expect(await smoothing.inputValue()).toBe('0.5');
-    const legend = () => page.locator('.u-legend').first().textContent();
+    const legend = () => loss.locator('figcaption').innerText();
     const fitted = await legend();
     await smoothing.fill('0.9');
     await until(async () => (await legend()) !== fitted);
@@ -175,7 +185,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       page.getByRole('button', { name: 'Download step 1' }).click(),
     ]);
     expect((await downloaded(download)).includes('weights at 1')).toBe(true);
-    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     const [traced] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download trace' }).click(),
@@ -207,7 +217,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const uplots = page.locator('.chart .uplot');
     await uplots.first().evaluate((element) => (element.dataset['before'] = 'yes'));
     await save(lease, 20);
-    await page.getByText('Dotted line: a saved checkpoint.').waitFor();
+    await page.getByRole('tab', { name: 'Checkpoints 1' }).waitFor();
     expect(await uplots.first().getAttribute('data-before')).toBe('yes');
     await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
     await screenshot(page, 'job-zoomed');
@@ -234,7 +244,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
 
   it('ignores single keys once they are turned off', async () => {
     const page = await tabs.open('/');
-    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
+    await shortcuts(page);
     await page.getByLabel('enable single-key shortcuts').uncheck();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -243,7 +253,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     for (const key of ['n', 'y', '?']) await page.keyboard.press(key);
     expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('Jobs');
     expect(await page.getByRole('dialog').count()).toBe(0);
-    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
+    await shortcuts(page);
     await page.getByLabel('enable single-key shortcuts').check();
     await page.keyboard.press('Escape');
     await page.keyboard.press('y');
@@ -256,12 +266,12 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const selected = () => page.getByRole('tab', { selected: true });
     await selected().focus();
     for (const [key, name] of [
-      ['ArrowRight', 'Log'],
       ['ArrowRight', 'Checkpoints'],
-      ['ArrowLeft', 'Log'],
-      ['End', 'Spec'],
+      ['ArrowRight', 'Timeline'],
+      ['ArrowLeft', 'Checkpoints'],
+      ['End', 'Settings'],
       ['ArrowRight', 'Charts'],
-      ['ArrowLeft', 'Spec'],
+      ['ArrowLeft', 'Settings'],
       ['Home', 'Charts'],
     ] as const) {
       await page.keyboard.press(key);
@@ -270,7 +280,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     }
     await page.keyboard.press('Tab');
     expect(await page.evaluate(() => document.activeElement?.getAttribute('role'))).not.toBe('tab');
-    await page.getByRole('tab', { name: 'Spec' }).click();
+    await page.getByRole('tab', { name: 'Settings' }).click();
     await page.locator('pre.spec').focus();
     expect(await page.evaluate(() => document.activeElement?.className)).toBe('spec');
     expect(tabs.problems()).toEqual([]);

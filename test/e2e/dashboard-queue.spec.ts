@@ -63,14 +63,14 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     const first = await create({ pool: 'busy' });
     const second = await create({ pool: 'busy' });
     const page = await tabs.open(`/jobs/${second.id}`);
-    await text(page, /^2nd of 2, /);
-    await screenshot(page, 'job-place');
     await text(page, 'Waiting for a worker in pool busy: 2nd of 2');
-    await page.getByLabel('Priority').fill('10');
+    await screenshot(page, 'job-place');
+    await page.getByRole('button', { name: 'Priority 100' }).click();
+    await page.getByLabel('Priority', { exact: true }).fill('10');
     await page.getByRole('button', { name: 'Set priority' }).click();
-    await text(page, /^1st of 2, /);
+    await text(page, /: 1st of 2, /);
     await api.post(`/fine_tuning/jobs/${first.id}/cancel`);
-    await text(page, /^1st of 1, /);
+    await text(page, /: 1st of 1, /);
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -103,17 +103,17 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     expect(await company.textContent()).not.toContain(stranger.id);
     await company.getByText(/12 s of .* spent waiting for other jobs in its process/).waitFor();
     await screenshot(page, 'job-company');
-    await company.getByRole('link', { name: mate.id }).click();
+    await company.getByRole('link', { name: mate.graft.name }).click();
     await page.waitForURL(`**/jobs/${mate.id}`);
     await api.query(`UPDATE job SET present_at_deaths = 2 WHERE id = $1`, [mate.id]);
-    await company.getByText('a process to itself').waitFor();
+    await company.getByText('a process of its own').waitFor();
     // A preempted job reports it in its log and its attempts.
     const assignment = worker.assignments.find(({ jobId }) => jobId === mate.id)!;
     await worker.report(assignment, {
       kind: 'stopped',
       payload: { reason: 'preempt', step: 1 },
     } as never);
-    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     await text(page, 'preempted by a job of higher priority');
     await page.getByRole('tab', { name: 'Log' }).click();
     await text(page, 'A job of higher priority needs the slot; the job will resume');

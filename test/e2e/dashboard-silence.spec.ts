@@ -57,9 +57,10 @@ describe.skipIf(!program)('a silent worker', () => {
       worker.child.kill('SIGCONT');
     }
     await graft.succeeded(id);
-    await page.getByText(/^trained \d+ s, waited \d+ s$/).waitFor();
-    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await page.getByTitle(/^Trained \d+ s, waited \d+ s$/).waitFor();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     await page.getByRole('cell', { name: 'worker lost' }).waitFor();
+    await page.getByRole('button', { name: /^Attempt 1 on quiet, .*worker lost/ }).waitFor();
     expect(tabs.problems()).toEqual([]);
   });
 });

@@ -64,26 +64,34 @@ describe.skipIf(!program)('a result in the dashboard', () => {
 
   it('shows commands for other programs, and exports a GGUF for download', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
-    await page.getByText('Use it elsewhere').click();
-    const curl = page.getByRole('region', { name: 'curl' });
-    await curl.getByText(job.fine_tuned_model ?? 'none').waitFor();
-    for (const name of ['Python', 'TypeScript', 'PEFT', 'transformers', 'vLLM', 'Ollama'])
-      await page.getByRole('region', { name }).waitFor();
+    await page.getByRole('button', { name: 'Use it' }).click();
+    const code = page.getByRole('region', { name: 'Code that uses the model' });
+    await code.getByText(job.fine_tuned_model ?? 'none').waitFor();
+    for (const name of ['curl', 'Python', 'TypeScript', 'PEFT', 'transformers', 'Ollama'])
+      await code.getByRole('button', { name, exact: true }).waitFor();
     for (const name of ['llama.cpp', 'llama.cpp, with its base'])
-      await page.getByRole('region', { name, exact: true }).waitFor();
+      await code.getByRole('button', { name, exact: true }).waitFor();
+    await code.getByRole('button', { name: 'vLLM', exact: true }).click();
     await page.getByText('--max-lora-rank 8 ').waitFor();
     await screenshot(page, 'use-it');
     await page.getByLabel('Export as').selectOption({ label: 'GGUF Q8_0' });
-    await page.getByRole('button', { name: 'Export' }).click();
+    await page.getByRole('button', { name: 'Export', exact: true }).click();
     const lease = await worker.nextAssignment();
     expect(JSON.parse(lease.specJson)).toMatchObject({
       operation: { type: 'export', format: 'gguf', quantization: 'Q8_0' },
     });
-    await page.waitForURL(`**/jobs/${lease.jobId}`);
+    // The export is shown with its model while it runs, and then its files.
+    const exports = page.getByRole('list', { name: 'Exports of this model' });
+    await exports.getByRole('progressbar').waitFor();
     const files = [await worker.put(lease, 'model-Q8_0.gguf', 'GGUF')];
     await worker.report(lease, started(0, 0), finished(0, files));
+    await exports.getByRole('button', { name: 'Download Export to GGUF Q8_0' }).waitFor();
+    await screenshot(page, 'use-it-exported');
+    await exports.getByRole('link', { name: 'Export to GGUF Q8_0' }).click();
+    await page.waitForURL(`**/jobs/${lease.jobId}`);
     await page.getByRole('button', { name: 'Download .zip' }).waitFor();
     expect(await page.getByRole('link', { name: 'Chat with it' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'llama.cpp', exact: true }).click();
     await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
     expect(tabs.problems()).toEqual([]);
   });
@@ -91,7 +99,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
   it('offers only the exports that the model supports', async () => {
     const { id } = await trained({ peft_type: 'LORA', use_dora: true });
     const page = await tabs.open(`/jobs/${id}`);
-    await page.getByText('Use it elsewhere').click();
+    await page.getByRole('button', { name: 'Use it' }).click();
     expect(await page.getByLabel('Export as').locator('option').allTextContents()).toEqual([
       'GGUF Q4_K_M (Ollama, llama.cpp; about ¼ of the size)',
       'GGUF Q8_0',
@@ -99,15 +107,15 @@ describe.skipIf(!program)('a result in the dashboard', () => {
       'Merged weights for transformers',
       'LoRA of rank 16 (converted)',
     ]);
-    await page.getByRole('region', { name: 'Ollama' }).waitFor();
-    expect(await page.getByRole('region', { name: 'vLLM' }).count()).toBe(0);
-    expect(await page.getByRole('region', { name: 'with its base' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Ollama' }).waitFor();
+    expect(await page.getByRole('button', { name: 'vLLM' }).count()).toBe(0);
+    expect(await page.getByRole('button', { name: 'with its base' }).count()).toBe(0);
     expect(tabs.problems()).toEqual([]);
   });
 
   it('combines several LoRAs with weights', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
-    await page.getByText('Use it elsewhere').click();
+    await page.getByRole('button', { name: 'Use it' }).click();
     await page.getByLabel('Export as').selectOption({ label: 'LoRA combined from several' });
     const form = page.getByRole('form', { name: 'Combination' });
     expect(await form.getByRole('button', { name: 'Combine' }).isDisabled()).toBe(true);
@@ -122,7 +130,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await screenshot(page, 'combine');
     for (const width of [390, 1024]) {
       await page.setViewportSize({ width, height: 900 });
-      expect([...(await tooWide(page)), ...(await overlapping(page))]).toEqual([]);
+      expect([...(await tooWide(page)), ...(await overlapping(page, '.drawer'))]).toEqual([]);
     }
     await form.getByRole('button', { name: 'Combine' }).click();
     const lease = await worker.nextAssignment();
@@ -143,7 +151,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
 
   it('pushes a model to the hub with a token, and reports errors', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
-    await page.getByText('Use it elsewhere').click();
+    await page.getByRole('button', { name: 'Use it' }).click();
     const form = page.getByRole('form', { name: 'Push to the Hugging Face Hub' });
     await form.getByLabel('Repository').fill('someone/tuned');
     await form.getByLabel('Token').fill('hf_wrong');
@@ -163,7 +171,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     hub.holds = true;
     hub.large = 10;
     const page = await tabs.open(`/jobs/${other.id}`);
-    await page.getByText('Use it elsewhere').click();
+    await page.getByRole('button', { name: 'Use it' }).click();
     const form = page.getByRole('form', { name: 'Push to the Hugging Face Hub' });
     await form.getByLabel('Repository').fill('someone/tuned');
     await form.getByLabel('Token').fill(TOKEN);

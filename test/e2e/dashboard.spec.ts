@@ -267,7 +267,7 @@ describe.skipIf(!program)('the dashboard', () => {
 
     graft.startWorker('first');
     await pill(page, 'running').waitFor();
-    const bar = page.locator('.sticky progress');
+    const bar = page.locator('.job-status progress');
     await bar.waitFor();
     const step = async () =>
       Number(await bar.evaluate((element) => (element as HTMLProgressElement).value));
@@ -275,7 +275,7 @@ describe.skipIf(!program)('the dashboard', () => {
       Number(await page.locator('.chart').first().getAttribute('data-points'));
     await until(
       'the first points',
-      async () => (await page.locator('.chart').count()) === 5 && (await points()) > 0,
+      async () => (await page.locator('figure.chart').count()) === 5 && (await points()) > 0,
     );
     const [early, earlyStep] = [await points(), await step()];
     await until(
@@ -297,13 +297,17 @@ describe.skipIf(!program)('the dashboard', () => {
     await until('more log lines', async () => (await lines()) > before);
     await page.getByRole('tab', { name: /Checkpoints/ }).click();
     // A checkpoint that waits for its upload is replaced by the next.
-    await rows(page).filter({ hasText: ':ckpt-step-' }).first().waitFor();
+    await page
+      .getByRole('link', { name: /^Chat with step/ })
+      .first()
+      .waitFor();
 
     await pill(page, 'succeeded').waitFor({ timeout: 90_000 });
     const id = jobId(page);
     const job = await graft.job(id);
-    const result = page.getByRole('region', { name: 'Result' });
-    await result.getByText(job.fine_tuned_model!, { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Use it' }).click();
+    const code = page.getByRole('region', { name: 'Code that uses the model' });
+    await code.getByText(job.fine_tuned_model!).first().waitFor();
     const [download] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: /adapter_model\.safetensors/ }).click(),
@@ -315,6 +319,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ),
     ).toBe(true);
 
+    await page.keyboard.press('Escape');
     // Data shown live equals that of a fresh load.
     await page.getByRole('tab', { name: 'Log' }).click();
     const live = await log.locator('.pre').allTextContents();
@@ -346,7 +351,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.locator('[id="graft.max_steps"]').fill('20000');
     await page.getByRole('button', { name: 'Submit' }).click();
     await pill(page, 'running').waitFor();
-    await page.locator('.sticky progress').waitFor();
+    await page.locator('.job-status progress').waitFor();
     await page.keyboard.press('c');
     await answer(page, false);
     expect(await pill(page, 'running').isVisible()).toBe(true);
@@ -355,10 +360,10 @@ describe.skipIf(!program)('the dashboard', () => {
     await pill(page, 'cancelled').waitFor();
     expect(await page.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
     expect((await graft.job(jobId(page))).status).toBe('cancelled');
-    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     await rows(page).filter({ hasText: 'cancelled' }).waitFor();
-    await page.getByRole('tab', { name: 'Spec' }).click();
-    // The body shown in the Spec tab creates the same job again.
+    await page.getByRole('tab', { name: 'Settings' }).click();
+    // The body shown in the Settings tab creates the same job again.
     const body = JSON.parse((await page.locator('.spec').textContent())!) as Record<
       string,
       unknown
@@ -374,7 +379,7 @@ describe.skipIf(!program)('the dashboard', () => {
 
   it('pauses a job and resumes it from its last step', async () => {
     const page = await open(`/jobs/${await another({ n_epochs: 50, batch_size: 2 })}`);
-    await page.locator('.sticky progress').waitFor();
+    await page.locator('.job-status progress').waitFor();
     await page.getByRole('button', { name: 'Pause' }).click();
     await pill(page, 'paused').waitFor();
     const { step } = (await graft.job(jobId(page))).graft.progress;
@@ -382,8 +387,8 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Resume' }).click();
     await page.getByRole('tab', { name: 'Log' }).click();
     await page.getByText(`Resumed from step ${step} on worker first`).waitFor();
-    await page.getByRole('tab', { name: 'Attempts' }).click();
-    await rows(page).nth(1).filter({ hasText: 'running' }).waitFor();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
+    await rows(page).filter({ hasText: 'Attempt 2' }).filter({ hasText: 'running' }).waitFor();
     await graft.openai.fineTuning.jobs.cancel(jobId(page));
     await pill(page, 'cancelled').waitFor();
     expect(problems()).toEqual([]);

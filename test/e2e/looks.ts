@@ -72,9 +72,13 @@ export const tooWide = (page: Page): Promise<string[]> =>
   );
 
 /** Texts, fields and buttons that overlap. */
-export const overlapping = (page: Page): Promise<string[]> =>
-  page.evaluate(() => {
-    const boxes = [...document.querySelectorAll('td, button, .button, input, select, dt, dd, h1')]
+export const overlapping = (page: Page, within = 'body'): Promise<string[]> =>
+  page.evaluate((root) => {
+    const boxes = [
+      ...document
+        .querySelector(root)!
+        .querySelectorAll('td, button, .button, input, select, dt, dd, h1'),
+    ]
       .filter((element) => element.checkVisibility()) // collapsed elements have a box, too
       .map((element) => ({ element, box: element.getBoundingClientRect() }))
       .filter(({ box }) => box.width > 0 && box.height > 0);
@@ -88,7 +92,7 @@ export const overlapping = (page: Page): Promise<string[]> =>
         if (across > 2 && down > 2) found.push(`${said(a.element)} over ${said(b.element)}`);
       }
     return found;
-  });
+  }, within);
 
 /** Select elements that are narrower than their selected text. */
 export const cutChoices = (page: Page): Promise<string[]> =>

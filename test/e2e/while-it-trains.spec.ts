@@ -169,7 +169,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ]),
     );
     await screenshot(page, 'samples');
-    await page.getByRole('tab', { name: 'Data' }).click();
+    await page.getByRole('tab', { name: 'Examples' }).click();
     const ledger = page.getByRole('region', { name: 'Loss ledger' });
     await ledger.getByText('Mean loss of 24 training examples').waitFor();
     expect(await ledger.getByRole('row').count()).toBe(25);

@@ -5,11 +5,13 @@ import { jobsApi } from './jobs.js';
 import { modelsApi } from './models.js';
 import { operateApi } from './operate.js';
 import { projectsApi } from './projects.js';
+import { proofApi } from './proof.js';
 import { workersApi } from './workers.js';
 
 /** Client of the API. Every request of the dashboard is a method of one of its parts. */
 export const api = {
   ...jobsApi,
+  ...proofApi,
   ...filesApi,
   ...modelsApi,
   ...evalsApi,

@@ -1,5 +1,11 @@
-import type { FileObject, FileRecordObject, Page } from '@graft/contracts';
-import { get, remove, request } from './request.js';
+import type {
+  FileObject,
+  FileRecordObject,
+  FileRevisionObject,
+  Page,
+  ReviseFile,
+} from '@graft/contracts';
+import { get, post, remove, request } from './request.js';
 
 export const filesApi = {
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),
@@ -15,5 +21,7 @@ export const filesApi = {
     body.set('file', file);
     return (await request('/files', { method: 'POST', body })).json() as Promise<FileObject>;
   },
+  reviseFile: (id: string, body: ReviseFile) =>
+    post<FileRevisionObject>(`/files/${encodeURIComponent(id)}/revisions`, body),
   deleteFile: (id: string) => remove(`/files/${id}`),
 };

@@ -36,8 +36,8 @@ export const jobsApi = {
   events: (id: string) => get<Page<JobEventObject>>(`${job(id)}/events?limit=1000`),
   logs: (id: string) => get<Page<JobEventObject>>(`${job(id)}/logs?limit=1000`),
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
-  ledger: (id: string, step: number | null) =>
-    get<JobLedgerObject>(`${job(id)}/ledger?limit=50${step === null ? '' : `&step=${step}`}`),
+  ledger: (id: string, step: number | null, limit: number) =>
+    get<JobLedgerObject>(`${job(id)}/ledger?limit=${limit}${step === null ? '' : `&step=${step}`}`),
   confusion: (id: string, step: number | null) =>
     get<JobConfusionObject>(`${job(id)}/confusion${step === null ? '' : `?step=${step}`}`),
   samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),

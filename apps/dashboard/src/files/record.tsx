@@ -9,13 +9,20 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const LONG = 1200;
 
+interface RecordProps {
+  readonly item: FileRecordObject;
+  /** Controls below its line number. */
+  readonly actions?: ReactNode;
+}
+
 /** One training example in readable form. Parts that are trained on are highlighted. */
-export function TrainingRecord({ item }: { item: FileRecordObject }) {
+export function TrainingRecord({ item, actions }: RecordProps) {
   const targets = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
   return (
     <li className={`example${item.problem ? ' wrong' : ''}`} id={`line-${item.line}`}>
       <div className="line">
         <span className="faint">line</span> {count(item.line)}
+        {actions}
       </div>
       <div className="turns">
         {item.record === null ? (

@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'react';
 import { api } from '../api/api.js';
 import { count } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
+import { FixRow } from '../job-fixes/row-editor.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
@@ -50,7 +51,7 @@ export function ConfusedExamples({ file, pair }: Props) {
       ) : (
         <>
           <Failure error={error} />
-          {value === null ? <Loading error={error} /> : <Records items={value} />}
+          {value === null ? <Loading error={error} /> : <Records file={file} items={value} />}
           <Lines file={file} lines={lines} />
         </>
       )}
@@ -68,14 +69,23 @@ async function recordsAt(
   return pages.flatMap(({ data }) => data);
 }
 
-function Records({ items }: { readonly items: readonly FileRecordObject[] }) {
+interface RecordsProps {
+  readonly file: string;
+  readonly items: readonly FileRecordObject[];
+}
+
+function Records({ file, items }: RecordsProps) {
   const gallery = galleryOf(items);
   return gallery ? (
     <MediaGallery items={gallery} />
   ) : (
     <ol className="examples">
       {items.map((item) => (
-        <TrainingRecord key={item.line} item={item} />
+        <TrainingRecord
+          key={item.line}
+          item={item}
+          actions={<FixRow file={file} line={item.line} />}
+        />
       ))}
     </ol>
   );

@@ -1,10 +1,16 @@
 import type { MetricDescription, MetricsObject } from '@graft/contracts';
 import { EVAL_SCORE } from '@graft/contracts/evals';
-import { useState } from 'react';
+import { Maximize2 } from 'lucide-react';
+import { useMemo, useState } from 'react';
 import { lowestValidation } from './job-text.js';
 import { short } from '../format.js';
-import { Chart } from '../charts/chart.js';
+import { Chart, type ChartProps, type Pin } from '../charts/chart.js';
 import { fittedWeight } from '../charts/smoothed.js';
+import { Button, IconButton } from '../ui/controls/button.js';
+import { Modal } from '../ui/overlays/modal.js';
+
+const LARGE = 300;
+const SMALL = 118;
 
 /** Returns columns over all steps with a training or validation measurement. */
 export function columns({ steps, series, evaluations }: MetricsObject): {
@@ -21,9 +27,6 @@ export function columns({ steps, series, evaluations }: MetricsObject): {
     validation: (name) => x.map((step) => measured.get(step)?.[name] ?? null),
   };
 }
-
-/** Line colors of the charts, in turn. The loss has the first. */
-const COLORS = ['--accent', '--series-1', '--series-4', '--series-6'];
 
 /** Returns the catalog's metrics of the job, followed by metrics that only a newer worker reports. */
 export function drawn(
@@ -49,79 +52,132 @@ export function drawn(
 
 interface ChartsProps {
   readonly metrics: MetricsObject;
-  /** Metrics of the job's task, from the catalog. */
-  readonly described: readonly MetricDescription[];
+  /** Metrics of the job's task, from the catalog. Null while it loads. */
+  readonly described: readonly MetricDescription[] | null;
   readonly over: boolean;
+  /** Saved checkpoints, above the loss. */
+  readonly pins: readonly Pin[];
 }
 
-export function JobCharts({ metrics, described, over }: ChartsProps) {
+/** Loss as one large chart, and the other metrics as small ones that expand. */
+export function JobCharts({ metrics, described, over, pins }: ChartsProps) {
   const [chosen, setChosen] = useState<number | null>(null);
   const [log, setLog] = useState(false);
-  if (metrics.steps.length === 0) return <NoStepYet over={over} />;
+  const [expanded, setExpanded] = useState<string | null>(null);
+  const weight = chosen ?? fittedWeight(metrics.steps.length);
+  const plots = useMemo(
+    () => (described === null ? [] : plotsOf(metrics, described, weight, log)),
+    [metrics, described, weight, log],
+  );
+  if (described === null || metrics.steps.length === 0)
+    return <NoStepYet over={over && described !== null} />;
+  const loss = plots.find(({ name }) => name === 'loss');
+  const others = plots.filter(({ name }) => name !== 'loss');
+  const large = others.find(({ name }) => name === expanded);
+  return (
+    <section aria-label="Charts">
+      {loss && (
+        <Chart
+          {...loss.plot}
+          height={LARGE}
+          axes={{ x: 'optimizer step', y: loss.plot.title }}
+          pins={pins}
+          actions={
+            <Controls
+              weight={weight}
+              choose={setChosen}
+              fitted={chosen === null}
+              log={log}
+              setLog={setLog}
+            />
+          }
+        />
+      )}
+      <div className="small-charts">
+        {others.map(({ name, plot }) => (
+          <Chart
+            key={name}
+            {...plot}
+            height={SMALL}
+            actions={
+              <IconButton
+                size="s"
+                label={`Expand ${plot.title}`}
+                icon={<Maximize2 />}
+                onClick={() => setExpanded(name)}
+              />
+            }
+          />
+        ))}
+      </div>
+      {large && (
+        <Modal label={large.plot.title} className="wide" close={() => setExpanded(null)}>
+          <Chart
+            {...large.plot}
+            height={LARGE + 80}
+            axes={{ x: 'optimizer step', y: large.plot.title }}
+          />
+          <div className="bar">
+            <span className="grow" />
+            <Button onClick={() => setExpanded(null)}>Close</Button>
+          </div>
+        </Modal>
+      )}
+    </section>
+  );
+}
+
+interface Plot {
+  readonly name: string;
+  readonly plot: ChartProps;
+}
+
+/** Returns the charts of all metrics, the loss first. Training is always series 1 and validation series 2. */
+function plotsOf(
+  metrics: MetricsObject,
+  described: readonly MetricDescription[],
+  weight: number,
+  log: boolean,
+): Plot[] {
   const { x, of, validation } = columns(metrics);
   const lowest = lowestValidation(metrics.evaluations);
-  const weight = chosen ?? fittedWeight(metrics.steps.length);
   const marks = metrics.marks.filter((mark) => mark.step >= (x[0] ?? 0));
-  return (
-    <>
-      <Controls
-        weight={weight}
-        choose={setChosen}
-        fitted={chosen === null}
-        log={log}
-        setLog={setLog}
-      />
-      <div className="charts">
-        {drawn(metrics, described).map(({ name, title, unit, draw }, n) => {
-          const held = percent(unit, validation(name));
-          const trained = percent(unit, of(name));
-          return (
-            <Chart
-              key={name}
-              steps={x}
-              marks={marks}
-              weight={weight}
-              title={unit === null ? title : `${title}, ${unit}`}
-              log={log && draw?.log === true}
-              series={[
-                // An eval score has only single points.
-                ...(metrics.series[name] === undefined
-                  ? []
-                  : [
-                      {
-                        label: name.replaceAll('_', ' '),
-                        values: trained,
-                        color: COLORS[n % COLORS.length] as string,
-                        smooth: draw?.smooth === true,
-                      },
-                    ]),
-                ...(held.some((value) => value !== null)
-                  ? [{ label: 'validation', values: held, color: '--series-2', dots: true }]
-                  : []),
-              ]}
-              ring={
-                name === 'loss' && lowest
-                  ? {
-                      step: lowest.step,
-                      value: lowest.loss,
-                      label: `lowest ${short(lowest.loss)}`,
-                      color: '--series-2',
-                    }
-                  : null
-              }
-            />
-          );
-        })}
-      </div>
-      <p className="faint">
-        By optimiser step. Faint: each step; bold: moving average. Drag to zoom, double-click to
-        reset.
-        {lowest && ' Ring: the lowest validation loss.'}
-        {marks.some((m) => m.kind === 'checkpoint') && ' Dotted line: a saved checkpoint.'}
-        {marks.some((m) => m.kind === 'attempt') && ' Dashed line: a new attempt started.'}
-      </p>
-    </>
-  );
+  return drawn(metrics, described).map(({ name, title, unit, draw }) => {
+    const held = percent(unit, validation(name));
+    const plot = {
+      steps: x,
+      marks: name === 'loss' ? marks : marks.filter(({ kind }) => kind === 'attempt'),
+      weight,
+      title: unit === null ? title : `${title}, ${unit}`,
+      log: log && draw?.log === true,
+      series: [
+        // An eval score has only single points.
+        ...(metrics.series[name] === undefined
+          ? []
+          : [
+              {
+                label: 'training',
+                values: percent(unit, of(name)),
+                color: '--series-1',
+                smooth: draw?.smooth === true,
+              },
+            ]),
+        ...(held.some((value) => value !== null)
+          ? [{ label: 'validation', values: held, color: '--series-2', dots: true }]
+          : []),
+      ],
+      ring:
+        name === 'loss' && lowest
+          ? {
+              step: lowest.step,
+              value: lowest.loss,
+              label: `lowest ${short(lowest.loss)}`,
+              color: '--series-2',
+            }
+          : null,
+    };
+    return { name, plot };
+  });
 }
 
 /** Formats a fraction as a percentage. */
@@ -135,11 +191,16 @@ export const percent = (
 function NoStepYet({ over }: { over: boolean }) {
   if (over) return <p className="faint">No training steps were run.</p>;
   return (
-    <div className="charts">
-      <div className="chart">
-        <p className="faint">No training steps yet. Curves appear here once training starts.</p>
+    <>
+      <div className="chart large-placeholder">
+        <p className="faint">Curves appear here with the first training step.</p>
       </div>
-    </div>
+      <div className="small-charts" aria-hidden="true">
+        {Array.from({ length: 4 }, (_, n) => (
+          <div key={n} className="chart small-placeholder" />
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -153,7 +214,7 @@ interface ControlsProps {
 
 function Controls({ weight, choose, fitted, log, setLog }: ControlsProps) {
   return (
-    <div className="bar controls">
+    <div className="chart-controls">
       <label htmlFor="smoothing">Smoothing</label>
       <input
         id="smoothing"
@@ -167,13 +228,15 @@ function Controls({ weight, choose, fitted, log, setLog }: ControlsProps) {
       <output className="numbers" htmlFor="smoothing">
         {weight.toFixed(2)}
       </output>
-      {fitted ? (
-        <span className="faint">automatic</span>
-      ) : (
-        <button className="small" onClick={() => choose(null)}>
-          Automatic
-        </button>
-      )}
+      <Button
+        size="s"
+        variant="ghost"
+        disabled={fitted}
+        title="Fit the smoothing to the length of the run"
+        onClick={() => choose(null)}
+      >
+        Automatic
+      </Button>
       <label>
         <input type="checkbox" checked={log} onChange={(e) => setLog(e.target.checked)} /> log scale
       </label>

@@ -4,10 +4,12 @@ import { archive } from '../api/download.js';
 import { isOver, lowestValidation } from './job-text.js';
 import { useMay } from '../api/own-key.js';
 import { ago, bytes, moment, short } from '../format.js';
-import { Link } from '../ui/link.js';
+import { Button, ButtonLink } from '../ui/controls/button.js';
+import { CopyButton } from '../ui/controls/copy-button.js';
 import { Row, Table } from '../ui/table.js';
 
-const COLUMNS = ['Step', 'Model', 'Training loss', 'Validation loss', 'Size', 'Saved', ''];
+const NUMBERS = ['Training loss', 'Validation loss', 'Size', 'Saved'];
+const COLUMNS = ['Step', ...NUMBERS, ''];
 
 interface Props {
   readonly rows: readonly CheckpointObject[];
@@ -18,11 +20,14 @@ interface Props {
 }
 
 /** Returns validation losses by step, including steps without a checkpoint. */
-const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number, number> =>
+export const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number, number> =>
   new Map(evaluations.flatMap(({ step, loss }) => (loss === null ? [] : [[step, loss]])));
 
 /** Returns the step of the best checkpoint. Null if there are not two to compare. */
-function bestStep({ rows, evaluations }: Pick<Props, 'rows' | 'evaluations'>): number | null {
+export function bestStep({
+  rows,
+  evaluations,
+}: Pick<Props, 'rows' | 'evaluations'>): number | null {
   const marked = rows.find((row) => row.graft.best);
   const losses = measured(evaluations);
   const compared = rows.filter(
@@ -35,7 +40,7 @@ function bestStep({ rows, evaluations }: Pick<Props, 'rows' | 'evaluations'>): n
 }
 
 /** Returns the validation loss, with the eval score if the job has an eval. */
-function measuredText(loss: number | undefined, { metrics }: CheckpointObject): string {
+export function measuredText(loss: number | undefined, { metrics }: CheckpointObject): string {
   const score = metrics[EVAL_SCORE];
   if (score === undefined) return short(loss);
   const passing = `${Math.round(100 * score)} % pass`;
@@ -55,7 +60,7 @@ export function Checkpoints(props: Props) {
   const best = bestStep(props);
   const losses = measured(evaluations);
   return (
-    <Table columns={COLUMNS}>
+    <Table columns={COLUMNS} numbers={NUMBERS}>
       {rows.map((row) => (
         <Row key={row.id}>
           <td className="numbers">
@@ -67,9 +72,6 @@ export function Checkpoints(props: Props) {
               </b>
             )}
           </td>
-          <td className="break">
-            <code>{row.fine_tuned_model_checkpoint}</code>
-          </td>
           <td className="numbers">
             {row.step_number === 0 ? '–' : short(row.metrics['train_loss'])}
           </td>
@@ -79,7 +81,7 @@ export function Checkpoints(props: Props) {
             {ago(row.created_at)}
           </td>
           <td className="actions">
-            <Actions row={row} job={props.job} use={props.use} onError={props.onError} />
+            <CheckpointActions row={row} job={props.job} use={props.use} onError={props.onError} />
           </td>
         </Row>
       ))}
@@ -98,39 +100,42 @@ interface ActionsProps extends Pick<Props, 'job' | 'use' | 'onError'> {
   readonly row: CheckpointObject;
 }
 
-function Actions({ row, job, use, onError }: ActionsProps) {
+/** Downloads a checkpoint, tries it, or starts a job from it. */
+export function CheckpointActions({ row, job, use, onError }: ActionsProps) {
   const name = row.fine_tuned_model_checkpoint;
   const may = useMay();
   if (row.graft.usable === false) return <span className="faint">for resuming only</span>;
   return (
     <>
+      <CopyButton text={name} label={`Copy model name of step ${row.step_number}`} />
       {may('files:read') && (
-        <button
+        <Button
+          size="s"
           aria-label={`Download step ${row.step_number}`}
           onClick={() => archive(name).catch(onError)}
         >
           Download
-        </button>
+        </Button>
       )}
       {may('models:read') && (
-        <Link
-          className="button"
+        <ButtonLink
+          size="s"
           aria-label={`${TRY[use]} with step ${row.step_number}`}
           to="/chat"
           search={{ model: name }}
         >
           {TRY[use]}
-        </Link>
+        </ButtonLink>
       )}
       {may('jobs:write', 'models:read', 'files:read') && (
-        <Link
-          className="button"
+        <ButtonLink
+          size="s"
           aria-label={`Branch from step ${row.step_number}`}
           to="/new"
           search={{ from: job.id, checkpoint: name }}
         >
-          Branch
-        </Link>
+          Branch from here
+        </ButtonLink>
       )}
     </>
   );

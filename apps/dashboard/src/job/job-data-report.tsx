@@ -1,9 +1,4 @@
-import type {
-  DataReport,
-  JobEventObject,
-  JobObject,
-  RecordFormatDescription,
-} from '@graft/contracts';
+import type { DataReport, JobObject, RecordFormatDescription } from '@graft/contracts';
 import { vocabularyText } from '@graft/contracts/plan-line';
 import { useContext } from 'react';
 import { api } from '../api/api.js';
@@ -13,17 +8,15 @@ import { count } from '../format.js';
 import { RecordFormats } from '../files/record-formats.js';
 import { Figure } from '../ui/figure.js';
 import { kindsIn, Sentences } from '../files/file-report.js';
-import { JobLedger } from './job-ledger.js';
 import { Lines } from '../files/lines.js';
 import { Link } from '../ui/link.js';
 
 interface Props {
   readonly job: JobObject;
-  readonly log: readonly JobEventObject[];
 }
 
 /** Data of a job: its files and their statistics for its base model. */
-export function JobDataReport({ job, log }: Props) {
+export function JobDataReport({ job }: Props) {
   const { data } = job.graft;
   const vocabulary = vocabularyText(job.graft);
   if (job.training_file === null) return null;
@@ -45,7 +38,6 @@ export function JobDataReport({ job, log }: Props) {
       ) : (
         <p className="faint">The data was not analyzed.</p>
       )}
-      {(job.graft.loss_ledger || job.graft.loss_ledger_epochs) && <JobLedger job={job} log={log} />}
     </section>
   );
 }

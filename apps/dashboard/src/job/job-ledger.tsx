@@ -7,11 +7,20 @@ import { useLoaded } from '../api/loaded.js';
 import { Failure } from '../ui/failure.js';
 import { LedgerRecord } from './ledger-record.js';
 import { Link } from '../ui/link.js';
+import { FixRow } from '../job-fixes/row-editor.js';
+import { Segmented } from '../ui/controls/segmented.js';
+import { Section } from '../ui/page.js';
 import { Row, Table } from '../ui/table.js';
 
 const OF_BASE = 'Base model loss';
-const COLUMNS = ['Line', 'Loss', OF_BASE, 'Example'];
+const NUMBERS = ['Line', 'Loss', OF_BASE];
+const COLUMNS = [...NUMBERS, 'Example', ''];
+const SHOWN = 50;
+/** Maximum number of examples in a ledger. Larger files have only the worst ones in it. */
+const MOST = 500;
 const NOT_YET = <p className="faint">Measured at the end.</p>;
+
+type Order = 'worst' | 'best';
 
 interface Props {
   readonly job: JobObject;
@@ -19,63 +28,95 @@ interface Props {
   readonly log: readonly JobEventObject[];
 }
 
-/** Training examples with the highest loss, if the job has a loss ledger. */
+/** Training examples with the highest or lowest loss, if the job has a loss ledger. Their rows can be fixed. */
 export function JobLedger({ job, log }: Props) {
   const made = log.filter(({ graft }) => graft.kind === 'ledger').length;
+  const [order, setOrder] = useState<Order>('worst');
+  /** Null selects the last one. */
+  const [chosenStep, setChosenStep] = useState<number | null>(null);
+  const isMeasured = made > 0 || isOver(job);
+  const { value, error } = useLoaded(
+    ['job-ledger', job.id, made, chosenStep, order],
+    async () =>
+      isMeasured ? api.ledger(job.id, chosenStep, order === 'worst' ? SHOWN : MOST) : null,
+    0,
+    true,
+  );
+  const isWhole = (value?.examples ?? MOST + 1) <= MOST;
   return (
-    <section aria-label="Loss ledger">
-      <h2>Worst-learned examples</h2>
-      {made > 0 || isOver(job) ? <Worst job={job} made={made} /> : NOT_YET}
-    </section>
+    <Section
+      title="Loss ledger"
+      actions={
+        <>
+          {value && value.steps.length > 1 && (
+            <StepPick job={job} ledger={value} pick={setChosenStep} />
+          )}
+          {isWhole && (
+            <Segmented
+              label="Examples to show"
+              value={order}
+              choices={[
+                ['worst', 'Worst learned'],
+                ['best', 'Best learned'],
+              ]}
+              change={setOrder}
+            />
+          )}
+        </>
+      }
+    >
+      <Failure error={error} />
+      {(!isMeasured || value?.examples === null) && NOT_YET}
+      {value && value.examples !== null && <Examples job={job} ledger={value} order={order} />}
+    </Section>
   );
 }
 
-function Worst({ job, made }: { readonly job: JobObject; readonly made: number }) {
-  /** Null selects the last one. */
-  const [chosenStep, setChosenStep] = useState<number | null>(null);
-  const { value, error } = useLoaded(['job-ledger', job.id, made, chosenStep], () =>
-    api.ledger(job.id, chosenStep),
-  );
+interface ExamplesProps {
+  readonly job: JobObject;
+  readonly ledger: JobLedgerObject;
+  readonly order: Order;
+}
+
+function Examples({ job, ledger, order }: ExamplesProps) {
+  const { data, examples, mean_loss: mean, step_number: step } = ledger;
+  const rows = order === 'worst' ? data.slice(0, SHOWN) : data.toReversed().slice(0, SHOWN);
   // Tasks with a classification head have no loss of the base model.
-  const hasBase = value?.data.some(({ base_loss: base }) => base !== null) ?? false;
+  const hasBase = data.some(({ base_loss: base }) => base !== null);
+  const file = job.training_file ?? null;
   return (
     <>
-      <Failure error={error} />
-      {value && value.examples === null && NOT_YET}
-      {value && value.examples !== null && (
-        <>
-          {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={setChosenStep} />}
-          <p className="faint">
-            Mean loss of {count(value.examples)} training examples after step {value.step_number}:{' '}
-            {short(value.mean_loss)}.
-            {hasBase && ' Examples whose loss is no lower than the base model’s were not learned.'}
-          </p>
-          <Table columns={hasBase ? COLUMNS : COLUMNS.filter((name) => name !== OF_BASE)}>
-            {value.data.map(({ line, loss, base_loss: base, record }) => (
-              <Row key={line}>
-                <td className="numbers">
-                  <Link
-                    to="/files/$id"
-                    params={{ id: job.training_file ?? '' }}
-                    search={{ after: String(line - 1) }}
-                  >
-                    {line}
-                  </Link>
-                </td>
-                <td className="numbers">{short(loss)}</td>
-                {hasBase && <td className="numbers">{short(base)}</td>}
-                <td className="break">
-                  {record === null ? (
-                    '–'
-                  ) : (
-                    <LedgerRecord file={job.training_file ?? null} line={line} record={record} />
-                  )}
-                </td>
-              </Row>
-            ))}
-          </Table>
-        </>
-      )}
+      <p className="faint">
+        Mean loss of {count(examples ?? 0)} training examples after step {step}: {short(mean)}.
+        {hasBase && ' Examples whose loss is no lower than the base model’s were not learned.'}
+        {!hasBase && order === 'worst' && ' Wrong labels are often among the worst.'}
+      </p>
+      <Table
+        columns={hasBase ? COLUMNS : COLUMNS.filter((name) => name !== OF_BASE)}
+        numbers={NUMBERS}
+      >
+        {rows.map(({ line, loss, base_loss: base, record }) => (
+          <Row key={line}>
+            <td>
+              <Link
+                to="/files/$id"
+                params={{ id: file ?? '' }}
+                search={{ after: String(line - 1) }}
+              >
+                {line}
+              </Link>
+            </td>
+            <td>{short(loss)}</td>
+            {hasBase && <td>{short(base)}</td>}
+            <td className="break">
+              {record === null ? '–' : <LedgerRecord file={file} line={line} record={record} />}
+            </td>
+            <td>
+              <FixRow file={file} line={line} />
+            </td>
+          </Row>
+        ))}
+      </Table>
     </>
   );
 }
@@ -94,7 +135,7 @@ function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPick
       ? `the end (step ${step})`
       : `epoch ${epochs[i]} (step ${step})`;
   return (
-    <p className="bar">
+    <span className="bar">
       <label htmlFor="ledger-step">After</label>
       <select
         id="ledger-step"
@@ -107,6 +148,6 @@ function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPick
           </option>
         ))}
       </select>
-    </p>
+    </span>
   );
 }

@@ -15,8 +15,41 @@ export function LedgerRecord({ file, line, record }: Props) {
   return file !== null && /"data:(image|audio)\//.test(record) ? (
     <MediaRecord file={file} line={line} record={record} />
   ) : (
-    record
+    <RecordText record={record} />
   );
+}
+
+/** Shows a flat record as its texts, its label as a tag; the beginning of other records as they are. */
+function RecordText({ record }: { record: string }) {
+  const fields = flatFields(record);
+  if (fields === null) return record;
+  return (
+    <>
+      {fields.map(([name, value]) =>
+        name === 'label' ? (
+          <span key={name} className="tag">
+            {value}
+          </span>
+        ) : (
+          <span key={name} className="pre">
+            {value}{' '}
+          </span>
+        ),
+      )}
+    </>
+  );
+}
+
+/** Returns the fields of a record that has only texts. Null for others, and for beginnings of long records. */
+function flatFields(record: string): [name: string, value: string][] | null {
+  try {
+    const fields = Object.entries(JSON.parse(record) as Record<string, unknown>);
+    return fields.every(([, value]) => typeof value === 'string')
+      ? (fields as [string, string][])
+      : null;
+  } catch {
+    return null;
+  }
 }
 
 function MediaRecord({ file, line, record }: Props & { readonly file: string }) {

@@ -1,6 +1,8 @@
 import type { JobObject } from '@graft/contracts';
 import { Fragment } from 'react';
-import { sharedWith, isOver, waitedForOthers } from './job-text.js';
+import { useLoaded } from '../api/loaded.js';
+import { api } from '../api/api.js';
+import { jobName, sharedWith, isOver, waitedForOthers } from './job-text.js';
 import { Link } from '../ui/link.js';
 
 /** Other jobs in the job's process and their cost in time, or the reason why it has a process to itself. */
@@ -10,30 +12,32 @@ export function SharedProcess({ job }: { job: JobObject }) {
   const alone = job.graft.alone === true && !isOver(job);
   if (!others && !waited && !alone) return null;
   return (
-    <div className="notice" role="group" aria-label="Shared trainer process">
-      {alone && (
-        <div>
-          {job.status === 'running' ? 'This job has' : 'This job will have'} a process to itself,
-          because it may have crashed the processes that it shared before. Only its own failures
-          count against it now. A new checkpoint lifts this restriction.
-        </div>
-      )}
+    <span className="faint" role="group" aria-label="Shared trainer process">
+      {alone &&
+        `${job.status === 'running' ? 'Runs' : 'Will run'} in a process of its own, because it may have crashed those that it shared before. `}
       {others && (
-        <div>
-          This job shares its process with{' '}
+        <>
+          Shares its process with{' '}
           {others.jobs.map((id, i) => (
             <Fragment key={id}>
               {i > 0 && (i === others.jobs.length - 1 && !others.rest ? ' and ' : ', ')}
-              <Link to="/jobs/$id" params={{ id }}>
-                {id}
-              </Link>
+              <JobName id={id} />
             </Fragment>
           ))}
           {others.rest && `${others.jobs.length > 0 ? ' and ' : ''}${others.rest}`}. They take
-          turns. Results are unaffected.
-        </div>
+          turns; results are unaffected.{' '}
+        </>
       )}
-      {waited && <div>{waited}.</div>}
-    </div>
+      {waited && `${waited}.`}
+    </span>
+  );
+}
+
+function JobName({ id }: { id: string }) {
+  const { value } = useLoaded(['job', id], () => api.job(id));
+  return (
+    <Link to="/jobs/$id" params={{ id }}>
+      {value ? jobName(value) : '…'}
+    </Link>
   );
 }

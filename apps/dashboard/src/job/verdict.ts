@@ -1,7 +1,6 @@
 // Summarizes the outcome of a run in one sentence.
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import {
-  accuracyText,
   beatsChance,
   HELD_OUT_FROM,
   labelEvaluation,
@@ -85,7 +84,7 @@ function scoreVerdict({ graft: { best_score: best } }: JobObject): string | null
     : null;
 }
 
-/** Returns the validation accuracy of the published step, or of the best one so far. */
+/** Compares the validation accuracy of the published step, or of the best one so far, with chance. */
 function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | null {
   const best = lowestValidation(evaluations);
   const step = job.graft.published_step;
@@ -94,10 +93,10 @@ function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | nu
     evaluations.find((one) => one.step === best?.step);
   const accuracy = found ? labelEvaluation(found, labelsOf(job)) : null;
   if (accuracy === null) return null;
-  return {
-    text: `validation ${accuracyText(accuracy)}${onExamples(job)} at step ${count(accuracy.step)}`,
-    isBad: !beatsChance(accuracy),
-  };
+  const isBad = !beatsChance(accuracy);
+  // The figures above the verdict have the accuracies.
+  const text = isBad ? `no better than chance (${accuracy.guess})` : 'better than chance';
+  return { text: `${text}${onExamples(job)}`, isBad };
 }
 
 /** Explains why a job has no validation data. */

@@ -77,7 +77,6 @@ export function PushToHub({ model }: { readonly model: string }) {
   };
   return (
     <form className="stack" aria-label="Push to the Hugging Face Hub" onSubmit={submit}>
-      <b>Hugging Face Hub</b>
       <div className="bar">
         <input
           aria-label="Repository"

@@ -265,7 +265,7 @@ it('shows only the checkpoint actions that the key allows', async () => {
         <JobPage id="ftjob-abc" tab="checkpoints" />
       </OwnKey>,
     );
-    await screen.findByText('ft:tiny:ckpt-step-9');
+    await screen.findByLabelText('Copy model name of step 9');
     const names = ['Download step 9', 'Chat with step 9'].filter((name) =>
       screen.queryByLabelText(name),
     );
@@ -293,11 +293,13 @@ it('marks the best checkpoint by eval score, and shows the scores', async () => 
   const graft = { ...job.graft, best_score: { step: 10, eval_score: 0.75 } };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft };
   show(<JobPage id="ftjob-abc" tab="checkpoints" />);
-  await screen.findByText('75 % at step 10');
+  const results = within(await screen.findByLabelText('Results'));
+  expect(results.getByText('Best eval score').nextSibling?.textContent).toBe('75 %');
+  await screen.findByText('75 % pass');
   const rows = [...document.querySelectorAll('tbody tr')].map((row) => row.textContent);
   expect(rows).toEqual([
-    expect.stringMatching(/^20ft:.*50 % pass/),
-    expect.stringMatching(/^10 ★ bestft:.*75 % pass/),
+    expect.stringMatching(/^20.*50 % pass/),
+    expect.stringMatching(/^10 ★ best.*75 % pass/),
   ]);
 });
 
