@@ -63,7 +63,7 @@ export class JobPreviews {
       warnings: [
         ...(neverJoined === null ? [] : [neverJoined]),
         ...plan.warnings.map(({ message }) => message),
-        ...warningsOf(training.examples, steps, seconds),
+        ...warningsOf(training.examples, steps, seconds, request.graft?.max_steps ?? null),
         ...training.warnings,
         ...(validation?.warnings ?? []),
       ],
@@ -71,16 +71,23 @@ export class JobPreviews {
   }
 }
 
-function warningsOf(examples: number, steps: number, seconds: number | null): string[] {
+function warningsOf(
+  examples: number,
+  steps: number,
+  seconds: number | null,
+  maxSteps: number | null,
+): string[] {
   const warnings: string[] = [];
   if (examples < FEW_EXAMPLES)
     warnings.push(
       `Only ${examples} example${examples === 1 ? '' : 's'}; at least ${FEW_EXAMPLES} are recommended.`,
     );
   if (steps < FEW_STEPS) {
-    warnings.push(
-      `Only ${steps} step${steps === 1 ? '' : 's'}; this is often too few: add examples, lower batch_size or raise n_epochs.`,
-    );
+    const remedy =
+      steps === maxSteps
+        ? 'raise graft.max_steps'
+        : 'add examples, lower batch_size or raise n_epochs';
+    warnings.push(`Only ${steps} step${steps === 1 ? '' : 's'}; this is often too few: ${remedy}.`);
   }
   if (seconds !== null && seconds > LONG_SECONDS)
     warnings.push(`This will take about ${(seconds / LONG_SECONDS).toFixed(1)} days.`);

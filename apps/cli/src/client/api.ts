@@ -155,7 +155,12 @@ export class Api {
 
   private async json<T>(method: string, path: string, body?: Body): Promise<T> {
     const answer = await this.raw(method, path, { body });
-    return (await answer.json()) as T;
+    const text = await answer.text();
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new ApiError(answer.status, null, null, notJsonText(answer, text), null);
+    }
   }
 }
 
@@ -195,6 +200,15 @@ function notFoundText([, words, id]: RegExpExecArray): string {
   return `no ${kind} named ${id}; see graft ${kind}s`;
 }
 
+/** Message for an answer that Graft did not write, such as a proxy's page. */
+function notJsonText({ status, url, headers }: Response, text: string): string {
+  const type = headers.get('content-type')?.split(';')[0] ?? 'no content type';
+  const isPage = /html/.test(type) || /^\s*</.test(text);
+  const what = isPage ? 'a web page' : text.trim() === '' ? 'an empty answer' : type;
+  const { origin } = new URL(url);
+  return `${origin} answered with HTTP ${status} and ${what} instead of JSON; check the address (--url, GRAFT_URL) and any proxy in front of the API`;
+}
+
 async function refusal(answer: Response): Promise<ApiError> {
   const text = await answer.text();
   const after = Number(answer.headers.get('retry-after') ?? NaN);
@@ -210,12 +224,6 @@ async function refusal(answer: Response): Promise<ApiError> {
     const { message, code, param, suggested_columns: suggested = null } = error;
     return new ApiError(answer.status, code, param, message + hint, wait, suggested);
   } catch {
-    return new ApiError(
-      answer.status,
-      null,
-      null,
-      `HTTP ${answer.status}: ${text.slice(0, 200)}`,
-      wait,
-    );
+    return new ApiError(answer.status, null, null, notJsonText(answer, text), wait);
   }
 }

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { serverEvents } from '@graft/contracts/sse';
 import type { Command } from 'commander';
+import { CliError, EXIT } from '../cli-error.js';
 import { findModel, MODEL_HELP } from '../find/find-model.js';
 import { ApiError, type Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
@@ -68,11 +69,13 @@ async function converse(model: string, answer: Answer, out: Output): Promise<voi
   if (process.stdin.isTTY)
     out.note(`chatting with ${model}; enter an empty line or press Ctrl-D to exit`);
   let asking: AbortController | null = null;
+  let isAsked = false;
   input.on('SIGINT', () => (asking ? asking.abort() : input.close()));
   input.setPrompt('> ');
   if (process.stdin.isTTY) input.prompt();
   for await (const line of input) {
     if (line.trim() === '') break;
+    isAsked = true;
     asking = new AbortController();
     const { signal } = asking;
     await answer(line, signal).catch((error: unknown) => {
@@ -85,6 +88,8 @@ async function converse(model: string, answer: Answer, out: Output): Promise<voi
     if (process.stdin.isTTY) input.prompt();
   }
   input.close();
+  if (!isAsked && !process.stdin.isTTY)
+    throw new CliError('no message: specify one, or write it to stdin', EXIT.usage);
 }
 
 interface Question {
@@ -122,6 +127,9 @@ async function streamAnswer(
     if (!out.json) process.stdout.write(printable(piece));
   }
   if (out.json) out.value({ role: 'assistant', content: text });
-  else process.stdout.write('\n');
+  else {
+    process.stdout.write('\n');
+    if (text.trim() === '') out.note('(empty reply)');
+  }
   return text;
 }

@@ -4,7 +4,7 @@ import { lossText } from '@graft/contracts/loss-text';
 import type { Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
 import { checkpointsOf } from '../find/find-checkpoint.js';
-import { findJobId } from '../find/find-job.js';
+import { findJob } from '../find/find-job.js';
 import { ago, bytes, table } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
 
@@ -15,10 +15,13 @@ export function addCheckpoints(program: Command): void {
     .argument('<job>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
-      const checkpoints = await checkpointsOf(api(), await findJobId(api(), name));
+      const job = await findJob(api(), name);
+      const checkpoints = await checkpointsOf(api(), job.id);
       if (out.json) return out.value(checkpoints);
       if (checkpoints.length === 0) return out.line(`${name} has no checkpoints`);
-      const scored = checkpoints.some(({ metrics }) => metrics[EVAL_SCORE] !== undefined);
+      const scored =
+        job.graft.eval !== undefined ||
+        checkpoints.some(({ metrics }) => metrics[EVAL_SCORE] !== undefined);
       const score = scored ? ['SCORE'] : [];
       const header = ['STEP', 'LOSS', 'VALIDATION', ...score, 'SIZE', 'AGE', 'MODEL'];
       out.line(
@@ -32,6 +35,9 @@ export function addCheckpoints(program: Command): void {
     });
 }
 
+/** The eval runs after the checkpoint is saved, so the newest one may be without a score for a while. */
+const NOT_SCORED = 'not yet';
+
 /** @param scored whether the table has a score column, which then marks the best checkpoint instead of the loss column */
 function row(checkpoint: CheckpointObject, scored: boolean): string[] {
   const { metrics, graft } = checkpoint;
@@ -41,7 +47,7 @@ function row(checkpoint: CheckpointObject, scored: boolean): string[] {
   };
   const best = graft.best ? ' best' : '';
   const validation = text('valid_loss', lossText);
-  const score = text(EVAL_SCORE, (share) => `${Math.round(100 * share)} %`);
+  const score = text(EVAL_SCORE, (share) => `${Math.round(100 * share)} %`) || NOT_SCORED;
   return [
     String(checkpoint.step_number),
     text('train_loss', lossText),

@@ -8,7 +8,7 @@ import { callOf } from '../command-line/command-line.js';
 import { comparison, evalCard, passed, runCard } from '../output/eval-card.js';
 import { findModel } from '../find/find-model.js';
 import { evalPath, findEval, findRun, runPath } from '../find/find-eval.js';
-import { positiveInteger } from '../command-line/parse-number.js';
+import { decimal, positiveInteger } from '../command-line/parse-number.js';
 import { readBody, type Body } from '../requests/read-body.js';
 import { ago, printable, table, type Output } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
@@ -81,6 +81,7 @@ interface RunOptions {
   readonly items?: string;
   readonly ask?: string;
   readonly maxTokens?: number;
+  readonly temperature?: number;
   readonly name?: string;
   readonly watch?: boolean;
 }
@@ -95,6 +96,7 @@ function addRuns(evals: Command): void {
     .option('--items <file>', 'JSON Lines of {"item": {…}}: local file or file id')
     .option('--ask <template>', 'prompt template for each item, e.g. "In capitals: {{item.word}}"')
     .option('--max-tokens <number>', 'maximum length of an answer in tokens', positiveInteger)
+    .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal)
     .option('--name <name>', 'name of the run')
     .option('-w, --watch', 'show progress until the run ends')
     .action(
@@ -198,10 +200,12 @@ async function runBody(api: Api, file: string | undefined, options: RunOptions):
     };
   if (options.items !== undefined)
     dataSource['source'] = { type: 'file_id', id: await itemsFile(api, options.items) };
-  if (options.maxTokens !== undefined)
+  const { maxTokens, temperature } = options;
+  if (maxTokens !== undefined || temperature !== undefined)
     dataSource['sampling_params'] = {
       ...(dataSource['sampling_params'] as object | undefined),
-      max_completion_tokens: options.maxTokens,
+      ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }),
+      ...(temperature !== undefined && { temperature }),
     };
   if (
     file === undefined &&

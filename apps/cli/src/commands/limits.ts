@@ -2,7 +2,7 @@ import type { LimitsObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
 import { findProjectId, projectPath } from '../find/find-project.js';
-import { table } from '../output/terminal.js';
+import { bytes, table } from '../output/terminal.js';
 
 export function addLimits(program: Command): void {
   program
@@ -26,9 +26,12 @@ export function addLimits(program: Command): void {
     });
 }
 
+const amountOf = (name: string, count: number): string =>
+  name.endsWith('_bytes') ? bytes(count) : count.toLocaleString('en');
+
 const row = ({ name, limit, used, resets_at: resets }: LimitsObject['data'][number]): string[] => [
   name,
-  used.toLocaleString('en'),
-  limit === null ? 'no limit' : limit.toLocaleString('en'),
+  amountOf(name, used),
+  limit === null ? 'no limit' : amountOf(name, limit),
   resets === undefined ? '' : new Date(resets * 1000).toISOString().replace('.000Z', 'Z'),
 ];

@@ -24,10 +24,20 @@ export async function findModel(api: Api, name: string): Promise<string> {
   const job = await jobNamed(api, name);
   if (job === null)
     throw new CliError(
-      `no model or job named ${name}; see ${GRAFT} models and ${GRAFT} jobs`,
+      `no model or job named ${name};${await meant(api, name)} see ${GRAFT} models and ${GRAFT} jobs`,
       EXIT.failed,
     );
   return modelOf(job);
+}
+
+/** Question that names models whose id contains the name. Empty if there are none. */
+async function meant(api: Api, name: string): Promise<string> {
+  const typed = name.toLowerCase();
+  const similar = await api.get<{ data: readonly ModelObject[] }>('/models').then(
+    ({ data }) => data.map(({ id }) => id).filter((id) => id.toLowerCase().includes(typed)),
+    () => [],
+  );
+  return similar.length === 0 ? '' : ` did you mean ${similar.slice(0, 3).join(', ')}?`;
 }
 
 /** Finds the ids of models, in the order of their names. */

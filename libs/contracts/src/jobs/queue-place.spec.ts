@@ -10,7 +10,7 @@ it('returns the position and expected start of a job', () => {
   } as const;
   expect(placeText(place, 1000)).toBe('3rd of 12, starts in about 4 min (2 min to 8 min 10 s)');
   expect(placeText({ ...place, estimated_start_range: null }, 1240)).toBe(
-    '3rd of 12, starts in about 0 s',
+    '3rd of 12, starts right away',
   );
   expect(placeText({ ...place, estimated_start: null }, 1000)).toBe(
     '3rd of 12, no start forecast yet',

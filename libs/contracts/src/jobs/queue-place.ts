@@ -5,6 +5,9 @@ type Place = Partial<
   Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'>
 >;
 
+/** Shorter forecasts are only noise. */
+const SOON_SECONDS = 2;
+
 /** Returns `3rd of 12, starts in about 4 min (2 min to 8 min)`; an empty string if the job is not queued. */
 export function placeText(graft: Place, now = Date.now() / 1000): string {
   const { queue_position: position, queue_length: length } = graft;
@@ -12,6 +15,7 @@ export function placeText(graft: Place, now = Date.now() / 1000): string {
   const place = `${ordinal(position)} of ${length}`;
   const { estimated_start: start, estimated_start_range: range } = graft;
   if (!start) return `${place}, no start forecast yet`;
+  if (start - now < SOON_SECONDS) return `${place}, starts right away`;
   const wait = (at: number): string => duration(at - now);
   const between = range ? ` (${wait(range[0])} to ${wait(range[1])})` : '';
   return `${place}, starts in about ${wait(start)}${between}`;

@@ -62,7 +62,21 @@ export function formatOf(head: Buffer, filename: string, columns: Columns): Form
   const named = /\.(csv|tsv)$/i.test(filename) || Object.keys(columns).length > 0;
   const names = line.split(delimiter).map((name) => name.replace(/^"|"$/g, ''));
   const known = names.length > 1 && shapeOf(names) !== null;
-  return (named && line !== '') || known ? { kind: 'csv', delimiter } : { kind: 'records' };
+  if ((named && line !== '') || known) return { kind: 'csv', delimiter };
+  if (isPlainText(text, filename))
+    throw new DomainError(
+      'invalid_training_file',
+      'this looks like plain text, not JSON Lines; write each example as a line {"text": "…"}, or as a row of a CSV file with the column text',
+      'file',
+    );
+  return { kind: 'records' };
+}
+
+/** Whether a file is prose: no line is JSON, and its name does not say that it is meant to be. */
+function isPlainText(text: string, filename: string): boolean {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const isNamed = /\.(jsonl|json|ndjson)$/i.test(filename);
+  return !isNamed && lines.length > 0 && lines.every((line) => !/^\s*["{[\d-]/.test(line));
 }
 
 /** Whether data is a tar. Its magic number follows the first file name. */
