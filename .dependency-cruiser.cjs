@@ -146,6 +146,7 @@ const CLI_LAYERS = [
   'find',
   'output',
   'command-line',
+  'completion',
   'requests',
   'system',
   'openai-import',

@@ -1,8 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ValueCache } from '../../apps/cli/src/completion/cache.js';
 import { cleanEnv, CLI, graft } from './graft.js';
 
 // `graft completion` in real shells, and `graft help`, without an API.
@@ -42,6 +43,17 @@ describe('graft completion', () => {
     expect(complete('webhooks', 'rot')).toEqual(['rotate-secret']);
     expect(complete('jobs', '--st')).toEqual(['--state']);
     expect(complete('jobs', '--state', 'su')).toEqual(['succeeded']);
+    // Values that the API would name, from the cache. Bash replaces only what follows the last colon.
+    writeFileSync(join(home, 'graft.json'), '{"url": "http://127.0.0.1:9", "api_key": "k"}');
+    for (const [kind, values] of [
+      ['models', [['ft:tiny:default:one', '']]],
+      ['jobs', []],
+    ] as const)
+      new ValueCache(home).write(['http://127.0.0.1:9/v1', 'k', kind, ''], values);
+    expect(complete('chat', 'ft:tiny:d')).toEqual(['default:one']);
+    // What was typed is not evaluated.
+    expect(complete('chat', `$(touch ${join(home, 'evaluated')})`)).toEqual([]);
+    expect(existsSync(join(home, 'evaluated'))).toBe(false);
   });
 
   const TYPED = [

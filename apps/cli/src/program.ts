@@ -1,4 +1,3 @@
-import tab from '@bomb.sh/tab/commander';
 import { Command, Option } from 'commander';
 import { GRAFT } from './called.js';
 import { examplesOf, examplesText } from './command-line/examples.js';
@@ -23,18 +22,22 @@ import { addIntegrations } from './commands/integrations.js';
 import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addKeys } from './commands/keys.js';
+import { addCompletion } from './commands/completion.js';
 import { addConfusion } from './commands/confusion.js';
 import { addLedger } from './commands/ledger.js';
 import { addLimits } from './commands/limits.js';
+import { addLogin } from './commands/login.js';
 import { addLogs } from './commands/logs.js';
 import { addMcp } from './commands/mcp.js';
 import { addMembers } from './commands/members.js';
 import { addModels } from './commands/models.js';
+import { addOpen } from './commands/open.js';
 import { addOperations } from './commands/operations.js';
 import { addPools } from './commands/pools.js';
 import { addProjects } from './commands/projects.js';
 import { addRun } from './commands/run.js';
 import { addSamples } from './commands/samples.js';
+import { addStatus } from './commands/status.js';
 import { addSubmit } from './commands/submit.js';
 import { addSweeps } from './commands/sweeps.js';
 import { addTensorboard } from './commands/tensorboard.js';
@@ -46,12 +49,10 @@ import { addWatch } from './commands/watch.js';
 import { addWorkers } from './commands/workers.js';
 import { strong } from './output/style.js';
 
-const SETTINGS_GROUP = 'Settings:';
-
 /** Commands in the order and under the headings of `graft --help`. */
 const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Command) => void)[]])[] =
   [
-    ['Start:', [addUp, addHelp]],
+    ['Start:', [addUp, addStatus, addOpen, addLogin, addHelp]],
     [
       'Train:',
       [
@@ -92,7 +93,7 @@ const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Comman
         addAdminKey,
       ],
     ],
-    [SETTINGS_GROUP, [addIntegrations, addWebhooks, addMcp]],
+    ['Settings:', [addIntegrations, addWebhooks, addMcp, addCompletion]],
   ];
 
 const EXAMPLES = [
@@ -145,8 +146,6 @@ export function program(): Command {
   }
   for (const command of graft.commands) configure(command);
   graft.exitOverride();
-  graft.commandsGroup(SETTINGS_GROUP);
-  tab(graft, { completionCommandName: 'completion' });
   return graft;
 }
 

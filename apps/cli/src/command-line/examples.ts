@@ -2,6 +2,10 @@
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   up: ['graft up', 'graft up --port 9000', 'graft up --example'],
   help: ['graft help getting-started', 'graft help methods', 'graft help sweeps create'],
+  status: ['graft status', 'graft status --json'],
+  open: ['graft open', 'graft open my-job', 'graft open my-sweep --print'],
+  login: ['graft login', 'graft login https://graft.example.org'],
+  logout: ['graft logout'],
   submit: [
     'graft submit --model MODEL --train data.jsonl --watch',
     'graft submit -m MODEL -t data.csv --map text=message --map label=category',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CliError, EXIT } from '../cli-error.js';
+import { readLogin } from './login.js';
 import type { Settings } from './settings.js';
 import { GRAFT } from '../called.js';
 
@@ -16,24 +17,32 @@ export interface StoredCredentials extends Credentials {
   readonly grpcUrl: string | null;
 }
 
-/** Address and key from flags, environment or graft.json; a missing one comes from GRAFT_HOME/credentials.json. */
+/**
+ * Address and key from flags, environment or graft.json; a missing one comes from `graft login`, otherwise from
+ * GRAFT_HOME/credentials.json.
+ */
 export function credentialsOf(settings: Settings): Credentials {
-  const stored = readCredentials(settings.home);
+  const stored = readLogin(settings.home) ?? readCredentials(settings.home);
   const url = settings.get('url') ?? stored?.url;
   const apiKey = settings.get('api-key') ?? stored?.apiKey;
   if (url === undefined || apiKey === undefined) {
     const what = url === undefined ? 'API address' : 'API key';
     throw new CliError(
-      `no ${what} found in ${join(settings.home, 'credentials.json')}; start Graft with \`${GRAFT} up\`, or set GRAFT_URL and GRAFT_API_KEY`,
+      `no ${what} found in ${join(settings.home, 'credentials.json')}; start Graft with \`${GRAFT} up\`, sign in with \`${GRAFT} login URL\`, or set GRAFT_URL and GRAFT_API_KEY`,
       EXIT.usage,
     );
   }
+  return { url: apiUrl(url), apiKey };
+}
+
+/** Base URL of the API for an address that a user typed. @throws CliError if it is not an address */
+export function apiUrl(url: string): string {
   if (!/^https?:$/.test(protocolOf(url)))
     throw new CliError(
       `"${url}" is not a valid API address; expected http://HOST:PORT`,
       EXIT.usage,
     );
-  return { url: url.replace(/\/+$/, '').replace(/(?<!\/v1)$/, '/v1'), apiKey };
+  return url.replace(/\/+$/, '').replace(/(?<!\/v1)$/, '/v1');
 }
 
 function protocolOf(url: string): string {
