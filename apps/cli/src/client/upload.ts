@@ -24,7 +24,18 @@ export function mapped(value: string, before: Mapping): Mapping {
   return { ...before, [part]: column };
 }
 
-/** Uploads a file or a dataset folder as training data. @throws CliError that suggests --map flags if the columns of a table are unknown */
+/** Rejection of a table whose columns have no clear meaning. */
+export class ColumnsError extends CliError {
+  constructor(
+    path: string,
+    readonly reason: string,
+    readonly suggested: Mapping | null,
+  ) {
+    super(`${path}: ${reason}\nMap its columns: ${flags(suggested)}`);
+  }
+}
+
+/** Uploads a file or a dataset folder as training data. @throws ColumnsError that suggests --map flags if the columns of a table are unknown */
 export async function uploaded(api: Api, path: string, columns: Mapping): Promise<FileObject> {
   if (isFolder(path)) return zipped(path, (zip) => uploaded(api, zip, columns));
   try {
@@ -33,9 +44,7 @@ export async function uploaded(api: Api, path: string, columns: Mapping): Promis
       : await api.upload(path, columns);
   } catch (error) {
     if (error instanceof ApiError && COLUMN_PARAMETERS.includes(error.param ?? ''))
-      throw new CliError(
-        `${path}: ${error.message}\nMap its columns: ${flags(error.suggestedColumns)}`,
-      );
+      throw new ColumnsError(path, error.message, error.suggestedColumns);
     throw error;
   }
 }
@@ -50,5 +59,5 @@ function flags(suggested: Mapping | null): string {
 }
 
 /** Word quoted for a shell. */
-const quoted = (word: string): string =>
+export const quoted = (word: string): string =>
   /^[\w=.,:/@+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

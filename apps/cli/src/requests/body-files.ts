@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import type { Api } from '../client/api.js';
+import { ApiError, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
+import { findFileIfAny } from '../find/find-file.js';
 import { problemsOf } from '../output/file-card.js';
 import type { Body } from './read-body.js';
 import { printable, type Output } from '../output/terminal.js';
@@ -25,6 +26,11 @@ export async function withFiles<T>(
     for (const field of ['training_file', 'validation_file']) {
       const value = sent[field];
       if (typeof value !== 'string' || (/^file-/.test(value) && !existsSync(value))) continue;
+      const known = existsSync(value) ? null : await findFileIfAny(api, value);
+      if (known) {
+        sent[field] = known.id;
+        continue;
+      }
       const file = await uploadedFile(api, value, columns);
       uploaded.push(file.id);
       if (file.status === 'error') throw new CliError(problemsOf(file));
@@ -38,6 +44,26 @@ export async function withFiles<T>(
       await removeFiles(api, uploaded);
     throw error;
   }
+}
+
+const NOT_UPLOADED = 'file-notuploadedyet';
+
+/** Checks all of a job's body but its files, so that a rejected job uploads nothing. @throws ApiError of the preview */
+export async function checkBody(api: Api, body: Body): Promise<void> {
+  const isLocal = (value: unknown): boolean => typeof value === 'string' && existsSync(value);
+  const { training_file: training, validation_file: validation } = body;
+  if (!isLocal(training) && !isLocal(validation)) return;
+  const sent = {
+    ...body,
+    training_file: NOT_UPLOADED,
+    ...(isLocal(validation) && { validation_file: NOT_UPLOADED }),
+  };
+  await api.post('/fine_tuning/jobs/preview', sent).catch((error: unknown) => {
+    // The check reached the files: everything before them is right.
+    const isFile = error instanceof ApiError && error.message.includes(NOT_UPLOADED);
+    const isSilent = error instanceof ApiError && error.status >= 500;
+    if (!isFile && !isSilent) throw error;
+  });
 }
 
 /** Deletes uploaded files that are not needed; ignores errors. */
