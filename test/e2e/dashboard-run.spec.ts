@@ -22,7 +22,15 @@ import {
   started,
   step,
 } from '../../apps/api/test/scripted-worker.js';
-import { answer, buildDashboard, findBrowser, pill, screenshot, startBrowser, Tabs } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  pill,
+  screenshot,
+  startBrowser,
+  Tabs,
+} from './browser.js';
 
 const program = findBrowser();
 const WEIGHTS = 'adapter_model.safetensors';
