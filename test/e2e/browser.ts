@@ -150,3 +150,14 @@ export const pill = (page: Page, state: string) =>
   page.locator(':is(.page-header, .sticky) .pill', { hasText: state });
 export const rows = (page: Page) => page.locator('tbody tr');
 export const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url())?.[1] ?? '';
+
+/** Chooses an option of a searchable list. */
+export async function pick(page: Page, label: string, option: string | RegExp): Promise<void> {
+  await page.getByLabel(label, { exact: true }).click();
+  await page.getByRole('option', { name: option }).first().click();
+  await page.getByPlaceholder('Search…').waitFor({ state: 'detached' });
+}
+
+/** Opens or closes a section of a form: "Tune: Length". */
+export const toggle = (page: Page, name: string): Promise<void> =>
+  page.getByRole('button', { name, exact: true }).click();

@@ -17,7 +17,15 @@ import {
   type WorkerRequest,
 } from '../../apps/api/test/scripted-worker.js';
 import { tone, writeClips, writeTinyAudioBase, writeTinySpeechBase } from '../tiny-audio.js';
-import { BROWSER_ARGS, buildDashboard, findBrowser, screenshot, Tabs } from './browser.js';
+import {
+  BROWSER_ARGS,
+  buildDashboard,
+  findBrowser,
+  pick,
+  screenshot,
+  Tabs,
+  toggle,
+} from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
@@ -130,11 +138,13 @@ describe.skipIf(!program)('audio in the dashboard', () => {
       purpose: 'fine-tune',
     });
     const page = await tabs.open(`/new?training_file=${training_file}`);
-    await page.locator('#model').selectOption('bare');
+    await toggle(page, 'Change: Model');
+    await pick(page, 'Base model', /^bare/);
+    await toggle(page, 'Change: Goal');
     await page.getByRole('radio', { name: /Speech recognition/ }).check();
     const plan = page.getByRole('region', { name: 'What this job will do' });
     await plan.getByText('d e g h i l m o w', { exact: true }).waitFor();
-    await page.getByLabel('letters', { exact: true }).fill('["l","o","w","e","h"]');
+    await page.getByLabel('Letters', { exact: true }).fill('["l","o","w","e","h"]');
     await plan.getByText('l o w e h', { exact: true }).waitFor();
     await plan
       .getByText(/4 characters of the training file are not in the vocabulary of this job/)

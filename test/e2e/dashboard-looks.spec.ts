@@ -178,7 +178,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
       ['compare', `/compare?jobs=${done.id},${unnamed.id},${queued.id}`, '.chart canvas'],
       ['sweeps', '/sweeps', 'tbody tr'],
       ['sweep', `/sweeps/${sweep}`, '.chart canvas'],
-      ['new-job', '/new', '.choice'],
+      ['new-job', '/new', '.radio-card'],
       ['files', '/files', 'tbody tr'],
       ['file', `/files/${file}`, '.example'],
       ['file-pictures', `/files/${pictures}`, '.gallery img'],

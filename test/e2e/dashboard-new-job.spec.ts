@@ -1,12 +1,23 @@
-// The new-job form in a real Chromium: it shows the values of "auto" and errors before Submit.
+// The new-job form in a real Chromium: its sections answer themselves from the file, and it reports errors before Submit.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobPreviewObject, SweepObject } from '@graft/contracts';
+import type { JobObject, JobPreviewObject, SweepObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { buildDashboard, findBrowser, jobId, screenshot, startBrowser, Tabs } from './browser.js';
-import { marked, overlapping, tooWide, unreadable } from './looks.js';
+import {
+  buildDashboard,
+  findBrowser,
+  jobId,
+  pick,
+  screenshot,
+  startBrowser,
+  Tabs,
+  toggle,
+} from './browser.js';
+import { marked, overlapping, tooWide, unreadable, violations } from './looks.js';
+import { CLI } from '../cli/graft.js';
 import { labelled } from '../tiny-base.js';
 import { Installation, until } from './installation.js';
 
@@ -21,6 +32,8 @@ let file: string;
 
 const plan = (page: Page) => page.getByRole('region', { name: 'What this job will do' });
 const tasksOf = (page: Page) => page.getByRole('radiogroup', { name: 'Task' });
+const section = (page: Page, name: string) => page.getByRole('region', { name, exact: true });
+const toFix = (page: Page) => page.getByRole('alert').filter({ has: page.locator('button.text') });
 const line = (page: Page) => plan(page).getByRole('status');
 
 describe.skipIf(!program)('the new-job form', () => {
@@ -49,32 +62,33 @@ describe.skipIf(!program)('the new-job form', () => {
 
   it('previews the job, and creates exactly that job', async () => {
     const page = await tabs.open('/new');
-    await plan(page).getByText('Choose a base and training data').waitFor();
-    await page.getByLabel('Training file', { exact: true }).selectOption(file);
+    await plan(page).getByText('Choose your data').waitFor();
+    await pick(page, 'Training file', /12 examples/);
     await line(page).getByText('12 examples').waitFor();
+    await section(page, 'Data').getByText('chats-12.jsonl').waitFor();
 
     const body = { model: 'tiny', training_file: file, peft: { peft_type: 'LORA' } };
     const told = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
     const said = await line(page).textContent();
     expect(said).toContain(`${told.steps} steps`);
     expect(said).toContain(`${told.hyperparameters.n_epochs} epochs`);
-    expect(await page.locator('#n_epochs').getAttribute('placeholder')).toBe(
-      `auto: ${told.hyperparameters.n_epochs}`,
-    );
-    expect(await page.locator('#batch_size').getAttribute('placeholder')).toBe(
-      `auto: ${told.hyperparameters.batch_size}`,
-    );
+    await toggle(page, 'Tune: Length');
+    const placeholder = (label: string) =>
+      page.getByLabel(label, { exact: true }).getAttribute('placeholder');
+    expect(await placeholder('Epochs')).toBe(`${told.hyperparameters.n_epochs} (automatic)`);
+    expect(await placeholder('Batch size')).toBe(`${told.hyperparameters.batch_size} (automatic)`);
 
     // Another number changes the plan.
-    await page.locator('#n_epochs').fill('2');
+    await page.getByLabel('Epochs', { exact: true }).fill('2');
     await line(page).getByText('2 epochs').waitFor();
     const steps = Math.ceil(12 / told.hyperparameters.batch_size) * 2;
     expect(await line(page).textContent()).toContain(`${steps} steps`);
     await screenshot(page, 'new-job-plan');
 
     // Some examples are held out, and the plan counts both kinds.
-    await page.getByLabel('Validation split').fill('0.25');
+    await page.getByLabel('Validation share', { exact: true }).fill('0.25');
     await line(page).getByText('9 examples').waitFor();
+    await plan(page).getByText('Details').click();
     await plan(page).getByText('3not trained on').waitFor();
 
     await page.getByRole('button', { name: 'Submit' }).click();
@@ -91,9 +105,65 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('lists all problems with links to their fields, and the API’s sentence', async () => {
+    const page = await tabs.open('/new');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await toFix(page).getByRole('button', { name: 'Data: choose a training file' }).waitFor();
+    await pick(page, 'Training file', /12 examples/);
+    await line(page).getByText('12 examples').waitFor();
+    await toggle(page, 'Tune: Length');
+    await page.getByLabel('Epochs', { exact: true }).fill('500');
+    await page.getByLabel('Learning rate', { exact: true }).fill('1e-4 or so');
+    await toggle(page, 'Close: Length');
+    await toggle(page, 'Tune: Method');
+    await page.getByLabel('Rank', { exact: true }).fill('0');
+    await toggle(page, 'Close: Method');
+    const links = toFix(page).getByRole('button');
+    expect(await links.allInnerTexts()).toEqual([
+      'Rank: at least 1',
+      'Epochs: at most 50',
+      'Learning rate: a number, not “1e-4 or so”',
+    ]);
+    await links.nth(1).click();
+    await page.getByText('at most 50', { exact: true }).waitFor();
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('n_epochs');
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type('2');
+    // Submit leads to the first problem as well.
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await until('the focus', async () => (await page.evaluate(() => document.activeElement?.id)) === 'peft.r'); // prettier-ignore
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type('4');
+    await page.getByLabel('Learning rate', { exact: true }).fill('');
+    await line(page).getByText('2 epochs').waitFor();
+    // Problems that only the API can find are shown in its words.
+    await page.getByRole('radio', { name: 'Your list' }).click();
+    await page.getByLabel('Layers to adapt', { exact: true }).last().fill('q_projj');
+    const refused = toFix(page).getByRole('button', {
+      name: /^Layers to adapt: no module matches/,
+    });
+    await refused.waitFor();
+    await screenshot(page, 'new-job-problems');
+    await page.getByText('Message of the API').click();
+    await page
+      .getByText(/^no module matches target_modules/)
+      .last()
+      .waitFor();
+    // The model's layers are suggested.
+    await page.getByLabel('Layers to adapt', { exact: true }).last().fill('');
+    await page.getByRole('button', { name: 'Add v_proj' }).click();
+    await refused.waitFor({ state: 'detached' });
+    await line(page).getByText('12 examples').waitFor();
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    expect((await graft.job(jobId(page))).peft).toMatchObject({ r: 4, target_modules: ['v_proj'] });
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
   it('marks an invalid field while it is typed, until it is fixed', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
+    await toggle(page, 'Tune: Method');
     await page.locator('[id="peft.r"]').fill('0');
     await until('the field to be marked', async () => (await marked(page))[0] === 'peft.r');
     // Typing continues in the same field, which keeps the focus.
@@ -107,9 +177,10 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.route('**/v1/fine_tuning/jobs/preview', (route) =>
       folded.then(() => route.continue()),
     );
-    await page.getByText('More options of').click();
+    const more = section(page, 'Method').locator('summary', { hasText: 'More options' });
+    await more.click();
     await page.locator('[id="peft.layers_pattern"]').fill('(');
-    await page.getByText('More options of').click();
+    await more.click();
     answer();
     await until('the fold to open', () => page.locator('[id="peft.layers_pattern"]').isVisible());
     // It stays visible after it is fixed.
@@ -120,33 +191,96 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('uploads a file, reports it, and selects the file', async () => {
+  it('submits a sensible job for a labeled CSV in at most six clicks', async () => {
+    await graft.importTinyBase('tiny-bert', 'bert');
+    const page = await tabs.open('/', { viewport: { width: 1440, height: 900 } });
+    await page.evaluate(() => {
+      const counter = window as unknown as { clicks: number };
+      counter.clicks = 0;
+      addEventListener('click', (event) => void (event.isTrusted && counter.clicks++), true);
+    });
+    const begun = Date.now();
+    await page.getByRole('link', { name: 'New job' }).first().click();
+    const rowsOf = Array.from(
+      { length: 60 },
+      (_, n) => `ticket number ${n},${n % 2 ? 'odd' : 'even'}`,
+    );
+    const csv = `message,category\n${rowsOf.join('\n')}\n`;
+    const chooser = page.waitForEvent('filechooser');
+    await page.getByText('Choose a file…').click();
+    const buffer = Buffer.from(csv);
+    await (await chooser).setFiles({ name: 'tickets.csv', mimeType: 'text/csv', buffer });
+    const columns = page.getByRole('region', { name: 'Columns of tickets.csv' });
+    await columns.or(section(page, 'Data').getByText('60 labeled texts')).first().waitFor();
+    if (await columns.isVisible()) await columns.getByRole('button', { name: /^Use/ }).click();
+    await section(page, 'Data').getByText('60 labeled texts').waitFor();
+    await section(page, 'Goal').getByText('Text classification').waitFor();
+    await line(page).getByText('54 examples').waitFor();
+    await screenshot(page, 'new-job-newcomer');
+    // Everything is visible without scrolling.
+    const last = await section(page, 'Sweep').boundingBox();
+    expect(last!.y + last!.height).toBeLessThanOrEqual(900);
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    const seconds = (Date.now() - begun) / 1000;
+    const clicks = await page.evaluate(() => (window as unknown as { clicks: number }).clicks);
+    console.log(`a labeled CSV to a submitted job: ${clicks} clicks, ${seconds.toFixed(1)} s`);
+    expect(clicks).toBeLessThanOrEqual(6);
+    const job = await graft.job(jobId(page));
+    expect(job.graft).toMatchObject({
+      task: 'seq_cls',
+      validation_split: 0.1,
+      stratify_by_column: 'label',
+      task_options: { labels: ['even', 'odd'] },
+    });
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('shows the first rows of a file, with what the model learns to produce', async () => {
     const page = await tabs.open('/new');
     const name = 'sums.jsonl';
     const record = (n: number) =>
       JSON.stringify({ prompt: `${n} + 1 = `, completion: String(n + 1) });
     const buffer = Buffer.from(Array.from({ length: 30 }, (_, n) => record(n)).join('\n'));
     await page.locator('#upload').setInputFiles({ name, mimeType: 'application/jsonl', buffer });
-    await page.getByText(`✓ ${name} uploaded`).waitFor();
     await line(page).getByText('30 examples').waitFor();
-    expect(await page.locator('#training_file option:checked').textContent()).toContain(name);
+    await section(page, 'Data').getByText(name).waitFor();
+    const first = page.getByRole('list', { name: 'First rows' }).locator('li').first();
+    expect(await first.locator('.part').allInnerTexts()).toEqual([
+      'prompt: 0 + 1 =',
+      'completion: 1',
+    ]);
+    expect(await first.locator('.target').allInnerTexts()).toEqual(['completion: 1']);
+    // A file with problems is not selected; its lines are named.
+    await toggle(page, 'Change: Data');
+    const broken = { name: 'broken.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":1}\n') }; // prettier-ignore
+    await page.locator('#upload').setInputFiles(broken);
+    await page
+      .getByRole('alert')
+      .getByText(/line 1/)
+      .first()
+      .waitFor();
+    await section(page, 'Data').getByText(name).first().waitFor();
+    expect(tabs.problems()).toEqual([]);
   });
 
   it('offers an encoder the tasks that it supports, with the labels of the data', async () => {
-    await graft.importTinyBase('tiny-bert', 'bert');
     const records = new File([labelled(20)], 'labelled.jsonl');
     const { id } = await graft.openai.files.create({ file: records, purpose: 'fine-tune' });
     const page = await tabs.open(`/new?training_file=${id}`);
-    await page.locator('#model').selectOption('tiny-bert');
+    await toggle(page, 'Change: Model');
+    await pick(page, 'Base model', /^tiny-bert/);
     await line(page).getByText('20 examples').waitFor();
+    await toggle(page, 'Change: Goal');
     expect(await tasksOf(page).innerText()).toContain('Text classification');
     expect(await tasksOf(page).innerText()).not.toContain('Text generation (SFT)');
-    await page.getByText(/more do not fit this file or base$/).click();
+    await page.getByText(/more do not fit this file or base model$/).click();
     const misfits = await page.locator('.misfits li').allInnerTexts();
     expect(misfits.join()).toMatch(
       /Text generation \(SFT\)\s+needs a decoder, but this base is an encoder/,
     );
     expect(misfits.join()).toMatch(/Question answering\s+line 1: /);
+    expect(await page.getByLabel('Label type', { exact: true }).inputValue()).toBe('');
     await screenshot(page, 'new-job-misfits');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
@@ -155,23 +289,84 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('offers three methods and a searchable list of all, with LoRA’s variants', async () => {
+    const page = await tabs.open(`/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    const cards = page.getByRole('radiogroup', { name: 'Method' });
+    await cards.getByRole('radio', { name: /^DoRA, rank 32/ }).check();
+    await section(page, 'Method').getByText('trainable parameters').waitFor();
+    await page.getByLabel('All methods', { exact: true }).click();
+    expect(await page.getByRole('option').count()).toBeGreaterThan(55);
+    await page.getByPlaceholder('Search…').fill('rslora');
+    await page.getByRole('option', { name: /^rsLoRA/ }).click();
+    expect(await cards.getByRole('radio', { checked: true }).count()).toBe(0);
+    await page.getByRole('radio', { name: /^Quick look/ }).check();
+    await line(page).getByText('20 steps').waitFor();
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    const job = await graft.job(jobId(page));
+    expect(job.peft).toMatchObject({ peft_type: 'LORA', use_rslora: true, use_dora: false, r: 16 });
+    expect(job.graft).toMatchObject({ max_steps: 20 });
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('shows the request as code that works as it is', async () => {
+    const page = await tabs.open(`/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    await page.getByRole('radio', { name: /^DoRA, rank 32/ }).check();
+    await page.getByRole('textbox', { name: 'Name', exact: true }).fill("ann's");
+    await toggle(page, 'Tune: Length');
+    await page.getByLabel('Epochs', { exact: true }).fill('2');
+    await page.getByLabel('Learning rate', { exact: true }).fill('3e-4');
+    await line(page).getByText('2 epochs').waitFor();
+    const said = await line(page).textContent();
+    await page.getByRole('button', { name: 'View as code' }).click();
+    const block = page.getByRole('region', { name: 'This job as code' });
+    const code = async (title: string) => {
+      await block.getByRole('button', { name: title, exact: true }).click();
+      return (await block.locator('pre').textContent()) ?? '';
+    };
+    const env = { ...process.env, GRAFT_API_KEY: graft.where.apiKey, GRAFT_URL: graft.where.url };
+    const curl = spawnSync('bash', ['-c', await code('curl')], { env, encoding: 'utf8' });
+    const made = JSON.parse(curl.stdout) as JobObject;
+    expect(made).toMatchObject({
+      model: 'tiny',
+      training_file: file,
+      user_provided_suffix: "ann's",
+      hyperparameters: { n_epochs: 2 },
+      peft: { peft_type: 'LORA', use_dora: true, r: 32, lora_alpha: 64 },
+      graft: { learning_rate: 3e-4 },
+    });
+    const cli = (await code('CLI')).replace(/^graft /, `node ${CLI} `);
+    const dry = spawnSync('bash', ['-c', `${cli} --dry-run --json`], { env, encoding: 'utf8' });
+    expect(dry.stderr).toBe('');
+    const preview = JSON.parse(dry.stdout) as JobPreviewObject;
+    expect(preview.peft).toEqual(made.peft);
+    expect(preview.graft.learning_rate).toBe(3e-4);
+    expect(said).toContain(`${preview.steps} steps`);
+    expect(await code('Python')).toContain('extra_body={');
+    expect(await code('TypeScript')).toContain("client.post<{ id: string }>('/fine_tuning/jobs'");
+    await screenshot(page, 'new-job-code');
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('creates a sweep over methods, or over values and ranges of options', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
-    await page.getByText('Several jobs: a sweep').click();
+    await toggle(page, 'Try values of…: Sweep');
     const start = page.getByRole('button', { name: 'Start sweep' });
     expect(await start.isDisabled()).toBe(true);
-    const vary = async (path: string, values: string) => {
-      await page.getByLabel('Parameter', { exact: true }).selectOption(path);
-      await page.getByLabel(path, { exact: true }).fill(values);
+    const vary = async (label: string, values: string) => {
+      await pick(page, 'Parameter', new RegExp(`^${label}`));
+      await page.getByLabel(`${label}: values`, { exact: true }).fill(values);
     };
-    await vary('peft.r', '8, 0');
-    await vary('graft.learning_rate', '1e-5..1e-3:log');
-    await vary('method.supervised.hyperparameters.n_epochs', '1, 2');
+    await vary('Rank', '8, 0');
+    await vary('Learning rate', '1e-5..1e-3:log');
+    await vary('Epochs', '1, 2');
     // Both are removed before the form renders again.
-    await vary('peft.lora_alpha', '8, 16');
-    await vary('peft.lora_dropout', '0, 0.1');
-    const leftOut = page.getByRole('button', { name: /^Remove peft\.lora_/ });
+    await vary('LoRA alpha', '8, 16');
+    await vary('LoRA dropout', '0, 0.1');
+    const leftOut = page.getByRole('button', { name: /^Remove LoRA / });
     await leftOut.evaluateAll((buttons) => {
       for (const button of buttons) (button as HTMLElement).click();
     });
@@ -180,8 +375,11 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByLabel('Strategy', { exact: true }).selectOption('random');
     await page.getByLabel('Max trials', { exact: true }).fill('3');
     await start.click();
-    await page.getByRole('alert').getByText('peft.r').first().waitFor();
-    await page.getByLabel('peft.r', { exact: true }).fill('8');
+    await toFix(page)
+      .getByRole('button', { name: /^Rank: / })
+      .waitFor();
+    expect(await marked(page)).toEqual(['search.parameters.peft.r']);
+    await page.getByLabel('Rank: values', { exact: true }).fill('8');
     for (const width of [390, 1440]) {
       await page.setViewportSize({ width, height: 900 });
       // The layout is ready a moment later.
@@ -212,11 +410,16 @@ describe.skipIf(!program)('the new-job form', () => {
 
     await page.goto(`${graft.where.url}/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
-    await page.getByText('Several jobs: a sweep').click();
-    for (const method of ['LORA', 'DoRA', 'IA3'])
-      await page.getByLabel('Methods', { exact: true }).selectOption(method);
+    await toggle(page, 'Try values of…: Sweep');
+    for (const method of [/^LoRA/, /^DoRA/, /^\(IA\)³/]) await pick(page, 'Methods', method);
     // Options of one method do not apply to others.
-    expect(await page.locator('#sweep-field option', { hasText: 'peft.' }).count()).toBe(0);
+    await page.getByLabel('Parameter', { exact: true }).click();
+    await page
+      .getByRole('option', { name: /^Learning rate/ })
+      .first()
+      .waitFor();
+    expect(await page.getByRole('option', { name: 'peft.' }).count()).toBe(0);
+    await page.keyboard.press('Escape');
     await page.getByLabel('Strategy', { exact: true }).selectOption('grid');
     await start.click();
     const types = (await made()).trials?.map(({ options }) => options['peft']);
@@ -239,6 +442,7 @@ describe.skipIf(!program)('the new-job form', () => {
     const page = await tabs.open(`/new?from=${before.id}`);
     const said = 'No worker has ever joined pool gone';
     await plan(page).getByText(said).waitFor();
+    await plan(page).getByText('This project may use pool default').waitFor();
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     await page.getByRole('list', { name: 'Warnings' }).getByText(said).waitFor();
@@ -248,14 +452,21 @@ describe.skipIf(!program)('the new-job form', () => {
 
   it('keeps its contents over reload and navigation, until the job is submitted', async () => {
     const page = await tabs.open('/new');
-    const suffix = page.getByLabel('Suffix', { exact: true });
+    const suffix = page.getByRole('textbox', { name: 'Name', exact: true });
     const passes = page.locator('#n_epochs');
-    const typed = async () => [await suffix.inputValue(), await passes.inputValue()];
-    await page.getByLabel('Training file', { exact: true }).selectOption(file);
+    const tune = async () => {
+      if (!(await passes.isVisible())) await toggle(page, 'Tune: Length');
+    };
+    const typed = async () => {
+      await tune();
+      return [await suffix.inputValue(), await passes.inputValue()];
+    };
+    await pick(page, 'Training file', /12 examples/);
     await suffix.fill('kept');
+    await tune();
     await passes.fill('3');
-    await page.getByText('Several jobs: a sweep').click();
-    await page.getByLabel('Methods', { exact: true }).selectOption('DoRA');
+    await toggle(page, 'Try values of…: Sweep');
+    await pick(page, 'Methods', /^DoRA/);
     await page.reload();
     await line(page).getByText('3 epochs').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
@@ -284,15 +495,15 @@ describe.skipIf(!program)('the new-job form', () => {
     await line(page).getByText('12 examples').waitFor();
     expect(await typed()).toEqual(['linked', '']);
     await page.getByRole('button', { name: 'Start over' }).click();
-    await plan(page).getByText('Choose a base and training data').waitFor();
+    await plan(page).getByText('Choose your data').waitFor();
     expect(await typed()).toEqual(['', '']);
 
-    await page.getByLabel('Training file', { exact: true }).selectOption(file);
+    await pick(page, 'Training file', /12 examples/);
     await suffix.fill('sent');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     await page.goBack();
-    await plan(page).getByText('Choose a base and training data').waitFor();
+    await plan(page).getByText('Choose your data').waitFor();
     expect(await typed()).toEqual(['', '']);
     expect(tabs.problems()).toEqual([]);
   });
@@ -300,7 +511,7 @@ describe.skipIf(!program)('the new-job form', () => {
   it('reports that the job to copy does not exist, and can still be filled in', async () => {
     const page = await tabs.open('/new?from=ftjob-nope');
     await page.getByRole('alert').getByText('ftjob-nope').waitFor();
-    await page.getByLabel('Training file', { exact: true }).selectOption(file);
+    await pick(page, 'Training file', /12 examples/);
     await line(page).getByText('12 examples').waitFor();
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
@@ -320,6 +531,7 @@ describe.skipIf(!program)('the new-job form', () => {
     for (const [width, scheme] of [
       [390, 'light'],
       [390, 'dark'],
+      [768, 'light'],
       [1024, 'light'],
       [1440, 'dark'],
     ] as const) {
@@ -330,7 +542,31 @@ describe.skipIf(!program)('the new-job form', () => {
       await line(page).getByText('12 examples').waitFor();
       expect(await tooWide(page), `${width}`).toEqual([]);
       expect(await unreadable(page), `${width} ${scheme}`).toEqual([]);
+      expect(await overlapping(page), `${width}`).toEqual([]);
+      expect(await violations(page), `${width} ${scheme}`).toEqual([]);
       await screenshot(page, `new-job-${width}-${scheme}`);
+      // Submit is in sight at any scroll position.
+      const submit = page.getByRole('button', { name: 'Submit' });
+      for (const top of [0, 400, 10_000]) {
+        await page.evaluate((y) => scrollTo(0, y), top);
+        const box = await submit.boundingBox();
+        expect(box!.y + box!.height, `${width} at ${top}`).toBeLessThanOrEqual(900);
+      }
+      if (width !== 390) continue;
+      for (const name of [
+        'Change: Data',
+        'Change: Goal',
+        'Change: Model',
+        'Tune: Method',
+        'Tune: Length',
+        'More options: Options',
+        'Try values of…: Sweep',
+      ])
+        // prettier-ignore
+        await toggle(page, name);
+      expect(await tooWide(page), `${width} open`).toEqual([]);
+      expect(await violations(page), `${width} open`).toEqual([]);
+      await screenshot(page, `new-job-open-${width}-${scheme}`);
     }
   });
 });

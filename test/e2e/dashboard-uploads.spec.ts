@@ -132,7 +132,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     ]);
     expect(await hashOf('novel.jsonl')).toBe(file.sha256);
     await tray(page).getByRole('link', { name: 'Use in a new job' }).click();
-    await page.locator('#training_file option:checked', { hasText: 'novel.jsonl' }).waitFor({ state: 'attached' }); // prettier-ignore
+    await page.getByRole('region', { name: 'Data' }).getByText('novel.jsonl').first().waitFor();
     await tray(page).getByRole('link', { name: 'Show the file' }).click();
     await page.getByRole('heading', { name: 'novel.jsonl' }).waitFor();
     await tray(page).getByRole('button', { name: 'Close novel.jsonl' }).click();
@@ -181,8 +181,8 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
 
   it('of the form are selected by it, even if another page is open', async () => {
     const page = await tabs.open('/new');
-    const chosen = page.locator('#training_file option:checked');
-    const suffix = page.getByLabel('Suffix', { exact: true });
+    const chosen = page.getByRole('region', { name: 'Data' }).locator('.answer-line b');
+    const suffix = page.getByRole('textbox', { name: 'Name', exact: true });
     await suffix.fill('kept');
     await slowDown(page, 500_000);
     await page.locator('#upload').setInputFiles(written('form.jsonl', 1500).path);
@@ -191,13 +191,14 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     await page.goBack();
     await page.getByText('form.jsonl is being uploaded').waitFor();
     await screenshot(page, 'upload-in-form');
-    await until('the file', async () => /form\.jsonl/.test((await chosen.textContent()) ?? ''));
+    await chosen.filter({ hasText: 'form.jsonl' }).waitFor();
     expect(await suffix.inputValue()).toBe('kept');
 
+    await page.getByRole('button', { name: 'Change: Data' }).click();
     await page.locator('#upload').setInputFiles(written('away.jsonl', 300).path);
     await goTo(page, 'Cluster');
     await tray(page).getByRole('link', { name: 'Back to the new job' }).click();
-    await until('the file', async () => /away\.jsonl/.test((await chosen.textContent()) ?? ''));
+    await chosen.filter({ hasText: 'away.jsonl' }).waitFor();
     expect(await suffix.inputValue()).toBe('kept');
     expect(tabs.problems()).toEqual([]);
   });

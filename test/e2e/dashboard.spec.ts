@@ -14,8 +14,10 @@ import {
   choose,
   downloaded,
   findBrowser,
+  pick,
   startBrowser,
   Tabs,
+  toggle,
 } from './browser.js';
 import { jobId, screenshot, pill, rows, signOut, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
@@ -193,43 +195,54 @@ describe.skipIf(!program)('the dashboard', () => {
     await text(page, 'No jobs yet');
     await page.keyboard.press('n');
     await page.getByRole('heading', { name: 'Method', exact: true }).waitFor();
-    await page.getByText(`${catalog.methods.length - 5} more methods`).click();
-    const choices = page.getByRole('radiogroup', { name: 'Method' }).getByRole('radio');
-    expect(await choices.count()).toBe(catalog.methods.length);
+    await toggle(page, 'Tune: Method');
+    // A full fine-tuning has no options, and the tasks of the others differ.
     for (const method of catalog.methods) {
-      await choices.nth(catalog.methods.indexOf(method)).check();
+      const { peft_type: type, title } = method;
+      if (type === 'FULL' || !method.tasks.includes('causal_lm')) continue;
+      await page.getByLabel('All methods', { exact: true }).click();
+      await page.getByPlaceholder('Search…').fill(title);
+      await page.locator(`[role=option] .combobox-text > span:text-is(${JSON.stringify(title)})`).first().click(); // prettier-ignore
       const names = Object.entries(
         method.schema['properties'] as Record<string, { const?: unknown }>,
       ).filter(([, field]) => field.const === undefined);
       for (const [name] of names)
         expect(
-          await page.locator(`[id="peft.${name}"]`).count(),
-          `${method.peft_type} ${name}`,
+          await (
+            name === 'target_modules'
+              ? page.getByRole('radiogroup', { name: 'Layers to adapt' })
+              : page.locator(`[id="peft.${name}"]`)
+          ).count(),
+          `${type} ${name}`,
         ).toBe(1);
     }
-    await choices.nth(catalog.methods.findIndex((m) => m.peft_type === 'LORA')).check();
-    await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
+    await page.getByRole('radio', { name: /^LoRA, rank 16/ }).check();
+    await pick(page, 'Training file', /./);
     await page.locator('[id="peft.r"]').fill('0');
     await page.getByRole('button', { name: 'Submit' }).click();
-    await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
+    await page.getByRole('alert').getByText('Rank: at least 1').waitFor();
     expect(await marked(page)).toEqual(['peft.r']);
     const said = await page.locator('[id="peft.r"]').getAttribute('aria-describedby');
-    expect(await page.locator(`[id="${said!.split(' ')[0]}"]`).textContent()).toBe(
-      'must be at least 1, got 0',
-    );
+    expect(await page.locator(`[id="${said!.split(' ')[0]}"]`).textContent()).toBe('at least 1');
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
     await screenshot(page, 'new-job-refused');
 
     await page.locator('[id="peft.r"]').fill('4');
     await until('the mark to go', async () => (await marked(page)).length === 0);
+    await toggle(page, 'More options: Options');
+    await page.locator('summary', { hasText: 'Advanced' }).click();
     await page.getByLabel('Seed', { exact: true }).fill('seven');
     await page.getByRole('button', { name: 'Submit' }).click();
-    await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
+    await page.getByRole('alert').getByText('Seed: a number').waitFor();
     expect(await marked(page)).toEqual(['seed']);
     // Sample data is one click away, and files of other purposes are not offered.
-    await page.getByRole('button', { name: 'Use a sample data set' }).click();
-    const chosen = page.locator('#training_file option:checked');
-    await until('the sample', async () => /sample-sums/.test((await chosen.textContent()) ?? ''));
+    await toggle(page, 'Change: Data');
+    await page.getByRole('button', { name: 'Use sample data' }).click();
+    await page
+      .getByRole('region', { name: 'Data' })
+      .getByText('sample-sums.jsonl')
+      .first()
+      .waitFor();
     await page.goto(`${graft.where.url}/files`);
     await rows(page).filter({ hasText: 'sample-sums.jsonl' }).getByText('ready').waitFor();
     await page.getByRole('radio', { name: 'Job results' }).click();
@@ -239,13 +252,18 @@ describe.skipIf(!program)('the dashboard', () => {
 
   it('follows a job live, from the form to the downloaded adapter', async () => {
     const page = await open('/new');
-    await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
-    await page.getByLabel('Validation file', { exact: true }).selectOption({ index: 1 });
-    await page.getByLabel('Suffix', { exact: true }).fill(SCRIPT);
+    await pick(page, 'Training file', /./);
+    await toggle(page, 'Change: Data');
+    await page.getByLabel('Validation file', { exact: true }).click();
+    await page.getByRole('option').nth(1).click();
+    await page.getByRole('textbox', { name: 'Name', exact: true }).fill(SCRIPT);
+    await toggle(page, 'Tune: Length');
+    await toggle(page, 'Tune: Method');
     await page.getByLabel('Epochs', { exact: true }).fill('50');
     await page.getByLabel('Batch size', { exact: true }).fill('2');
     await page.locator('[id="peft.r"]').fill('4');
-    await page.getByText('Training options').click();
+    await toggle(page, 'More options: Options');
+    await page.locator('summary', { hasText: 'Advanced' }).click();
     const options = {
       max_steps: '600',
       eval_steps: '50',
@@ -345,9 +363,11 @@ describe.skipIf(!program)('the dashboard', () => {
     } = await graft.openai.fineTuning.jobs.list();
     const page = await open(`/jobs/${done!.id}`);
     await page.getByRole('link', { name: 'Clone' }).click();
-    await page.getByLabel('Suffix', { exact: true }).fill('long');
+    await page.getByRole('textbox', { name: 'Name', exact: true }).fill('long');
+    await toggle(page, 'Tune: Method');
     expect(await page.locator('[id="peft.r"]').inputValue()).toBe('4');
-    await page.getByText('Training options').click();
+    await toggle(page, 'More options: Options');
+    await page.locator('summary', { hasText: 'Advanced' }).click();
     await page.locator('[id="graft.max_steps"]').fill('20000');
     await page.getByRole('button', { name: 'Submit' }).click();
     await pill(page, 'running').waitFor();
@@ -538,7 +558,7 @@ describe.skipIf(!program)('the dashboard', () => {
       for (const [name, path, ready] of [
         ['jobs', '/', 'tbody tr'],
         ['job', `/jobs/${job.id}`, '.chart canvas'],
-        ['new-job', '/new', '.choice'],
+        ['new-job', '/new', '.radio-card'],
         ['files', '/files', 'tbody tr'],
         ['models', '/models', 'tbody tr'],
         ['cluster', '/cluster', '.worker'],

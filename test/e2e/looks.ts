@@ -71,7 +71,7 @@ export const tooWide = (page: Page): Promise<string[]> =>
       .map((box) => `${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`),
   );
 
-/** Texts, fields and buttons that overlap. */
+/** Texts, fields and buttons that overlap. A bar that stays in sight may cover what scrolls behind it. */
 export const overlapping = (page: Page, within = 'body'): Promise<string[]> =>
   page.evaluate((root) => {
     const boxes = [
@@ -84,8 +84,10 @@ export const overlapping = (page: Page, within = 'body'): Promise<string[]> =>
       .filter(({ box }) => box.width > 0 && box.height > 0);
     const said = (element: Element) => `${element.tagName} "${element.textContent?.slice(0, 30)}"`;
     const found: string[] = [];
+    const bar = (element: Element) => element.closest('.job-rail');
     for (const [i, a] of boxes.entries())
       for (const b of boxes.slice(i + 1)) {
+        if (bar(a.element) !== bar(b.element)) continue;
         if (a.element.contains(b.element) || b.element.contains(a.element)) continue;
         const across = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
         const down = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);

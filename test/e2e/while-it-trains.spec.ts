@@ -7,7 +7,7 @@ import type { JobLedgerObject, JobObject, JobSampleObject, Page } from '@graft/c
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { graft } from '../cli/graft.js';
-import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, screenshot, startBrowser, Tabs, toggle } from './browser.js';
 import { Installation } from './installation.js';
 
 const program = findBrowser();
@@ -175,7 +175,8 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(await ledger.getByRole('row').count()).toBe(25);
     await screenshot(page, 'ledger');
     await page.getByRole('link', { name: 'Clone' }).click();
-    const field = page.getByLabel('Sample prompts');
+    await toggle(page, 'More options: Options');
+    const field = page.getByLabel('Sample prompts', { exact: true });
     expect(await field.inputValue()).toBe(QUESTION);
     await field.fill(`${QUESTION}\nand 4, plus 4?`);
     const sent = page.waitForRequest(
@@ -190,7 +191,8 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByText('Continues from').waitFor();
     await page.getByRole('link', { name: 'New job' }).first().click();
     await page.getByText('Continues from').waitFor({ state: 'detached' });
-    expect(await page.getByLabel('Sample prompts').inputValue()).toBe('');
+    await toggle(page, 'More options: Options');
+    expect(await page.getByLabel('Sample prompts', { exact: true }).inputValue()).toBe('');
     await page.goBack();
     await page.getByText('Continues from').waitFor();
     const branched = page.waitForRequest(

@@ -66,6 +66,9 @@ routes.newJob.update({
     },
   ),
 });
+routes.find.update({
+  component: lazy(() => import('./pages/find.js'), 'FindPage'),
+});
 routes.sweeps.update({
   component: lazy(() => import('./pages/sweeps.js'), 'SweepsPage'),
 });

@@ -60,6 +60,11 @@ export const newJob = createRoute({
     model,
   ],
 });
+export const find = createRoute({
+  getParentRoute,
+  path: '/find',
+  staticData: { place: 'Find a method' },
+});
 export const sweeps = createRoute({
   getParentRoute,
   path: '/sweeps',
@@ -180,6 +185,7 @@ export const tree = root.addChildren([
   job,
   compare,
   newJob,
+  find,
   sweeps,
   sweep,
   files,

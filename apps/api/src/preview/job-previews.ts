@@ -57,6 +57,7 @@ export class JobPreviews {
       ...placeFields(place),
       trainable_parameters: footprint && trainedBy(spec.optimizer, footprint),
       total_parameters: footprint?.totalParameters ?? null,
+      linear_modules: footprint?.linears ?? null,
       memory,
       training,
       validation,

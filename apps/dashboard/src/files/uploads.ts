@@ -102,7 +102,7 @@ export function upload(files: readonly File[]): void {
 
 /** Whether a form has yet to select the uploaded file. */
 const isUnselected = ({ place, isSelected, file }: Upload): boolean =>
-  place.startsWith('/new') && !isSelected && file?.status !== 'error';
+  /^\/(new|find)\b/.test(place) && !isSelected && file?.status !== 'error';
 
 function createUpload(file: File, by: string): Upload {
   const id = ++lastId;

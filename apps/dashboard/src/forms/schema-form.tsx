@@ -1,124 +1,13 @@
-import type { JsonSchema } from '@graft/contracts';
-import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
+import { Field as Labelled, fieldTexts } from '../ui/controls/field.js';
+import { NumberField } from '../ui/controls/number-field.js';
+import { problemAt, type Problem } from './field-problem.js';
+import { choiceLabel, labelOf, shortHelp, UNITS } from './labels.js';
+import type { Field } from './schema-fields.js';
+import { TargetsField } from './targets-field.js';
 
-/** One field of a form generated from a JSON schema. */
-export interface Field {
-  readonly name: string;
-  readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'list' | 'json';
-  readonly choices: readonly string[];
-  readonly help: string;
-  readonly fallback: unknown;
-  readonly nullable: boolean;
-  /** Whether all trials of a sweep must have the same value. */
-  readonly sameInSweep: boolean;
-}
+type Values = Readonly<Record<string, unknown>>;
 
-type Node = { readonly [key: string]: unknown };
-
-const asNode = (value: unknown): Node =>
-  typeof value === 'object' && value !== null ? (value as Node) : {};
-
-const isNull = (node: Node): boolean => node['type'] === 'null';
-
-/** Returns the alternatives of a node, with nested unions flattened. */
-function flattened(node: Node): Node[] {
-  const list = (node['anyOf'] ?? node['oneOf']) as unknown[] | undefined;
-  return list ? list.flatMap((part) => flattened(asNode(part))) : [node];
-}
-
-function variants(node: Node): { options: Node[]; nullable: boolean } {
-  const all = flattened(node);
-  const types = node['type'];
-  const nullable = all.some(isNull) || (Array.isArray(types) && types.includes('null'));
-  return { options: all.filter((part) => !isNull(part)), nullable };
-}
-
-function kindOf(options: readonly Node[]): Field['kind'] {
-  const types = options
-    .flatMap((n) => (Array.isArray(n['type']) ? (n['type'] as string[]) : [String(n['type'])]))
-    .filter((t) => t !== 'null');
-  if (options.length === 1 && Array.isArray(options[0]?.['enum'])) return 'choice';
-  if (options.length > 0 && options.every((n) => n['const'] !== undefined)) return 'choice';
-  if (types.length !== 1)
-    return types.every((t) => t === 'string' || t === 'array') ? 'text' : 'json';
-  if (types[0] === 'boolean') return 'flag';
-  if (types[0] === 'integer') return 'integer';
-  if (types[0] === 'number') return 'number';
-  if (types[0] === 'array') return 'list';
-  return types[0] === 'string' ? 'text' : 'json';
-}
-
-/** Returns the fields of an object schema, in its order. Constants (peft_type) are omitted. */
-export function fieldsOf(schema: JsonSchema): Field[] {
-  return Object.entries(asNode(schema['properties'])).flatMap(([name, raw]) => {
-    const node = asNode(raw);
-    if (node['const'] !== undefined) return [];
-    const { options, nullable } = variants(node);
-    const kind = kindOf(options);
-    const choices = options
-      .flatMap(
-        (n) =>
-          (n['enum'] as unknown[] | undefined) ?? (n['const'] !== undefined ? [n['const']] : []),
-      )
-      .map(String);
-    return [
-      {
-        name,
-        kind,
-        choices,
-        help: String(node['description'] ?? ''),
-        fallback: node['default'],
-        nullable,
-        sameInSweep: node['x-same-in-sweep'] === true,
-      },
-    ];
-  });
-}
-
-/** Represents null in a field whose default is not null. */
-export const NONE = 'none';
-
-/**
- * Converts typed text to the API's value; undefined if the field is empty. Lists can be separated
- * by commas. If several types are allowed, text that parses as JSON (true, 3, ["a"]) is used as
- * such.
- */
-export function parsed(field: Field, typed: string): unknown {
-  const text = typed.trim();
-  if (text === '') return undefined;
-  if (text === NONE && field.nullable && field.fallback === undefined) return null;
-  if (field.kind === 'flag') return text === 'true';
-  if (field.kind === 'integer' || field.kind === 'number')
-    return Number.isNaN(Number(text)) ? text : Number(text);
-  if (field.kind === 'choice') return text;
-  if (field.kind === 'json' || /^[[{]/.test(text)) {
-    const value = json(text);
-    return value === undefined ? (json(`[${text}]`) ?? text) : value;
-  }
-  return field.kind === 'list' || (field.kind === 'text' && text.includes(','))
-    ? text.split(',').map((part) => part.trim())
-    : text;
-}
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-export function collect(
-  fields: readonly Field[],
-  values: Readonly<Record<string, string>>,
-): Record<string, unknown> {
-  const entries = fields.map(
-    (field) => [field.name, parsed(field, values[field.name] ?? '')] as const,
-  );
-  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
-}
-
-const shownDefault = (value: unknown): string =>
+const shownValue = (value: unknown): string =>
   value === undefined
     ? ''
     : value === null
@@ -127,85 +16,113 @@ const shownDefault = (value: unknown): string =>
         ? value
         : JSON.stringify(value);
 
-/** Returns the error if it concerns one of these fields. */
-export const wrongIn = (
-  wrong: Refusal | null,
+/** Whether a problem concerns one of these fields. Opens the section that contains it. */
+export const problemIn = (
+  problems: readonly Problem[],
   prefix: string,
   fields: readonly Field[],
-): Refusal | null => (fields.some(({ name }) => isOf(wrong, `${prefix}.${name}`)) ? wrong : null);
+): boolean => fields.some(({ name }) => problemAt(problems, `${prefix}.${name}`) !== null);
 
 export interface SchemaFormProps {
   readonly prefix: string;
   readonly fields: readonly Field[];
   readonly values: Readonly<Record<string, string>>;
   readonly change: (name: string, value: string) => void;
-  /** Last error of the API. Its field is marked. */
-  readonly wrong: Refusal | null;
+  readonly problems: readonly Problem[];
+  /** Values that empty fields get, by name, if they are known; otherwise the schema's defaults. */
+  readonly automatic?: Values;
+  /** Names of the model's layers, to choose from. */
+  readonly layers?: readonly string[];
 }
 
-export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaFormProps) {
+/** Fields generated from a JSON schema, with human labels. The API's names are behind their ⓘ. */
+export function SchemaForm({ prefix, fields, values, automatic = {}, ...form }: SchemaFormProps) {
   return (
     <div className="fields">
       {fields.map((field) => {
         const id = `${prefix}.${field.name}`;
-        const bad = isOf(wrong, id);
+        const chosen = automatic[field.name];
         return (
-          <div key={id} className={bad ? 'field wrong' : 'field'}>
-            <label htmlFor={id}>{field.name}</label>
-            <Input
-              id={id}
-              field={field}
-              value={values[field.name] ?? ''}
-              change={(value) => change(field.name, value)}
-              bad={bad}
-            />
-            {bad && <FieldProblem id={id} wrong={wrong} />}
-            {field.help && <small id={`${id}-help`}>{field.help}</small>}
-          </div>
+          <SchemaField
+            key={id}
+            id={id}
+            field={field}
+            value={values[field.name] ?? ''}
+            automatic={shownValue(chosen === undefined ? field.fallback : chosen)}
+            change={(value) => form.change(field.name, value)}
+            problem={problemAt(form.problems, id)}
+            layers={form.layers ?? []}
+          />
         );
       })}
     </div>
   );
 }
 
-function Input({
-  id,
-  field,
-  value,
-  change,
-  bad,
-}: {
-  id: string;
-  field: Field;
-  value: string;
-  change: (value: string) => void;
-  bad: boolean;
-}) {
-  const fallback = shownDefault(field.fallback);
+interface SchemaFieldProps {
+  /** Path of the field in the request body. */
+  readonly id: string;
+  readonly field: Field;
+  readonly value: string;
+  readonly automatic: string;
+  readonly change: (value: string) => void;
+  readonly problem: string | null;
+  readonly layers: readonly string[];
+}
+
+function SchemaField(props: SchemaFieldProps) {
+  const { id, field, value, automatic, change, problem, layers } = props;
+  const label = labelOf(id);
+  const help = shortHelp(field.help);
+  const info = { path: id, ...(field.help && { text: field.help }) };
+  if (field.name === 'target_modules')
+    return <TargetsField {...{ id, label, info, value, automatic, change, problem, layers }} />;
+  if (field.kind === 'integer' || field.kind === 'number')
+    return (
+      <NumberField
+        {...{ id, label, info, value, change, problem }}
+        automatic={automatic === '' || automatic === 'none' ? null : automatic}
+        {...(help && { help })}
+        {...(UNITS[field.name] && { unit: UNITS[field.name] as string })}
+      />
+    );
   const shared = {
     id,
     value,
-    'aria-invalid': bad,
-    'aria-describedby': described(id, { help: field.help !== '', bad }),
+    'aria-invalid': problem !== null,
+    'aria-describedby': fieldTexts(id, { help, problem }),
   };
-  if (field.kind === 'flag' || field.kind === 'choice') {
-    const choices = field.kind === 'flag' ? ['true', 'false'] : field.choices;
-    return (
-      <select {...shared} onChange={(e) => change(e.target.value)}>
-        <option value="">{fallback ? `${fallback} (default)` : 'default'}</option>
-        {choices.map((choice) => (
-          <option key={choice}>{choice}</option>
-        ))}
-      </select>
-    );
-  }
-  const numeric = field.kind === 'integer' || field.kind === 'number';
   return (
-    <input
-      {...shared}
-      inputMode={numeric ? 'decimal' : 'text'}
-      placeholder={fallback || (field.nullable ? 'none' : '')}
-      onChange={(e) => change(e.target.value)}
-    />
+    <Labelled {...{ id, label, info, problem }} {...(help && { help })}>
+      {field.kind === 'flag' || field.kind === 'choice' ? (
+        <select {...shared} onChange={(event) => change(event.target.value)}>
+          <option value="">{automaticText(automatic)}</option>
+          {field.kind === 'flag' ? (
+            <>
+              <option value="true">On</option>
+              <option value="false">Off</option>
+            </>
+          ) : (
+            field.choices.map((choice) => (
+              <option key={choice} value={choice}>
+                {choiceLabel(choice)}
+              </option>
+            ))
+          )}
+        </select>
+      ) : (
+        <input
+          {...shared}
+          autoComplete="off"
+          placeholder={automatic || (field.nullable ? 'none' : '')}
+          onChange={(event) => change(event.target.value)}
+        />
+      )}
+    </Labelled>
   );
 }
+
+const FLAGS: Readonly<Record<string, string>> = { true: 'On', false: 'Off' };
+
+const automaticText = (automatic: string): string =>
+  automatic === '' ? 'Automatic' : `${FLAGS[automatic] ?? choiceLabel(automatic)} (automatic)`;

@@ -5,7 +5,7 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { CopyButton } from '../ui/controls/copy-button.js';
 import { Loading } from '../ui/loading.js';
-import { fieldsOf } from '../forms/schema-form.js';
+import { fieldsOf } from '../forms/schema-fields.js';
 
 export function SpecView({ job }: { job: JobObject }) {
   const catalog = useLoaded(['catalog'], api.catalog);

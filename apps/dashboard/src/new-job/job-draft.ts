@@ -13,7 +13,7 @@ import {
   type IntegrationRequest,
 } from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
-import { collect, fieldsOf, NONE } from '../forms/schema-form.js';
+import { collect, fieldsOf, NONE } from '../forms/schema-fields.js';
 import { NO_SWEEP, type SweepDraft } from './sweep-draft.js';
 
 type Values = Readonly<Record<string, string>>;

@@ -1,13 +1,18 @@
 // Training presets for newcomers. Each fills in fields of the form, where they can be changed.
 import type { JobPreviewObject } from '@graft/contracts';
+import { roughly } from '@graft/contracts/plan-line';
 import { HELD_OUT } from '@graft/contracts/validation';
+import { count } from '../format.js';
 import type { Draft } from './job-draft.js';
-import { NONE } from '../forms/schema-form.js';
+import { NONE } from '../forms/schema-fields.js';
 
 /** Maximum number of epochs that the API accepts. */
 const MOST_PASSES = 50;
 /** Number of evaluations of a run that searches for its best step. */
 const EVALUATIONS = 20;
+
+/** Steps of a quick look. */
+const QUICK_STEPS = 20;
 
 /** Fields that a preset sets. Missing ones get the server's default. */
 export interface PresetFields {
@@ -26,18 +31,18 @@ export interface Preset {
 
 export const PRESETS: readonly Preset[] = [
   {
-    name: 'Balanced',
-    means: 'Epochs, batch size and learning rate chosen for your data',
+    name: 'Quick look',
+    means: 'To check that it works',
+    fields: () => ({ max_steps: QUICK_STEPS }),
+  },
+  {
+    name: 'Standard',
+    means: 'Chosen for your data',
     fields: () => ({}),
   },
   {
-    name: 'Quick look',
-    means: '20 steps, to check that data and base model work together',
-    fields: () => ({ max_steps: 20 }),
-  },
-  {
     name: 'Thorough',
-    means: 'Twice as long, holds out 10 %, stops when validation loss stops improving',
+    means: 'Until it stops improving',
     fields: ({
       hyperparameters: { n_epochs: passes, batch_size: batch },
       training: { examples },
@@ -53,6 +58,21 @@ export const PRESETS: readonly Preset[] = [
     },
   },
 ];
+
+/** Returns the steps and the time of a preset: "20 steps · about 15 s". Null without a plan. */
+export function meaningOf({ fields }: Preset, standard: JobPreviewObject | null): string | null {
+  if (standard === null) return null;
+  const { n_epochs: epochs, max_steps: most, early_stopping_patience: patience } = fields(standard);
+  const factor = (epochs ?? standard.hyperparameters.n_epochs) / standard.hyperparameters.n_epochs;
+  const steps = Math.min(most ?? Infinity, Math.round(standard.steps * factor));
+  const { seconds } = standard;
+  const time = seconds === null || standard.steps === 0 ? null : (seconds * steps) / standard.steps;
+  const upTo = patience === undefined ? '' : 'up to ';
+  return [
+    `${upTo}${count(steps)} steps`,
+    ...(time === null ? [] : [`about ${roughly(time)}`]),
+  ].join(' · ');
+}
 
 const typed = (value: number | undefined): string => (value === undefined ? '' : String(value));
 

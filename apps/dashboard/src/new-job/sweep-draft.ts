@@ -1,8 +1,8 @@
 // State of the sweep form, and its conversion to the request body.
 import type { Catalog, CatalogMethod, CatalogTask, SweepSearch } from '@graft/contracts';
-import { LORA_VARIANTS } from '@graft/contracts/job-method';
 import { sweepValuesOf } from '@graft/contracts/sweep-values';
-import { fieldsOf, type Field } from '../forms/schema-form.js';
+import { collect, fieldsOf, type Field } from '../forms/schema-fields.js';
+import { configurations, type Configuration } from './method-list.js';
 
 export interface SweepDraft {
   readonly algorithm: SweepSearch['algorithm'];
@@ -28,6 +28,7 @@ const NUMBERS: readonly Field[] = ['n_epochs', 'batch_size'].map((name) => ({
   fallback: undefined,
   nullable: false,
   sameInSweep: false,
+  limits: {},
 }));
 
 /** Returns the fields that trials can vary, including those of the method if there is only one. */
@@ -46,23 +47,17 @@ export function variedFields(
   ];
 }
 
-/** LoRA variants that need no further options. */
-const TRIED: readonly string[] = ['DoRA', 'rsLoRA', 'PiSSA', 'OLoRA', 'EVA'];
+/** Returns the configurations to choose from: those that differ by the adapter alone. */
+export const triedMethods = (methods: readonly CatalogMethod[]): readonly Configuration[] =>
+  configurations(methods).filter(
+    ({ method, quantization }) => method.peft_type !== 'FULL' && quantization === '',
+  );
 
-/** Returns the methods to choose from. LoRA's variants follow LoRA. */
-export const triedMethods = (
-  methods: readonly CatalogMethod[],
-): readonly { readonly name: string; readonly title: string }[] =>
-  methods
-    .filter(({ peft_type: type }) => type !== 'FULL')
-    .flatMap(({ peft_type: name, title }) => [
-      { name, title },
-      ...(name === 'LORA' ? TRIED.map((variant) => ({ name: variant, title: variant })) : []),
-    ]);
-
-function adapterOf(name: string): object {
-  const variant = Object.entries(LORA_VARIANTS).find(([title]) => title === name);
-  return variant ? { peft_type: 'LORA', ...variant[1] } : { peft_type: name };
+function adapterOf(name: string, methods: readonly CatalogMethod[]): object {
+  const found = triedMethods(methods).find((one) => one.name === name);
+  if (!found) return { peft_type: name };
+  const fields = collect(fieldsOf(found.method.schema), found.peft);
+  return { peft_type: found.method.peft_type, ...fields };
 }
 
 /** Returns an example of values for a field. */
@@ -77,13 +72,14 @@ export function valuesHint({ kind, choices }: Field): string {
 export function sweepOf(
   job: Readonly<Record<string, unknown>>,
   { algorithm, max_trials: most, methods, values }: SweepDraft,
+  known: readonly CatalogMethod[],
 ): object {
   const { peft, graft, ...rest } = job;
   // Each method has its own default learning rate.
   const { learning_rate: _, ...withoutRate } = (graft ?? {}) as Record<string, unknown>;
   const typed = Object.entries(values).filter(([, text]) => text.trim() !== '');
   const parameters = {
-    ...(methods.length > 0 && { peft: methods.map(adapterOf) }),
+    ...(methods.length > 0 && { peft: methods.map((name) => adapterOf(name, known)) }),
     ...Object.fromEntries(typed.map(([path, text]) => [path, sweepValuesOf(text)])),
   };
   return {
@@ -92,4 +88,14 @@ export function sweepOf(
     graft: methods.length > 0 ? withoutRate : graft,
     search: { algorithm, parameters, ...(most && { max_trials: Number(most) }) },
   };
+}
+
+/** Builds a sweep of several methods on the same data, each with its own default options and learning rate. */
+export function methodsOf({ peft: _, graft, ...job }: Readonly<Record<string, unknown>>): object {
+  const {
+    learning_rate: __,
+    quantization: ___,
+    ...options
+  } = (graft ?? {}) as Readonly<Record<string, unknown>>;
+  return { ...job, graft: options, search: { algorithm: 'asha', preset: 'methods' } };
 }

@@ -1,8 +1,14 @@
 import type { Catalog, CatalogMethod, CatalogTask } from '@graft/contracts';
-import { useState } from 'react';
+import { X } from 'lucide-react';
+import { Answer, useOpen } from '../forms/answer.js';
 import type { Change } from '../forms/change.js';
-import { described, FieldProblem, isOf, type Refusal } from '../forms/field-problem.js';
-import { Fold } from '../ui/fold.js';
+import { problemAt, type Problem } from '../forms/field-problem.js';
+import { labelOf } from '../forms/labels.js';
+import { Button, IconButton } from '../ui/controls/button.js';
+import { Combobox } from '../ui/controls/combobox.js';
+import { Field, fieldTexts } from '../ui/controls/field.js';
+import { NumberField } from '../ui/controls/number-field.js';
+import { supports } from './method-list.js';
 import {
   triedMethods,
   valuesHint,
@@ -21,7 +27,7 @@ interface Props {
   readonly catalog: Catalog;
   /** The form's method and task, which trials share. */
   readonly chosen: { readonly method: CatalogMethod; readonly task: CatalogTask };
-  readonly wrong: Refusal | null;
+  readonly problems: readonly Problem[];
   readonly busy: boolean;
   readonly draft: SweepDraft;
   readonly change: Change<SweepDraft>;
@@ -29,25 +35,32 @@ interface Props {
 }
 
 /** Form that starts a sweep over methods or options. */
-export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }: Props) {
+export function SweepForm({ catalog, chosen, problems, busy, draft, change, start }: Props) {
   const { values } = draft;
   const fields = variedFields(catalog, chosen, draft);
   const tried = fields.filter(({ path }) => values[path] !== undefined);
-  const isWrong = wrong?.param?.startsWith('search') === true;
-  const [startsOpen] = useState(tried.length > 0 || draft.methods.length > 0);
+  const isWrong = problems.some(({ path }) => path?.startsWith('search'));
+  const isUsed = tried.length > 0 || draft.methods.length > 0;
+  const [isOpen, setOpen] = useOpen(isWrong || isUsed);
   return (
-    <Fold className="card" title="Several jobs: a sweep" reason={isWrong ? wrong : startsOpen}>
+    <Answer
+      title="Sweep"
+      line={<span>Run variations of this job and rank them</span>}
+      more="Try values of…"
+      isOpen={isOpen}
+      setOpen={setOpen}
+    >
       <p className="faint">
         Runs variations of this job and ranks them by validation loss, measured on the validation
         data or, if there is none, on a tenth of the training data.
       </p>
-      <MethodList draft={draft} change={change} methods={catalog.methods} />
+      <MethodList draft={draft} change={change} methods={catalog.methods} task={chosen.task} />
       {tried.map((varied) => (
         <Values
           key={varied.path}
           varied={varied}
           text={values[varied.path] ?? ''}
-          wrong={wrong}
+          problem={problemAt(problems, `search.parameters.${varied.path}`)}
           change={(text) => change((now) => ({ values: { ...now.values, [varied.path]: text } }))}
           remove={() =>
             change(({ values: { [varied.path]: _, ...others } }) => ({ values: others }))
@@ -58,18 +71,17 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
         draft={draft}
         change={change}
         rest={fields.filter((one) => !tried.includes(one))}
-        wrong={wrong}
+        problem={problemAt(problems, 'search.max_trials')}
       />
-      <p className="bar">
-        <button
-          type="button"
-          disabled={busy || (tried.length === 0 && draft.methods.length === 0)}
+      <span>
+        <Button
+          disabled={busy || !isUsed}
           onClick={() => start({ ...draft, values: onlyOf(tried, values) })}
         >
           Start sweep
-        </button>
-      </p>
-    </Fold>
+        </Button>
+      </span>
+    </Answer>
   );
 }
 
@@ -81,31 +93,32 @@ interface SearchProps {
   readonly draft: SweepDraft;
   readonly change: Change<SweepDraft>;
   readonly rest: readonly Varied[];
-  readonly wrong: Refusal | null;
+  readonly problem: string | null;
 }
 
+/** Group of a parameter in the list of all. */
+const groupOf = (path: string): string =>
+  path.startsWith('peft.') ? 'Method' : path.startsWith('graft.') ? 'Options' : 'Length';
+
 /** Selects another parameter and the search strategy. */
-function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: SearchProps) {
-  const bad = isOf(wrong, 'search.max_trials');
+function Search({ draft: { algorithm, max_trials }, change, rest, problem }: SearchProps) {
   return (
     <div className="fields">
-      <div className="field">
-        <label htmlFor="sweep-field">Parameter</label>
-        <select
+      <Field id="sweep-field" label="Parameter">
+        <Combobox
           id="sweep-field"
           value=""
-          onChange={({ target: { value: path } }) =>
-            change(({ values }) => ({ values: { ...values, [path]: '' } }))
-          }
-        >
-          <option value="">choose…</option>
-          {rest.map(({ path }) => (
-            <option key={path}>{path}</option>
-          ))}
-        </select>
-      </div>
-      <div className="field">
-        <label htmlFor="sweep-algorithm">Strategy</label>
+          placeholder="Add a parameter…"
+          options={rest.map(({ path }) => ({
+            value: path,
+            label: labelOf(path),
+            text: path,
+            group: groupOf(path),
+          }))}
+          change={(path) => change(({ values }) => ({ values: { ...values, [path]: '' } }))}
+        />
+      </Field>
+      <Field id="sweep-algorithm" label="Strategy" info={{ path: 'search.algorithm' }}>
         <select
           id="sweep-algorithm"
           value={algorithm}
@@ -117,20 +130,16 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
             </option>
           ))}
         </select>
-      </div>
-      <div className={bad ? 'field wrong' : 'field'}>
-        <label htmlFor="sweep-most">Max trials</label>
-        <input
-          id="sweep-most"
-          inputMode="numeric"
-          placeholder={algorithm === 'grid' ? 'all' : '16 jobs'}
-          value={max_trials}
-          aria-invalid={bad}
-          aria-describedby={described('sweep-most', { help: false, bad })}
-          onChange={(event) => change({ max_trials: event.target.value })}
-        />
-        {bad && <FieldProblem id="sweep-most" wrong={wrong} />}
-      </div>
+      </Field>
+      <NumberField
+        id="search.max_trials"
+        label="Max trials"
+        value={max_trials}
+        automatic={algorithm === 'grid' ? 'all' : '16'}
+        problem={problem}
+        info={{ path: 'search.max_trials' }}
+        change={(most) => change({ max_trials: most })}
+      />
     </div>
   );
 }
@@ -143,77 +152,80 @@ interface MethodListProps {
   readonly draft: SweepDraft;
   readonly change: Change<SweepDraft>;
   readonly methods: readonly CatalogMethod[];
+  readonly task: CatalogTask;
 }
 
-function MethodList({ draft: { methods: chosen }, change, methods }: MethodListProps) {
+/** Configurations to compare, such as LoRA, DoRA and prompt tuning. */
+function MethodList({ draft: { methods: chosen }, change, methods, task }: MethodListProps) {
   const known = triedMethods(methods);
   const titleOf = (type: string) => known.find(({ name }) => name === type)?.title ?? type;
   return (
-    <div className="bar">
-      <label htmlFor="sweep-methods">Methods</label>
-      {chosen.map((type) => (
-        <button
-          key={type}
-          type="button"
-          className="small"
-          aria-label={`Remove ${titleOf(type)}`}
-          onClick={() => change((now) => ({ methods: now.methods.filter((one) => one !== type) }))}
-        >
-          {titleOf(type)} <span aria-hidden="true">×</span>
-        </button>
-      ))}
-      <select
-        id="sweep-methods"
-        value=""
-        onChange={({ target: { value: type } }) =>
-          change(({ methods: tried, values }) => ({
-            methods: [...tried, type],
-            values: withoutPeft(values),
-          }))
-        }
-      >
-        <option value="">{chosen.length === 0 ? 'the method above' : 'and…'}</option>
-        {known
-          .filter(({ name }) => !chosen.includes(name))
-          .map(({ name, title }) => (
-            <option key={name} value={name}>
-              {title}
-            </option>
-          ))}
-      </select>
-    </div>
+    <Field id="sweep-methods" label="Methods" info={{ path: 'search.parameters.peft' }}>
+      <div className="bar">
+        {chosen.map((type) => (
+          <button
+            key={type}
+            type="button"
+            className="small"
+            aria-label={`Remove ${titleOf(type)}`}
+            onClick={() =>
+              change((now) => ({ methods: now.methods.filter((one) => one !== type) }))
+            }
+          >
+            {titleOf(type)} <X aria-hidden="true" />
+          </button>
+        ))}
+        <span className="sweep-pick">
+          <Combobox
+            id="sweep-methods"
+            value=""
+            placeholder={chosen.length === 0 ? 'The method above' : 'Add a method…'}
+            options={known
+              .filter((one) => !chosen.includes(one.name) && supports(one, task))
+              .map(({ name, title, goodFor, group }) => ({
+                value: name,
+                label: title,
+                text: goodFor,
+                group,
+              }))}
+            change={(type) =>
+              change(({ methods: tried, values }) => ({
+                methods: [...tried, type],
+                values: withoutPeft(values),
+              }))
+            }
+          />
+        </span>
+      </div>
+    </Field>
   );
 }
 
 interface ValuesProps {
   readonly varied: Varied;
   readonly text: string;
-  readonly wrong: Refusal | null;
+  readonly problem: string | null;
   readonly change: (text: string) => void;
   readonly remove: () => void;
 }
 
-function Values({ varied: { path, field }, text, wrong, change, remove }: ValuesProps) {
+function Values({ varied: { path, field }, text, problem, change, remove }: ValuesProps) {
   const id = `search.parameters.${path}`;
-  const bad = isOf(wrong, id);
+  const label = labelOf(path);
   return (
-    <div className={bad ? 'field wrong' : 'field'}>
-      <label htmlFor={id}>{path}</label>
+    <Field id={id} label={`${label}: values`} info={{ path, text: field.help }} problem={problem}>
       <div className="bar">
         <input
           id={id}
           className="wide"
           value={text}
           placeholder={valuesHint(field)}
-          aria-invalid={bad}
-          aria-describedby={bad ? `${id}-problem` : undefined}
+          aria-invalid={problem !== null}
+          aria-describedby={fieldTexts(id, { problem })}
           onChange={(event) => change(event.target.value)}
         />
-        <button type="button" className="small" aria-label={`Remove ${path}`} onClick={remove}>
-          <span aria-hidden="true">×</span>
-        </button>
+        <IconButton label={`Remove ${label}`} size="s" icon={<X />} onClick={remove} />
       </div>
-      {bad && <FieldProblem id={id} wrong={wrong} />}
-    </div>
+    </Field>
   );
 }

@@ -17,8 +17,11 @@ const NOTHING: Preview = { plan: null, refused: null, asking: false };
 /** Milliseconds without typing before a request. */
 const PAUSE_MS = 350;
 
-/** Loads a preview when the body has not changed for a moment. Null loads nothing. */
-export function usePreview(body: Record<string, unknown> | null): Preview {
+/**
+ * Loads a preview when the body has not changed for a moment. Null loads nothing.
+ * @param keeps whether the last preview stays while there is no body
+ */
+export function usePreview(body: Record<string, unknown> | null, keeps = false): Preview {
   const text = body === null ? null : JSON.stringify(body);
   const [preview, setPreview] = useState(NOTHING);
   const newest = useRef<string | null>(null);
@@ -27,7 +30,8 @@ export function usePreview(body: Record<string, unknown> | null): Preview {
   useEffect(() => onBack(() => setReturns((n) => n + 1)), []);
 
   useEffect(() => {
-    if (text === null) return setPreview(NOTHING);
+    if (text === null)
+      return setPreview((now) => (keeps ? { ...now, refused: null, asking: false } : NOTHING));
     setPreview((now) => ({ ...now, asking: true }));
     const answered = (next: Partial<Preview>) => {
       if (newest.current === text) setPreview((now) => ({ ...now, ...next, asking: false }));
@@ -41,6 +45,6 @@ export function usePreview(body: Record<string, unknown> | null): Preview {
       );
     }, PAUSE_MS);
     return () => clearTimeout(timer);
-  }, [text, returns]);
+  }, [text, returns, keeps]);
   return preview;
 }

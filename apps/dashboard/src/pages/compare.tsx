@@ -16,7 +16,7 @@ import { percent } from '../job/job-charts.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
-import { fieldsOf } from '../forms/schema-form.js';
+import { fieldsOf } from '../forms/schema-fields.js';
 import { fittedWeight } from '../charts/smoothed.js';
 import { isOver } from '../job/job-text.js';
 import { ButtonLink } from '../ui/controls/button.js';

@@ -78,6 +78,13 @@ export const JobPreviewObject = z
     estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
     trainable_parameters: z.number().nullable(),
     total_parameters: z.number().nullable(),
+    linear_modules: z
+      .array(z.string())
+      .readonly()
+      .nullable()
+      .describe(
+        "Names of the base model's linear layers, which `peft.target_modules` can list; null if unknown.",
+      ),
     memory: MemoryForecast.nullable().describe(
       'Memory forecast; null if it could not be computed.',
     ),

@@ -110,6 +110,10 @@ export const CatalogMethod = z
     paper: z.string().nullable(),
     default_learning_rate: z.number(),
     tasks: z.array(z.string()).readonly(),
+    merges: z
+      .boolean()
+      .describe('Whether its adapters of text generation can be merged into the base model.'),
+    converts_to_lora: z.boolean().describe('Whether its adapters can be converted to LoRA.'),
     schema: JsonSchema.describe(
       "JSON schema of the method's config fields, with defaults and descriptions.",
     ),

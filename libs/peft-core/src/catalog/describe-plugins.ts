@@ -82,6 +82,8 @@ function describeMethod(method: Method): CatalogMethod {
     paper: method.paper,
     default_learning_rate: method.defaultLearningRate,
     tasks: tasks.filter((task) => takesTask(method, task)).map(({ name }) => name),
+    merges: method.unmerged === undefined,
+    converts_to_lora: method.convertsToLora === true,
     schema: jobSchema(method),
   };
 }

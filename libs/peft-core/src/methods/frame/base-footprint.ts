@@ -30,6 +30,8 @@ export interface BaseFootprint {
   readonly table?: string;
   /** Path of the first adapted convolution. */
   readonly convolution?: string;
+  /** Names of the base's linear layers, which `target_modules` can list. */
+  readonly linears: readonly string[];
   /** Positions left beyond the virtual tokens: the upper limit of max_seq_len. */
   readonly maxTokens: number;
   /** Default of max_seq_len, in tokens. */
@@ -65,9 +67,14 @@ export function footprintOf(
     ...footprint,
     totalParameters: wholeModel(outline) + sizeOfHead(outline),
     maxTokens,
+    linears: namesOf(outline.linears()),
     defaultMaxSeqLen: Math.min(outline.defaultMaxSeqLen ?? maxTokens, maxTokens),
   };
 }
+
+const namesOf = (modules: readonly { readonly path: string }[]): string[] => [
+  ...new Set(modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1))),
+];
 
 /**
  * Rejects an initialization that needs unquantized weights. `wayOut` is the advice in the message.

@@ -1,7 +1,7 @@
 import { GraftOptions } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { collect, fieldsOf } from './schema-form.js';
+import { collect, fieldsOf, numberProblem } from './schema-fields.js';
 
 const schema = z.toJSONSchema(
   z.strictObject({
@@ -83,4 +83,19 @@ describe('a form generated from a schema', () => {
       'constant',
     ]);
   });
+});
+
+it('checks numbers while they are typed, in the words of users', () => {
+  const [rank, dropout] = fieldsOf(schema);
+  const learningRate = fieldsOf(z.toJSONSchema(GraftOptions, { io: 'input' })).find(
+    ({ name }) => name === 'learning_rate',
+  )!;
+  expect(numberProblem(rank!, '')).toBeNull();
+  expect(numberProblem(rank!, '16')).toBeNull();
+  expect(numberProblem(rank!, '0')).toBe('at least 1');
+  expect(numberProblem(rank!, '1.5')).toBe('a whole number');
+  expect(numberProblem(rank!, 'many')).toBe('a number, not “many”');
+  expect(numberProblem(dropout!, '-1')).toBeNull(); // It has no limits.
+  expect(numberProblem(learningRate, '0')).toBe('greater than 0');
+  expect(numberProblem(learningRate, '11')).toBe('at most 10');
 });

@@ -1,0 +1,71 @@
+import type { SweepObject, TrialObject } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { methodAnswer, partText } from './method-answer.js';
+
+const trial = (
+  peft: object,
+  score: number,
+  accuracy: number | null,
+  size: number,
+  more: object = {},
+) =>
+  ({
+    options: { peft },
+    status: 'succeeded',
+    score,
+    ended_at_step: null,
+    trainable_parameters: size,
+    best: { step: 9, valid_loss: score, ...(accuracy !== null && { accuracy }) },
+    ...more,
+  }) as unknown as TrialObject;
+const sweep = (...trials: TrialObject[]) =>
+  ({ trials, search: { metric: 'valid_loss' } }) as unknown as SweepObject;
+const lora = { peft_type: 'LORA', r: 16 };
+const ia3 = { peft_type: 'IA3' };
+
+it('names a smaller method within the noise of the held-out examples', () => {
+  const answer = methodAnswer(
+    sweep(trial(ia3, 0.3, 0.96, 61_000), trial(lora, 0.2, 0.97, 4_887_360)),
+    100,
+  );
+  expect(answer?.sentence).toBe(
+    'LoRA r 16: 97 %. IA3 is within the noise (96 %) at 1/80 of the size.',
+  );
+  expect(answer?.best.options['peft']).toBe(lora);
+  expect(answer?.smaller?.options['peft']).toBe(ia3);
+});
+
+it('calls a clear difference a difference', () => {
+  const answer = methodAnswer(
+    sweep(trial(ia3, 0.5, 0.8, 61_000), trial(lora, 0.2, 0.97, 4_887_360)),
+    100,
+  );
+  expect(answer?.sentence).toBe('LoRA r 16: 97 %. Next is IA3 with 80 %.');
+  expect(answer?.smaller).toBeNull();
+});
+
+it('compares losses if there is no accuracy, and ignores trials that were stopped early', () => {
+  const early = trial(ia3, 1, null, 10, { ended_at_step: 8 });
+  const failed = trial(ia3, 1, null, 10, { status: 'failed' });
+  const answer = methodAnswer(
+    sweep(
+      trial(lora, 2.443, null, 1000),
+      trial({ peft_type: 'VERA' }, 2.45, null, 100),
+      early,
+      failed,
+    ),
+    null,
+  );
+  expect(answer?.sentence).toBe(
+    'LoRA r 16: validation loss 2.443. VERA is within the noise (2.450) at 1/10 of the size.',
+  );
+  expect(methodAnswer(sweep(trial(lora, 2, null, 1000)), null)?.sentence).toBe(
+    'LoRA r 16: validation loss 2.000. It is the only method that ran to the end.',
+  );
+  expect(methodAnswer(sweep(early), null)).toBeNull();
+});
+
+it('rounds sizes', () => {
+  expect(partText(1 / 3)).toBe('1/3 of the size');
+  expect(partText(0.0124)).toBe('1/80 of the size');
+});
