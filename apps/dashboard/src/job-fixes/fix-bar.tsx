@@ -6,7 +6,7 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { fieldsOf } from '../forms/schema-form.js';
+import { fieldsOf } from '../forms/schema-fields.js';
 import { Button } from '../ui/controls/button.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';

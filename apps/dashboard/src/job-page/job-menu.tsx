@@ -71,13 +71,7 @@ export function JobMenu({ job, changed, interrupt }: Props) {
       <ActionMenu label={`Actions for ${jobName(job)}`} actions={actions} />
       <Failure error={error} />
       {isEditing && (
-        <EditJob
-          job={job}
-          changed={changed}
-          archive={setArchived}
-          remove={isOver(job) ? removeIt : null}
-          close={() => setEditing(false)}
-        />
+        <EditJob job={job} field="name" changed={changed} close={() => setEditing(false)} />
       )}
     </>
   );

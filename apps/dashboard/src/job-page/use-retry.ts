@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { api } from '../api/api.js';
-import { fieldsOf } from '../forms/schema-form.js';
+import { fieldsOf } from '../forms/schema-fields.js';
 import { retryBody, type Fix } from '../job/fixes.js';
 
 /** Returns a function that starts a copy of a job with a change, and opens it. */
