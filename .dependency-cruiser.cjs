@@ -293,7 +293,7 @@ module.exports = {
       ours(['kernels', 'peft-core', 'examples', 'api', 'worker', 'cli']),
       'the dashboard speaks through the API',
     ),
-    ...layers('dashboard', ['address', 'format', 'routes', 'styles'], DASHBOARD_LAYERS),
+    ...layers('dashboard', ['address', 'format', 'routes'], DASHBOARD_LAYERS),
   ],
   options: {
     tsPreCompilationDeps: true,

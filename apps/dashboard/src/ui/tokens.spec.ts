@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-const sheet = readFileSync(join(import.meta.dirname, 'tokens.css'), 'utf8');
+const sheet = readFileSync(join(import.meta.dirname, '..', 'styles', 'tokens.css'), 'utf8');
 
 /** Returns the light or the dark color of a token. */
 function colorOf(token: string, theme: 'light' | 'dark'): string {
