@@ -46,7 +46,7 @@ export function AccountMenu({ isSmall, openHelp }: AccountMenuProps) {
   }));
   return (
     <ActionMenu
-      label="Account and settings"
+      label={`Account and settings: ${own?.name ?? 'Account'}`}
       trigger={
         <button type="button" className="account quiet">
           <CircleUserRound aria-hidden="true" />

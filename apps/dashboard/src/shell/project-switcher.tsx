@@ -27,9 +27,7 @@ export function ProjectSwitcher({ isSmall }: { isSmall: boolean }) {
         label={`Project ${name}`}
         trigger={
           <button type="button" className="project-switcher quiet">
-            <span className="project-mark" aria-hidden="true">
-              {name.slice(0, 1).toUpperCase()}
-            </span>
+            <span className="project-mark" data-mark={name.slice(0, 1).toUpperCase()} />
             {!isSmall && (
               <>
                 <span className="project-name">{name}</span>

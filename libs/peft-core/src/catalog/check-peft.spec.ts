@@ -23,7 +23,7 @@ describe('checkPeft rejects', () => {
       /did you mean graft.learning_rate\?/,
     ],
     [{ peft_type: 'LORA', __proto__x: 3 }, 'unknown_parameter', 'peft.__proto__x', /no field/],
-    [{ peft_type: 'LORO' }, 'invalid_value', 'peft.peft_type', /LORA, PROMPT_TUNING/],
+    [{ peft_type: 'LORO' }, 'invalid_value', 'peft.peft_type', /did you mean LORA\?/],
     [{ peft_type: 'LORA', r: 0 }, 'invalid_value', 'peft.r', /got 0/],
     [{ peft_type: 'LORA', r: 2.5 }, 'invalid_value', 'peft.r', /got 2.5/],
     [{ peft_type: 'LORA', lora_dropout: 1 }, 'invalid_value', 'peft.lora_dropout', /got 1/],
