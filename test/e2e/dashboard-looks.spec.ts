@@ -179,6 +179,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
       ['sweeps', '/sweeps', 'tbody tr'],
       ['sweep', `/sweeps/${sweep}`, '.chart canvas'],
       ['new-job', '/new', '.radio-card'],
+      ['find', '/find', '.drop-zone'],
       ['files', '/files', 'tbody tr'],
       ['file', `/files/${file}`, '.example'],
       ['file-pictures', `/files/${pictures}`, '.gallery img'],

@@ -246,11 +246,11 @@ describe.skipIf(!program)('the new-job form', () => {
     await line(page).getByText('30 examples').waitFor();
     await section(page, 'Data').getByText(name).waitFor();
     const first = page.getByRole('list', { name: 'First rows' }).locator('li').first();
-    expect(await first.locator('.part').allInnerTexts()).toEqual([
-      'prompt: 0 + 1 =',
+    expect(await first.locator('.part').allTextContents()).toEqual([
+      'prompt: 0 + 1 = ',
       'completion: 1',
     ]);
-    expect(await first.locator('.target').allInnerTexts()).toEqual(['completion: 1']);
+    expect(await first.locator('.target').allTextContents()).toEqual(['completion: 1']);
     // A file with problems is not selected; its lines are named.
     await toggle(page, 'Change: Data');
     const broken = { name: 'broken.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":1}\n') }; // prettier-ignore
@@ -431,6 +431,30 @@ describe.skipIf(!program)('the new-job form', () => {
     // The sweep's page names the options of each trial.
     await page.getByText('DoRA', { exact: true }).waitFor();
     expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('starts a sweep over methods from a file and a time budget', async () => {
+    const page = await tabs.open('/');
+    await page.getByRole('navigation').getByRole('link', { name: 'Find a method' }).click();
+    await page.getByRole('heading', { name: 'Find a method' }).waitFor();
+    await page.locator('#upload').setInputFiles({
+      name: 'numbers.jsonl',
+      mimeType: 'application/jsonl',
+      buffer: Buffer.from(labelled(60)),
+    });
+    await section(page, 'Data').getByText('60 labeled texts').waitFor();
+    await section(page, 'Goal').getByText('Text classification').waitFor();
+    await page.getByText(/54 examples · 6 held out · up to 7 methods/).waitFor();
+    await page.getByRole('radio', { name: '2 min' }).click();
+    await screenshot(page, 'find');
+    await page.getByRole('button', { name: 'Find the best method' }).click();
+    await page.waitForURL(/\/sweeps\/sweep-/);
+    const id = page.url().split('/').at(-1);
+    const { search, trials = [] } = (await graft.openai.get(`/sweeps/${id}`)) as SweepObject;
+    await graft.openai.post(`/sweeps/${id}/cancel`);
+    expect(search).toMatchObject({ preset: 'methods', algorithm: 'asha' });
+    expect(trials.length).toBeGreaterThan(3);
+    expect(tabs.problems()).toEqual([]);
   });
 
   it('warns of a pool without workers, and so does the job', async () => {

@@ -129,7 +129,7 @@ function Actions({ upload }: { upload: Upload }) {
 function UploadedFile({ upload: { file, place } }: { upload: Upload }) {
   const may = useMay();
   if (!file) return null;
-  const isForm = place.startsWith('/new');
+  const isForm = /^\/(new|find)\b/.test(place);
   return (
     <>
       <Link to="/files/$id" params={{ id: file.id }}>
@@ -142,7 +142,11 @@ function UploadedFile({ upload: { file, place } }: { upload: Upload }) {
             Use in a new job
           </Link>
         ) : (
-          place !== placeNow() && <OriginLink place={place}>Back to the new job</OriginLink>
+          place !== placeNow() && (
+            <OriginLink place={place}>
+              {place.startsWith('/new') ? 'Back to the new job' : 'Back to the form'}
+            </OriginLink>
+          )
         ))}
     </>
   );
@@ -152,6 +156,7 @@ function UploadedFile({ upload: { file, place } }: { upload: Upload }) {
 function OriginLink({ place, children }: { place: string; children: string }) {
   const [path, query = ''] = place.split('?');
   const search = parseSearch(query);
+  if (path === '/find') return <Link to="/find">{children}</Link>;
   return path === '/new' ? (
     <Link to="/new" search={search as NewJobSearch}>
       {children}

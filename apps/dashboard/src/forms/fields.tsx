@@ -1,46 +1,5 @@
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 
-interface PickProps {
-  /** Path of the field in the request body. */
-  readonly id: string;
-  readonly label: string;
-  readonly value: string;
-  readonly choices: readonly (readonly [string, string])[];
-  readonly change: (value: string) => void;
-  readonly none: string;
-  readonly wrong: Refusal | null;
-  readonly help: string;
-  readonly required?: boolean;
-}
-
-/** A labeled select. */
-export function Pick(props: PickProps) {
-  const { id, label, value, choices, change, none, wrong, help, required } = props;
-  const bad = isOf(wrong, id);
-  return (
-    <div className={bad ? 'field wrong' : 'field'}>
-      <label htmlFor={id}>{label}</label>
-      <select
-        id={id}
-        value={value}
-        required={required}
-        aria-invalid={bad}
-        aria-describedby={described(id, { help: true, bad })}
-        onChange={(e) => change(e.target.value)}
-      >
-        <option value="">{none}</option>
-        {choices.map(([choice, text]) => (
-          <option key={choice} value={choice}>
-            {text}
-          </option>
-        ))}
-      </select>
-      {bad && <FieldProblem id={id} wrong={wrong} />}
-      <small id={`${id}-help`}>{help}</small>
-    </div>
-  );
-}
-
 interface TextProps {
   /** Path of the field in the request body. */
   readonly id: string;

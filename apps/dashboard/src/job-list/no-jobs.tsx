@@ -41,8 +41,10 @@ export function NoJobs({ sample }: Props) {
             <ButtonLink variant="primary" icon={<Plus />} to="/new">
               New job
             </ButtonLink>
+            <ButtonLink to="/find">Find a method</ButtonLink>
             {may('files:write') && (
               <Button
+                variant="ghost"
                 busy={isBusy}
                 onClick={() => {
                   takeSample().catch((failure: Error) => {

@@ -62,7 +62,7 @@ function ReadyForm(props: FormProps & { readonly fallback: Fallback }) {
   );
   const planned = usePlan(draft, { method, task, file, base }, catalog);
   const { body, preview, isComplete, standard } = planned;
-  const sending = useSubmission(planned.problems, preview);
+  const sending = useSubmission(planned.problems, preview, draft.sweep.values);
   const change: Change<Draft> = (part) => {
     sending.forgetError();
     type(part);

@@ -75,14 +75,15 @@ const EMPTY = 'Choose your data to see steps, time and memory.';
 
 /** Returns "297 examples · 3 epochs · 111 steps · about 2 min · 1.9 GB". */
 function estimateOf(plan: JobPreviewObject): string {
-  const { examples, steps, seconds, memory, graft } = plan;
+  const { examples, steps, seconds, memory, graft, estimate_source: source } = plan;
+  const about = source === 'benchmark' ? 'roughly' : 'about';
   const { n_epochs: epochs } = plan.hyperparameters;
   const of = (n: number, one: string) => `${count(n)} ${one}${n === 1 ? '' : 's'}`;
   return [
     of(examples, 'example'),
     ...(graft.max_steps ? [] : [of(epochs, 'epoch')]),
     of(steps, 'step'),
-    ...(seconds === null ? [] : [`about ${roughly(seconds)}`]),
+    ...(seconds === null ? [] : [`${about} ${roughly(seconds)}`]),
     ...(memory ? [bytes(memory.process_bytes)] : []),
   ].join(' · ');
 }
@@ -169,7 +170,7 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
   const { learning_rate: rate, lr_schedule: schedule } = plan.graft;
   const time: Fact =
     plan.seconds === null
-      ? ['Time', 'unknown', 'available after the first job on this base']
+      ? ['Time', 'unknown', 'no estimate yet for this base model']
       : ['Time', `about ${roughly(plan.seconds)}`, plan.seconds_from ?? undefined];
   return [
     ['Examples', count(plan.examples), tokensOf(plan.training)],

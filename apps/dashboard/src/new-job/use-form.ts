@@ -12,7 +12,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { ApiError } from '../api/request.js';
 import { changed, type Change } from '../forms/change.js';
-import { asProblem, type Problem } from '../forms/field-problem.js';
+import { asProblem, type Problem, type Refusal } from '../forms/field-problem.js';
 import { rankedBases } from './base-choice.js';
 import { missingProblems, typedProblems } from './form-problems.js';
 import { bodyOf, taskOf, type Draft } from './job-draft.js';
@@ -122,27 +122,38 @@ function useFocus() {
   return { focus, focusRequests: at?.n ?? 0 };
 }
 
-const refusalOf = (error: Error) => ({
-  param: error instanceof ApiError ? error.param : null,
-  message: error.message,
-});
+/** Returns an error with the path of its field. A field that a sweep varies is the field of its values. */
+function refusalOf(error: Error, varied: Readonly<Record<string, string>>): Refusal {
+  const param = error instanceof ApiError ? error.param : null;
+  const isVaried = param !== null && (varied[param] ?? '') !== '';
+  return { param: isVaried ? `search.parameters.${param}` : param, message: error.message };
+}
 
-/** Sends a create request and opens the new object's page. With a problem, its field gets the focus instead. */
-export function useSubmission({ typed, missing }: Planned['problems'], preview: Preview) {
+/**
+ * Sends a create request and opens the new object's page. With a problem, its field gets the focus instead.
+ * @param varied values of a sweep as typed, by the path of their field
+ */
+export function useSubmission(
+  { typed, missing }: Planned['problems'],
+  preview: Preview,
+  varied: Readonly<Record<string, string>> = {},
+) {
   const navigate = useNavigate();
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error | null>(null);
   const [isTried, setTried] = useState(false);
   const { focus, focusRequests } = useFocus();
-  const refused = error ?? preview.refused;
+  const refused = error
+    ? refusalOf(error, varied)
+    : preview.refused && refusalOf(preview.refused, {});
   const problems = [
     ...(isTried ? missing : []),
     ...typed,
-    ...(refused ? [asProblem(refusalOf(refused))] : []),
+    ...(refused ? [asProblem(refused)] : []),
   ];
   const refuse = (failure: Error) => {
     setError(failure);
-    focus(asProblem(refusalOf(failure)));
+    focus(asProblem(refusalOf(failure, varied)));
   };
   const send = (
     to: '/jobs/$id' | '/sweeps/$id',

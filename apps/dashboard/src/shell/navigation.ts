@@ -12,6 +12,7 @@ import {
   Rows3,
   Server,
   Settings,
+  Sparkles,
   Split,
   TriangleAlert,
   type LucideIcon,
@@ -50,6 +51,13 @@ export const GROUPS: readonly Group[] = [
     places: [
       { to: '/', label: 'Jobs', key: 'g', icon: Rows3, needs: ['jobs:read'] },
       { to: '/sweeps', label: 'Sweeps', key: 's', icon: Split, needs: ['jobs:read'] },
+      {
+        to: '/find',
+        label: 'Find a method',
+        key: 'h',
+        icon: Sparkles,
+        needs: ['jobs:write', 'models:read', 'files:read'],
+      },
     ],
   },
   {

@@ -27,7 +27,7 @@ export function MethodAnswer({ sweep }: { sweep: SweepObject }) {
       <p className="method-sentence">{sentence}</p>
       <div className="bar">
         {best.model && (
-          <ButtonLink variant="primary" to="/chat" search={{ model: best.model }}>
+          <ButtonLink to="/chat" search={{ model: best.model }}>
             Serve {trialLabel(best)}
           </ButtonLink>
         )}
