@@ -181,7 +181,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
 
   it('of the form are selected by it, even if another page is open', async () => {
     const page = await tabs.open('/new');
-    const chosen = page.getByRole('region', { name: 'Data' }).locator('.answer-line b');
+    const chosen = page.getByRole('region', { name: 'Data' }).locator('.form-section-line b');
     const suffix = page.getByRole('textbox', { name: 'Name', exact: true });
     await suffix.fill('kept');
     await slowDown(page, 500_000);

@@ -36,9 +36,9 @@ interface AnswerProps {
 /** A section of a form that answers itself and collapses to one line. */
 export function Answer({ title, line, more, isOpen, setOpen, pinned, children }: AnswerProps) {
   return (
-    <section className="answer" aria-label={title}>
+    <section className="form-section" aria-label={title}>
       <h2>{title}</h2>
-      <div className="answer-line">{line}</div>
+      <div className="form-section-line">{line}</div>
       {more !== null && (
         <Button
           size="s"
@@ -49,8 +49,8 @@ export function Answer({ title, line, more, isOpen, setOpen, pinned, children }:
           {isOpen ? 'Close' : more}
         </Button>
       )}
-      {pinned && <div className="answer-pinned">{pinned}</div>}
-      {isOpen && children && <div className="answer-body">{children}</div>}
+      {pinned && <div className="form-section-pinned">{pinned}</div>}
+      {isOpen && children && <div className="form-section-body">{children}</div>}
     </section>
   );
 }

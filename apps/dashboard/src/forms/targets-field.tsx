@@ -82,7 +82,7 @@ export function TargetsField(props: Props) {
             onChange={(event) => change(event.target.value)}
           />
           {rest.length > 0 && (
-            <span className="suggestions">
+            <span className="layer-suggestions">
               {rest.map((name) => (
                 <button
                   key={name}
