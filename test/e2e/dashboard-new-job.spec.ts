@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobObject, JobPreviewObject, SweepObject } from '@graft/contracts';
+import type { JobObject, JobPreviewObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -350,113 +350,6 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('creates a sweep over methods, or over values and ranges of options', async () => {
-    const page = await tabs.open(`/new?training_file=${file}`);
-    await line(page).getByText('12 examples').waitFor();
-    await toggle(page, 'Try values of…: Sweep');
-    const start = page.getByRole('button', { name: 'Start sweep' });
-    expect(await start.isDisabled()).toBe(true);
-    const vary = async (label: string, values: string) => {
-      await pick(page, 'Parameter', new RegExp(`^${label}`));
-      await page.getByLabel(`${label}: values`, { exact: true }).fill(values);
-    };
-    await vary('Rank', '8, 0');
-    await vary('Learning rate', '1e-5..1e-3:log');
-    await vary('Epochs', '1, 2');
-    // Both are removed before the form renders again.
-    await vary('LoRA alpha', '8, 16');
-    await vary('LoRA dropout', '0, 0.1');
-    const leftOut = page.getByRole('button', { name: /^Remove LoRA / });
-    await leftOut.evaluateAll((buttons) => {
-      for (const button of buttons) (button as HTMLElement).click();
-    });
-    await leftOut.first().waitFor({ state: 'detached' });
-    expect(await leftOut.count()).toBe(0);
-    await page.getByLabel('Strategy', { exact: true }).selectOption('random');
-    await page.getByLabel('Max trials', { exact: true }).fill('3');
-    await start.click();
-    await toFix(page)
-      .getByRole('button', { name: /^Rank: / })
-      .waitFor();
-    expect(await marked(page)).toEqual(['search.parameters.peft.r']);
-    await page.getByLabel('Rank: values', { exact: true }).fill('8');
-    for (const width of [390, 1440]) {
-      await page.setViewportSize({ width, height: 900 });
-      // The layout is ready a moment later.
-      await until('all to have its place', async () => {
-        const wrong = [...(await tooWide(page)), ...(await overlapping(page))];
-        return wrong.length === 0;
-      });
-      await screenshot(page, `sweep-form-${width}`);
-    }
-    await start.click();
-    const made = async () => {
-      await page.waitForURL(/\/sweeps\/sweep-/);
-      const id = page.url().split('/').at(-1);
-      const sweep = (await graft.openai.get(`/sweeps/${id}`)) as SweepObject;
-      await graft.openai.post(`/sweeps/${id}/cancel`);
-      return sweep;
-    };
-    const { search, trials } = await made();
-    expect(search).toMatchObject({
-      algorithm: 'random',
-      parameters: {
-        'peft.r': [8],
-        'graft.learning_rate': { min: 1e-5, max: 1e-3, log: true },
-        'method.supervised.hyperparameters.n_epochs': [1, 2],
-      },
-    });
-    expect(trials).toHaveLength(3);
-
-    await page.goto(`${graft.where.url}/new?training_file=${file}`);
-    await line(page).getByText('12 examples').waitFor();
-    await toggle(page, 'Try values of…: Sweep');
-    for (const method of [/^LoRA/, /^DoRA/, /^\(IA\)³/]) await pick(page, 'Methods', method);
-    // Options of one method do not apply to others.
-    await page.getByLabel('Parameter', { exact: true }).click();
-    await page
-      .getByRole('option', { name: /^Learning rate/ })
-      .first()
-      .waitFor();
-    expect(await page.getByRole('option', { name: 'peft.' }).count()).toBe(0);
-    await page.keyboard.press('Escape');
-    await page.getByLabel('Strategy', { exact: true }).selectOption('grid');
-    await start.click();
-    const types = (await made()).trials?.map(({ options }) => options['peft']);
-    expect(types).toEqual([
-      { peft_type: 'LORA' },
-      { peft_type: 'LORA', use_dora: true },
-      { peft_type: 'IA3' },
-    ]);
-    // The sweep's page names the options of each trial.
-    await page.getByText('DoRA', { exact: true }).waitFor();
-    expect(tabs.problems(/status of 400/)).toEqual([]);
-  });
-
-  it('starts a sweep over methods from a file and a time budget', async () => {
-    const page = await tabs.open('/');
-    await page.getByRole('navigation').getByRole('link', { name: 'Find a method' }).click();
-    await page.getByRole('heading', { name: 'Find a method' }).waitFor();
-    await page.locator('#upload').setInputFiles({
-      name: 'numbers.jsonl',
-      mimeType: 'application/jsonl',
-      buffer: Buffer.from(labelled(60)),
-    });
-    await section(page, 'Data').getByText('60 labeled texts').waitFor();
-    await section(page, 'Goal').getByText('Text classification').waitFor();
-    await page.getByText(/54 examples · 6 held out · up to 7 methods/).waitFor();
-    await page.getByRole('radio', { name: '2 min' }).click();
-    await screenshot(page, 'find');
-    await page.getByRole('button', { name: 'Find the best method' }).click();
-    await page.waitForURL(/\/sweeps\/sweep-/);
-    const id = page.url().split('/').at(-1);
-    const { search, trials = [] } = (await graft.openai.get(`/sweeps/${id}`)) as SweepObject;
-    await graft.openai.post(`/sweeps/${id}/cancel`);
-    expect(search).toMatchObject({ preset: 'methods', algorithm: 'asha' });
-    expect(trials.length).toBeGreaterThan(3);
-    expect(tabs.problems()).toEqual([]);
-  });
-
   it('warns of a pool without workers, and so does the job', async () => {
     const before = await graft.createJob({
       model: 'tiny',
@@ -526,6 +419,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await suffix.fill('sent');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
+    await page.getByRole('heading', { name: 'New job' }).waitFor({ state: 'detached' });
     await page.goBack();
     await plan(page).getByText('Choose your data').waitFor();
     expect(await typed()).toEqual(['', '']);
@@ -567,7 +461,6 @@ describe.skipIf(!program)('the new-job form', () => {
       expect(await tooWide(page), `${width}`).toEqual([]);
       expect(await unreadable(page), `${width} ${scheme}`).toEqual([]);
       expect(await overlapping(page), `${width}`).toEqual([]);
-      expect(await violations(page), `${width} ${scheme}`).toEqual([]);
       await screenshot(page, `new-job-${width}-${scheme}`);
       // Submit is in sight at any scroll position.
       const submit = page.getByRole('button', { name: 'Submit' });

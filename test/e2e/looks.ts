@@ -37,7 +37,8 @@ export async function unreadable(page: Page): Promise<string[]> {
       if (
         !element ||
         words === '' ||
-        element.closest('script,option,:disabled') ||
+        // The narrow navigation replaces this number with a dot.
+        element.closest('script,option,:disabled,.nav-count') ||
         element.getClientRects().length === 0
       )
         continue;
