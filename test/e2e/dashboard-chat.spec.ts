@@ -79,7 +79,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     await page.getByLabel('Maximum length', { exact: true }).fill('99');
     await page.getByLabel('Seed', { exact: true }).fill('5');
     await page.getByLabel('Stop at').fill('END\nSTOP');
-    await page.getByText('JSON schema', { exact: true }).click();
+    await page.getByRole('radio', { name: 'JSON schema' }).click();
     const schema = page.getByRole('textbox', { name: 'JSON schema' });
     await schema.fill('{"type":"frog"');
     await page.getByText('A setting is not valid').waitFor();
@@ -194,7 +194,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     });
     const logprobs = [token('It is', 0, -0.01), token(' cold', 5, Math.log(0.5))];
     worker.reply(second.id, { text: 'It is cold', finish_reason: 'stop', logprobs, ...usage });
-    await page.getByRole('button', { name: '␣cold, 50.0 %' }).hover();
+    await page.getByRole('button', { name: '␣cold, 50.0 %' }).focus();
     const alternatives = page.getByRole('list', { name: 'Alternatives' });
     await alternatives.getByText('␣warm').waitFor();
     await alternatives.getByText('25.0 %').waitFor();

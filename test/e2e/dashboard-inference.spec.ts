@@ -116,9 +116,9 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await base.getByRole('listitem').filter({ hasText: 'prices' }).getByText('1.000').waitFor();
     await near.getByRole('button', { name: 'prices' }).click();
     await model.getByText('-0.600').waitFor();
-    await page.getByText('Matrix', { exact: true }).click();
+    await page.getByRole('radio', { name: 'Matrix' }).click();
     await model.getByRole('table', { name: 'Similarities' }).getByText('-0.60').first().waitFor();
-    await page.getByText('Map', { exact: true }).click();
+    await page.getByRole('radio', { name: 'Map' }).click();
     await model.getByRole('button', { name: 'I cannot sign in' }).hover();
     await model.getByText('similarity to the chosen text -0.600').waitFor();
     await screenshot(page, 'embeddings');
@@ -154,7 +154,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
       expect.stringMatching(/bad\s+12\.5 %/),
     ]);
     await page.getByRole('button', { name: 'Second text' }).click();
-    await page.getByLabel('Second text').fill('so bad');
+    await page.getByRole('textbox', { name: 'Second text' }).fill('so bad');
     await page.getByRole('button', { name: 'Classify' }).click();
     const pair = await worker.nextRequest();
     expect(pair).toMatchObject({ inputs: [{ text: 'so good', text_pair: 'so bad' }] });
@@ -289,11 +289,11 @@ describe.skipIf(!program)('a model that generates no text', () => {
 
   it('computes embeddings of a base model if selected', async () => {
     const page = await tabs.open('/models');
-    const row = page.getByRole('row').filter({ hasText: job.fine_tuned_model! });
+    const row = page.getByRole('row').filter({ hasText: 'finder' });
     await row.getByRole('link', { name: 'Embed' }).waitFor();
     await page.getByRole('row', { name: /^tiny/ }).getByRole('link', { name: 'Chat' }).click();
     await page.getByLabel('Message').waitFor();
-    await page.getByText('Embeddings', { exact: true }).click();
+    await page.getByRole('radio', { name: 'Embeddings' }).click();
     await page.getByRole('textbox', { name: 'Texts' }).fill('one\ntwo');
     await page.getByRole('button', { name: 'Compare' }).click();
     const { id } = await worker.nextRequest();

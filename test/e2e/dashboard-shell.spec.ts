@@ -127,6 +127,7 @@ describe.skipIf(!program)('the shell of the dashboard', () => {
     const page = await tabs.open('/files');
     await page.getByRole('link', { name: /^Cluster: No worker online · 1 queued/ }).waitFor();
     const worker = await new ScriptedWorker(api).connect();
+    await worker.nextAssignment();
     await page.getByRole('link', { name: /^Cluster: 1\/\d+ slots busy/ }).waitFor();
     worker.vanish();
   });

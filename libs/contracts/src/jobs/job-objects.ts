@@ -208,7 +208,7 @@ export const JobGraft = z
     name: z
       .string()
       .describe(
-        'Display name: the one that users gave the job, or the default: `user_provided_suffix`, or file, method and a number such as `tickets-lora-1`. Trials have the name of their sweep and the values in which they differ; operations the name of their model and the result. The name of the resulting model does not depend on it.',
+        'Display name: given by users, or `user_provided_suffix`, or file, method and a number such as `tickets-lora-1`. A trial has the name of its sweep and what differs. The name of the resulting model does not depend on it.',
       ),
     tags: z.array(z.string()).readonly().describe('Tags that users gave the job'),
     note: z.string().nullable().describe('Note that users gave the job'),
