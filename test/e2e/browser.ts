@@ -60,6 +60,8 @@ export class Tabs {
     const { key = this.where.apiKey, ...context } = options;
     const profile = await this.browser.newContext({
       viewport: { width: 1280, height: 900 },
+      // Without transitions, colors and sizes are final at once.
+      reducedMotion: 'reduce',
       ...context,
     });
     const page = await this.add(await profile.newPage());

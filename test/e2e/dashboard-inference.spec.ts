@@ -90,7 +90,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByRole('link', { name: 'Embed texts' }).click();
     const texts = page.getByRole('textbox', { name: 'Texts' });
     await texts.fill('reset my password\n\nI cannot sign in\nprices');
-    await page.getByRole('button', { name: 'Compare' }).click();
+    await page.getByRole('button', { name: 'Compare', exact: true }).click();
     await answer(2, (isBase) =>
       (isBase
         ? [
@@ -183,7 +183,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
       '',
     ]);
     // Its base model has no labels to compare with.
-    expect(await page.getByRole('button', { name: 'Compare' }).count()).toBe(0);
+    expect(await page.getByRole('button', { name: 'Compare', exact: true }).count()).toBe(0);
     await screenshot(page, 'labels');
     expect(tabs.problems()).toEqual([]);
   });
@@ -295,7 +295,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByLabel('Message').waitFor();
     await page.getByRole('radio', { name: 'Embeddings' }).click();
     await page.getByRole('textbox', { name: 'Texts' }).fill('one\ntwo');
-    await page.getByRole('button', { name: 'Compare' }).click();
+    await page.getByRole('button', { name: 'Compare', exact: true }).click();
     const { id } = await worker.nextRequest();
     worker.sendText(id, '', 'error', 'no_memory');
     await page.getByText('refused by a test').waitFor();

@@ -79,11 +79,13 @@ describe.skipIf(!program)('the shell of the dashboard', () => {
     await page.waitForURL(new RegExp(`/jobs/${job.id}`));
     await menu.waitFor({ state: 'detached' });
     await page.keyboard.press('Control+k');
+    await menu.getByRole('combobox', { name: 'Search' }).waitFor();
     await page.keyboard.type('evals');
     await menu.getByRole('option', { name: /^Evals/ }).waitFor();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Evals', exact: true }).waitFor();
     await page.keyboard.press('Control+k');
+    await menu.getByRole('combobox', { name: 'Search' }).waitFor();
     await page.keyboard.type('no page has this name');
     await menu.getByText('No matches').waitFor();
     await page.keyboard.press('Escape');
