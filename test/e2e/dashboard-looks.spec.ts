@@ -190,7 +190,9 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
       ['eval-compare', `/evals/${graded.id}/compare?left=${left}&right=${right}`, '.marks'],
       ['cluster', '/cluster', '.worker'],
       ['cluster-timeline', '/cluster?view=timeline', '.gantt'],
-      ['chat', `/chat?model=${encodeURIComponent(BASE)}`, '.sides'],
+      ['chat', `/chat?model=${encodeURIComponent(BASE)}`, '#content textarea'],
+      ['usage', '/usage', 'h1'],
+      ['problems', '/problems', 'h1'],
       ['keys', '/projects?tab=keys', 'tbody tr'],
       ['tokens', '/projects?tab=tokens', 'tbody tr'],
       ['webhooks', '/settings?tab=webhooks', 'tbody tr'],
@@ -221,7 +223,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
     const groups = drawer.getByRole('group');
     await groups.first().waitFor();
     const names = groups.evaluateAll((all) => all.map((one) => one.firstElementChild?.textContent));
-    expect(await names).toEqual(['Train', 'Data', 'Models', 'Try', 'Operate', 'Settings']);
+    expect(await names).toEqual(['Train', 'Data and models', 'Operate', 'Settings']);
     expect([...(await violations(page)), ...(await unreadable(page))]).toEqual([]);
     await screenshot(page, 'menu');
     await page.keyboard.press('Escape');

@@ -154,7 +154,7 @@ describe.skipIf(!program)('the cluster in the dashboard', () => {
       .getByText(/^starts in about \d+ min \(.* to .*\)$/)
       .waitFor();
     await pictures(page, 'timeline');
-    await timeline.getByRole('button', { name: 'Move letters to front' }).click();
+    await timeline.getByRole('button', { name: 'Move to front: letters' }).click();
     const dialog = page.getByRole('dialog', { name: 'Move letters to the front?' });
     await dialog.getByText('Delays 1 job.').waitFor();
     const effects = await dialog.getByRole('listitem').allInnerTexts();
@@ -164,7 +164,7 @@ describe.skipIf(!program)('the cluster in the dashboard', () => {
     await dialog.getByRole('button', { name: 'Cancel' }).click();
     const { graft } = await api.get<JobObject>(`/fine_tuning/jobs/${jobs.get('letters')!.id}`);
     expect(graft.priority).toBe(100);
-    await timeline.getByRole('button', { name: 'Move letters to front' }).press('Enter');
+    await timeline.getByRole('button', { name: 'Move to front: letters' }).press('Enter');
     await dialog.getByRole('button', { name: 'Move to front' }).click();
     await dialog.waitFor({ state: 'detached' });
     await until(

@@ -65,7 +65,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await page.getByRole('cell', { name: /Eval runs: failed, cancelled/ }).waitFor();
 
     receiver.answer = (response) => void response.writeHead(500).end();
-    await page.getByRole('button', { name: 'Test alarm' }).click();
+    await page.getByRole('button', { name: 'Send test to alarm' }).click();
     const result = page.getByRole('alert').filter({ hasText: 'did not accept the test event' });
     await result.getByText('pending: responded with 500').waitFor();
     await page.getByText('failing').waitFor();
@@ -91,7 +91,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     );
     await choose('Disable');
     await page.getByRole('cell', { name: 'off', exact: true }).waitFor();
-    expect(await page.getByRole('button', { name: 'Test alarm' }).isDisabled()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Send test to alarm' }).isDisabled()).toBe(true);
     await page.reload();
     await page.getByRole('cell', { name: 'off', exact: true }).waitFor();
     expect(await page.getByText('whsec_').count()).toBe(0);

@@ -130,7 +130,7 @@ export function CheckpointActions({ row, job, use, onError }: ActionsProps) {
       {may('jobs:write', 'models:read', 'files:read') && (
         <ButtonLink
           size="s"
-          aria-label={`Branch from step ${row.step_number}`}
+          aria-label={`Branch from here: step ${row.step_number}`}
           to="/new"
           search={{ from: job.id, checkpoint: name }}
         >

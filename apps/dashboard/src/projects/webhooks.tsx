@@ -170,7 +170,7 @@ function EndpointRow({ endpoint, open, test, act, showSecret, failed }: Endpoint
         {endpoint.last_delivered_at === null ? 'never' : ago(endpoint.last_delivered_at)}
       </td>
       <td className="actions">
-        <Button size="s" aria-label={`Test ${name}`} disabled={!enabled} onClick={test}>
+        <Button size="s" aria-label={`Send test to ${name}`} disabled={!enabled} onClick={test}>
           Send test
         </Button>
         <ActionMenu

@@ -45,8 +45,11 @@ export function PoolLane({ pool, workers, sizes, view, isPage = false, ...act }:
   const move = may('jobs:write')
     ? (job: PoolWaitingJob) => setIntention(moveToFront(pool.id, job, changed))
     : null;
+  // On the pool's own page the lane has no heading of its own.
+  const Heading = isPage ? 'h2' : 'h3';
+  const label = `${view === 'timeline' ? 'Timeline of pool' : 'Pool'} ${pool.id}`;
   return (
-    <section className={isPage ? 'lane' : 'lane card'} aria-label={`Pool ${pool.id}`}>
+    <section className={isPage ? 'lane' : 'lane card'} aria-label={label}>
       {!isPage && <LaneHead pool={pool} changed={changed} addWorker={act.addWorker} />}
       <Failure error={queue.error} />
       {view === 'timeline' ? (
@@ -58,9 +61,9 @@ export function PoolLane({ pool, workers, sizes, view, isPage = false, ...act }:
       ) : (
         <div className="lane-body">
           <div className="lane-queue">
-            <h3>
+            <Heading>
               Queue <span className="badge">{queue.value?.queued ?? pool.queued}</span>
-            </h3>
+            </Heading>
             {queue.value ? (
               <PoolQueueList queue={queue.value} move={move} isWhole={isPage} />
             ) : (
@@ -68,12 +71,12 @@ export function PoolLane({ pool, workers, sizes, view, isPage = false, ...act }:
             )}
           </div>
           <div className="lane-workers">
-            <h3>
+            <Heading>
               Workers{' '}
               <span className="faint numbers">
                 {pool.slots - pool.free_slots} of {pool.slots} slots busy
               </span>
-            </h3>
+            </Heading>
             {workers.length === 0 ? (
               <NoWorkers queued={pool.queued} addWorker={may('admin') ? act.addWorker : null} />
             ) : (

@@ -87,7 +87,7 @@ function GanttLine({ row, queue, move }: Props & { row: GanttRow }) {
               size="s"
               variant="ghost"
               icon={<ArrowUpToLine />}
-              aria-label={`Move ${jobTitle(job)} to front`}
+              aria-label={`Move to front: ${jobTitle(job)}`}
               onClick={() => move(job)}
             >
               Move to front
