@@ -258,7 +258,11 @@ describe('graft, against a running API', () => {
     const unknown = join(home, 'unknown.json');
     writeFileSync(unknown, '{"model": "none"}');
     expect((await run('submit', unknown, '-t', good)).err).toContain('none');
-    expect((await run('submit', unknown, '-t', bad)).err).toContain('line 2');
+    // The body is checked before the file is uploaded.
+    const unsent = await run('submit', unknown, '-t', bad);
+    expect([unsent.err.includes("'none'"), unsent.err.includes('line 2')]).toEqual([true, false]);
+    expect((await run('models', 'import', writeTinyBase(join(home, 'checked')))).code).toBe(0);
+    expect((await run('submit', '-m', 'checked', '-t', bad)).err).toContain('line 2');
     expect((await run('files')).out.split('\n').length).toBe(before.split('\n').length);
     expect(await run('submit', unknown, '-t', 'gone.jsonl')).toMatchObject({
       code: 2,
@@ -354,7 +358,7 @@ describe('graft, against a running API', () => {
     child.kill('SIGINT');
     expect(await closed).toEqual([130, null]);
     expect(text().err).toContain(`the job continues (graft watch ${id}`);
-    expect((await run('jobs')).out).toMatch(new RegExp(`${id} +queued`));
+    expect((await run('jobs')).out).toMatch(new RegExp(`${id} +\\S+ +queued`));
     expect((await run('cancel', id)).code).toBe(0);
     expect(await run('watch', id)).toMatchObject({
       code: 1,

@@ -36,8 +36,11 @@ export async function graft(
   return { code, ...text() };
 }
 
+const TERMINAL_LIMIT_MS = 90_000;
+
 export interface Terminal {
   readonly columns?: number;
+  readonly cwd?: string;
   readonly extra?: Readonly<Record<string, string>>;
   /** Keys to press, each after its text has appeared since the last key. */
   readonly keys?: readonly (readonly [after: string | RegExp, key: string])[];
@@ -47,22 +50,25 @@ export interface Terminal {
 export async function onTerminal(
   home: string,
   args: readonly string[],
-  { columns = 80, extra = {}, keys = [] }: Terminal = {},
+  { columns = 80, cwd, extra = {}, keys = [] }: Terminal = {},
 ): Promise<{ code: number | null; shown: string }> {
   const quoted = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(' ');
   const command = `stty cols ${columns} rows 50; exec ${quoted}`;
   const env = cleanEnv({ GRAFT_HOME: home, TERM: 'xterm', NO_COLOR: '1', ...extra });
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
     env,
+    cwd,
   });
   const text = collect(child);
   const closed = once(child, 'close') as Promise<[number | null]>;
+  // A question that the test does not expect would wait for its answer forever.
+  const limit = setTimeout(() => child.kill('SIGKILL'), TERMINAL_LIMIT_MS);
   let seen = 0;
   const typed = (async () => {
     for (const [after, key] of keys) {
       for (;;) {
         const found = text().out.slice(seen).match(after);
-        if (found || child.exitCode !== null) break;
+        if (found || child.exitCode !== null || child.signalCode !== null) break;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       seen = text().out.length;
@@ -70,6 +76,7 @@ export async function onTerminal(
     }
   })();
   const [code] = await closed;
+  clearTimeout(limit);
   await typed;
   return { code, shown: text().out.replaceAll('\r\n', '\n') };
 }

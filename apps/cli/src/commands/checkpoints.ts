@@ -19,15 +19,15 @@ export function addCheckpoints(program: Command): void {
       const checkpoints = await checkpointsOf(api(), job.id);
       if (out.json) return out.value(checkpoints);
       if (checkpoints.length === 0) return out.line(`${name} has no checkpoints`);
+      const missing = job.graft.eval === undefined ? '' : NOT_SCORED;
       const scored =
-        job.graft.eval !== undefined ||
-        checkpoints.some(({ metrics }) => metrics[EVAL_SCORE] !== undefined);
+        missing !== '' || checkpoints.some(({ metrics }) => metrics[EVAL_SCORE] !== undefined);
       const score = scored ? ['SCORE'] : [];
       const header = ['STEP', 'LOSS', 'VALIDATION', ...score, 'SIZE', 'AGE', 'MODEL'];
       out.line(
         table(
           header,
-          checkpoints.map((one) => row(one, scored)),
+          checkpoints.map((one) => row(one, scored, missing)),
           { width: out.width },
         ),
       );
@@ -38,8 +38,11 @@ export function addCheckpoints(program: Command): void {
 /** The eval runs after the checkpoint is saved, so the newest one may be without a score for a while. */
 const NOT_SCORED = 'not yet';
 
-/** @param scored whether the table has a score column, which then marks the best checkpoint instead of the loss column */
-function row(checkpoint: CheckpointObject, scored: boolean): string[] {
+/**
+ * @param scored whether the table has a score column, which then marks the best checkpoint instead of the loss column
+ * @param missing text in place of a score
+ */
+function row(checkpoint: CheckpointObject, scored: boolean, missing: string): string[] {
   const { metrics, graft } = checkpoint;
   const text = (name: string, write: (value: number) => string): string => {
     const value = metrics[name];
@@ -47,7 +50,7 @@ function row(checkpoint: CheckpointObject, scored: boolean): string[] {
   };
   const best = graft.best ? ' best' : '';
   const validation = text('valid_loss', lossText);
-  const score = text(EVAL_SCORE, (share) => `${Math.round(100 * share)} %`) || NOT_SCORED;
+  const score = text(EVAL_SCORE, (share) => `${Math.round(100 * share)} %`) || missing;
   return [
     String(checkpoint.step_number),
     text('train_loss', lossText),

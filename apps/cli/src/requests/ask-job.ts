@@ -15,8 +15,8 @@ import { removeFiles } from './body-files.js';
 import { overBody, type JobFlags } from './job-body.js';
 import type { Body } from './read-body.js';
 
-/** Local files that are offered as training data. */
-const DATA = /\.(jsonl|json|csv|tsv|parquet|arrow|zip|tar)$/i;
+/** Local files that are offered as training data. Most files that end in .json are settings. */
+const DATA = /\.(jsonl|csv|tsv|parquet|arrow|zip|tar)$/i;
 const MAX_OFFERED = 20;
 const PREVIEW = '/fine_tuning/jobs/preview';
 
@@ -49,21 +49,29 @@ export async function askJob(api: Api, flags: JobFlags): Promise<AskedJob | null
   }
 }
 
-/** Rejects at Ctrl-C, also between two prompts, so that uploads can be deleted before the program ends. */
+/** Ctrl-C, `kill`, and a terminal that is closed. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Rejects at a signal, also between two prompts, so that uploads can be deleted before the program ends. */
 function interruption(): { promise: Promise<never>; end: () => void } {
   let leave: () => void = () => undefined;
   const promise = new Promise<never>((_, reject) => {
-    leave = () => reject(new CliError('cancelled; nothing was changed', EXIT.interrupted));
+    leave = () => {
+      // A prompt that waits for a key must not keep the program alive.
+      process.stdin.unref();
+      reject(new CliError('cancelled; nothing was changed', EXIT.interrupted));
+    };
   });
   promise.catch(() => undefined);
-  process.on('SIGINT', leave);
-  return { promise, end: () => process.off('SIGINT', leave) };
+  for (const signal of SIGNALS) process.on(signal, leave);
+  const end = (): void => SIGNALS.forEach((signal) => process.off(signal, leave));
+  return { promise, end };
 }
 
 async function asking(api: Api, flags: JobFlags, uploads: string[]): Promise<AskedJob | null> {
   const { file, path, columns } = await askFile(api, flags, uploads);
   const model = flags.model ? await findModel(api, flags.model) : await askBase(api);
-  const task = flags.task ?? (await askTask(api, file));
+  const task = flags.task ?? (await askTask(api, file, model));
   const method = flags.method ?? (await askMethod(api));
   const chosen: JobFlags = {
     ...flags,
@@ -180,17 +188,23 @@ async function askBase(api: Api): Promise<string> {
   return answered(select({ message: 'Base model', options, maxItems: 12 }));
 }
 
-/** Task of the job. Null if only one fits, which the API takes by itself. */
-async function askTask(api: Api, { graft }: FileObject): Promise<string | null> {
+/** Task of the job. Null if only one fits the file and the base model, which the API takes by itself. */
+async function askTask(api: Api, { graft }: FileObject, model: string): Promise<string | null> {
   const fitting = (graft?.tasks ?? []).filter(({ fits }) => fits).map(({ task }) => task);
   if (fitting.length <= 1) return null;
-  const { tasks } = await api.get<Catalog>('/catalog');
-  const title = (name: string): string => tasks.find((one) => one.name === name)?.title ?? name;
+  const { tasks, families } = await api.get<Catalog>('/catalog');
+  const base = await api.get<ModelObject>(`/models/${encodeURIComponent(model)}`);
+  const family = families.find(({ name }) => name === base.graft?.family);
+  const offered = tasks.filter(
+    ({ name, stacks }) => fitting.includes(name) && (!family || stacks.includes(family.stacks)),
+  );
+  const [only, ...others] = offered;
+  if (only && others.length === 0) return only.name;
   const { select } = await prompts();
-  const options = fitting.map((name, n) => ({
+  const options = offered.map(({ name, title }, n) => ({
     value: name,
-    label: `${title(name)} (${name})`,
-    hint: n === 0 ? 'recommended' : undefined,
+    label: title,
+    hint: n === 0 ? `${name}, recommended` : name,
   }));
   return answered(select({ message: 'What should it learn?', options }));
 }
