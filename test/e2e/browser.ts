@@ -156,7 +156,7 @@ export const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url()
 /** Chooses an option of a searchable list. */
 export async function pick(page: Page, label: string, option: string | RegExp): Promise<void> {
   await page.getByLabel(label, { exact: true }).click();
-  await page.getByRole('option', { name: option }).first().click();
+  await page.getByRole('listbox').getByRole('option', { name: option }).first().click();
   await page.getByPlaceholder('Search…').waitFor({ state: 'detached' });
 }
 

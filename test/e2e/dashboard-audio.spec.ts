@@ -143,6 +143,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await toggle(page, 'Change: Goal');
     await page.getByRole('radio', { name: /Speech recognition/ }).check();
     const plan = page.getByRole('region', { name: 'What this job will do' });
+    await plan.getByText('Details').click();
     await plan.getByText('d e g h i l m o w', { exact: true }).waitFor();
     await page.getByLabel('Letters', { exact: true }).fill('["l","o","w","e","h"]');
     await plan.getByText('l o w e h', { exact: true }).waitFor();

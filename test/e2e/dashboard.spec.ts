@@ -210,7 +210,7 @@ describe.skipIf(!program)('the dashboard', () => {
         expect(
           await (
             name === 'target_modules'
-              ? page.getByRole('radiogroup', { name: 'Layers to adapt' })
+              ? page.getByRole('radiogroup', { name: 'Layers to adapt', includeHidden: true })
               : page.locator(`[id="peft.${name}"]`)
           ).count(),
           `${type} ${name}`,
@@ -255,7 +255,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await pick(page, 'Training file', /./);
     await toggle(page, 'Change: Data');
     await page.getByLabel('Validation file', { exact: true }).click();
-    await page.getByRole('option').nth(1).click();
+    await page.getByRole('listbox').getByRole('option').nth(1).click();
     await page.getByRole('textbox', { name: 'Name', exact: true }).fill(SCRIPT);
     await toggle(page, 'Tune: Length');
     await toggle(page, 'Tune: Method');
