@@ -8,6 +8,7 @@ import { Failure } from '../ui/failure.js';
 import { LedgerRecord } from './ledger-record.js';
 import { Link } from '../ui/link.js';
 import { FixRow } from '../job-fixes/row-editor.js';
+import { useRowFixes } from '../job-fixes/row-fixes.js';
 import { Segmented } from '../ui/controls/segmented.js';
 import { Section } from '../ui/page.js';
 import { Row, Table } from '../ui/table.js';
@@ -84,6 +85,8 @@ function Examples({ job, ledger, order }: ExamplesProps) {
   // Tasks with a classification head have no loss of the base model.
   const hasBase = data.some(({ base_loss: base }) => base !== null);
   const file = job.training_file ?? null;
+  const { file: fixable } = useRowFixes();
+  const isFixable = file !== null && file === fixable;
   return (
     <>
       <p className="faint">
@@ -92,7 +95,9 @@ function Examples({ job, ledger, order }: ExamplesProps) {
         {!hasBase && order === 'worst' && ' Wrong labels are often among the worst.'}
       </p>
       <Table
-        columns={hasBase ? COLUMNS : COLUMNS.filter((name) => name !== OF_BASE)}
+        columns={COLUMNS.filter(
+          (name) => (hasBase || name !== OF_BASE) && (isFixable || name !== ''),
+        )}
         numbers={NUMBERS}
       >
         {rows.map(({ line, loss, base_loss: base, record }) => (
@@ -111,9 +116,11 @@ function Examples({ job, ledger, order }: ExamplesProps) {
             <td className="break">
               {record === null ? '–' : <LedgerRecord file={file} line={line} record={record} />}
             </td>
-            <td>
-              <FixRow file={file} line={line} />
-            </td>
+            {isFixable && (
+              <td>
+                <FixRow file={file} line={line} />
+              </td>
+            )}
           </Row>
         ))}
       </Table>
