@@ -75,11 +75,11 @@ it('omits the base model’s loss if there is none', async () => {
   const columns = () => screen.getAllByRole('columnheader').map(({ textContent }) => textContent);
   const { unmount } = render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp }); // prettier-ignore
   await screen.findByText(/were not learned/);
-  expect(columns()).toEqual(['Line', 'Loss', 'Base model loss', 'Example', 'Actions']);
+  expect(columns()).toEqual(['Line', 'Loss', 'Base model loss', 'Example']);
   unmount();
   ledger = { ...ledger, data: [{ ...row, base_loss: null }] };
   render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp });
   await screen.findByText('a line');
-  expect(columns()).toEqual(['Line', 'Loss', 'Example', 'Actions']);
+  expect(columns()).toEqual(['Line', 'Loss', 'Example']);
   expect(screen.queryByText(/were not learned/)).toBeNull();
 });
