@@ -60,7 +60,7 @@ export class Tabs {
     const { key = this.where.apiKey, ...context } = options;
     const profile = await this.browser.newContext({
       viewport: { width: 1280, height: 900 },
-      // Without transitions, colors and sizes are final at once.
+      // Without transitions, colors and sizes are final immediately.
       reducedMotion: 'reduce',
       ...context,
     });
