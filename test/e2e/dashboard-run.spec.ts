@@ -189,12 +189,16 @@ describe.skipIf(!program)('the page of a run', () => {
     const options = { task: 'seq_cls', loss_ledger: true };
     const more = { training_file: labels, validation_file: await uploadLabels(), graft: options };
     const [job, lease] = await running('moods', more);
-    const confusion = (right: number) => ({
-      classes: [right, 0, 4 - right, 4, 0, 0, 4, 4 - right, 0],
-      cells: right === 4 ? [] : [0, 2, 4 - right],
-    });
+    const measured = (loss: number, right: number) => {
+      const { payload, kind } = evaluatedWithConfusion(1, loss, {
+        classes: [right, 0, 4 - right, 4, 0, 0, 4, 4 - right, 0],
+        cells: right === 4 ? [] : [0, 2, 4 - right],
+      });
+      const metrics = { ...payload.metrics, accuracy: (8 + right) / 12 };
+      return { kind, payload: { ...payload, metrics } };
+    };
     const rows = [2, 1, 3].map((line) => ({ line, loss: 3 / line, base_loss: null }));
-    await worker.report(lease, step(1), evaluatedWithConfusion(1, 0.9, confusion(2)), {
+    await worker.report(lease, step(1), measured(0.9, 2), {
       kind: 'ledger',
       payload: { step: 1, examples: 12, mean_loss: 1.5, rows },
     });
@@ -224,7 +228,7 @@ describe.skipIf(!program)('the page of a run', () => {
     expect(lines).toHaveLength(11);
     expect(JSON.parse(lines[1]!)).toEqual({ text: 'is good', label: 'so-so' });
 
-    await worker.report(again, started(0, 1), step(1), evaluatedWithConfusion(1, 0.3, confusion(4))); // prettier-ignore
+    await worker.report(again, started(0, 1), step(1), measured(0.3, 4)); // prettier-ignore
     await worker.finish(again, 1);
     await page.getByText('Accuracy: 83.3 % before, 100 % after 2 fixed rows').waitFor();
     await page.getByText('Measured on the same held-out rows.').waitFor();
