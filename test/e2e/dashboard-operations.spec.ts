@@ -81,7 +81,12 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     const title = 'pirate · GGUF Q8_0';
     await page.getByRole('heading', { level: 1, name: title }).waitFor();
     await pill(page, 'running').waitFor();
-    expect(await page.getByRole('tab').allTextContents()).toEqual(['Timeline', 'Log', 'Settings']);
+    expect(await page.getByRole('tab').allTextContents()).toEqual([
+      'Timeline',
+      'Log',
+      'Settings',
+      'Receipt',
+    ]);
     expect(await page.getByRole('tab', { selected: true }).textContent()).toBe('Log');
     expect(await page.getByRole('button', { name: 'Pause' }).count()).toBe(0);
     await screenshot(page, 'export-running');

@@ -63,7 +63,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     const first = await create({ pool: 'busy' });
     const second = await create({ pool: 'busy' });
     const page = await tabs.open(`/jobs/${second.id}`);
-    await text(page, 'Waiting for a worker in pool busy: 2nd of 2');
+    await text(page, 'No worker in pool busy: 2nd of 2');
     await screenshot(page, 'job-place');
     await page.getByRole('button', { name: 'Priority 100' }).click();
     await page.getByLabel('Priority', { exact: true }).fill('10');
