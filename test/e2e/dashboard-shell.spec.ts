@@ -60,7 +60,10 @@ describe.skipIf(!program)('the shell of the dashboard', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state === 'fail') console.error(tabs.problems().join('\n'));
+    if (task.result?.state === 'fail') {
+      console.error(tabs.problems().join('\n'));
+      await tabs.screenshots('failed-shell');
+    }
     await tabs.close();
   });
 

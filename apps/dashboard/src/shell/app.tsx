@@ -31,8 +31,10 @@ function useArrival(here: Place | undefined, session: string): void {
   useEffect(() => {
     if (!isTitled) document.title = here ? `${here.label} · Graft` : 'Graft';
     const content = document.getElementById('content');
-    if (before.current !== pathname && !content?.contains(document.activeElement))
-      content?.focus({ preventScroll: true });
+    const focused = document.activeElement;
+    // A dialog that was opened meanwhile keeps the focus.
+    const isKept = content?.contains(focused) || focused?.closest('[role=dialog]');
+    if (before.current !== pathname && !isKept) content?.focus({ preventScroll: true });
     before.current = pathname;
   }, [pathname, isTitled, here, session]);
 }

@@ -1,6 +1,5 @@
 import { Autocomplete } from '@base-ui/react/autocomplete';
 import { Dialog } from '@base-ui/react/dialog';
-import type { JobObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { Box, Database, Moon, Rows3, Search, Split, Sun, type LucideIcon } from 'lucide-react';
 import { useEffect, useState } from 'react';
@@ -24,8 +23,6 @@ interface Command {
   readonly hint: string;
   readonly icon: LucideIcon;
   readonly run: () => unknown;
-  /** Whether the server has searched. The label may then lack the typed words. */
-  readonly isFound?: boolean;
 }
 
 interface CommandGroup {
@@ -55,13 +52,14 @@ export function CommandMenu({ places, close }: CommandMenuProps) {
             value={query}
             onValueChange={setQuery}
             itemToStringValue={({ label }: Command) => label}
-            filter={(command: Command, typed) => isMatch(command, typed)}
+            filter={null}
             autoHighlight="always"
             keepHighlight
           >
             <div className="command-input">
               <Search aria-hidden="true" />
               <Autocomplete.Input
+                autoFocus
                 aria-label="Search"
                 placeholder="Search jobs, models, files and pages…"
               />
@@ -102,8 +100,7 @@ export function CommandMenu({ places, close }: CommandMenuProps) {
 }
 
 /** Whether every typed word occurs in a command. */
-function isMatch({ label, hint, id, isFound }: Command, typed: string): boolean {
-  if (isFound) return true;
+function isMatch({ label, hint, id }: Command, typed: string): boolean {
   const all = `${label} ${hint} ${id}`.toLowerCase();
   return typed
     .toLowerCase()
@@ -114,7 +111,7 @@ function isMatch({ label, hint, id, isFound }: Command, typed: string): boolean 
 function useCommands(places: readonly Place[], query: string): readonly CommandGroup[] {
   const navigate = useNavigate();
   const isDark = useDark();
-  const jobs = useJobsFor(query);
+  const jobs = useJobs(query);
   const things = useThings();
   const pages = places.map(({ to, label, icon, key }): Command => ({
     id: `page ${to}`,
@@ -131,17 +128,10 @@ function useCommands(places: readonly Place[], query: string): readonly CommandG
     run: () => setTheme(isDark ? 'light' : 'dark'),
   };
   const groups = [
-    { value: 'Pages', items: [...pages, theme] },
+    { value: 'Pages', items: [...pages, theme].filter((page) => isMatch(page, query)) },
     {
       value: 'Jobs',
-      items: jobs.map((job): Command => ({
-        id: job.id,
-        label: jobName(job),
-        hint: job.status,
-        icon: Rows3,
-        isFound: true,
-        run: () => navigate({ to: '/jobs/$id', params: { id: job.id } }),
-      })),
+      items: jobs,
     },
     ...things(query),
   ];
@@ -149,7 +139,8 @@ function useCommands(places: readonly Place[], query: string): readonly CommandG
 }
 
 /** Jobs that the server finds for a query, newest first. */
-function useJobsFor(query: string): readonly JobObject[] {
+function useJobs(query: string): readonly Command[] {
+  const navigate = useNavigate();
   const [settled, setSettled] = useState(query);
   useEffect(() => {
     const timer = setTimeout(() => setSettled(query), PAUSE_MS);
@@ -160,12 +151,22 @@ function useJobsFor(query: string): readonly JobObject[] {
     ['command-jobs', settled, may],
     async () => {
       const parameters = new URLSearchParams(settled ? { q: settled } : {});
-      return may ? (await api.jobs(parameters, undefined, MOST)).data : [];
+      const { data } = may ? await api.jobs(parameters, undefined, MOST) : { data: [] };
+      return { query: settled, jobs: data };
     },
     0,
     true,
   );
-  return found.value ?? [];
+  const { jobs = [], query: answered } = found.value ?? {};
+  const commands = jobs.map((job): Command => ({
+    id: job.id,
+    label: jobName(job),
+    hint: job.status,
+    icon: Rows3,
+    run: () => navigate({ to: '/jobs/$id', params: { id: job.id } }),
+  }));
+  // The server also finds jobs by words that the label lacks. Until it answers, earlier jobs are filtered here.
+  return answered === query ? commands : commands.filter((command) => isMatch(command, query));
 }
 
 /** Models, files and sweeps, as commands that open them. */
