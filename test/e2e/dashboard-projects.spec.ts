@@ -22,6 +22,7 @@ import {
   startBrowser,
   Tabs,
   text,
+  toggle,
 } from './browser.js';
 
 const program = findBrowser();
@@ -257,7 +258,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
 
     const pools = async ({ key }: { key: string }) => {
       const form = await tabs.open('/new', { key });
-      await form.getByText('More training options').click();
+      await toggle(form, 'More options: Options');
       return form.locator('#graft\\.pool option').allTextContents();
     };
     expect(await pools(mine)).toEqual(expect.arrayContaining(['gpu', 'open-pool']));

@@ -6,6 +6,8 @@ export interface Field {
   readonly name: string;
   readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'list' | 'json';
   readonly choices: readonly string[];
+  /** Whether the choices are names, which are shown as they are. */
+  readonly areNames?: boolean;
   readonly help: string;
   readonly fallback: unknown;
   readonly nullable: boolean;

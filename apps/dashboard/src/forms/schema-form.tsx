@@ -96,7 +96,7 @@ function SchemaField(props: SchemaFieldProps) {
     <Labelled {...{ id, label, info, problem }} {...(help && { help })}>
       {field.kind === 'flag' || field.kind === 'choice' ? (
         <select {...shared} onChange={(event) => change(event.target.value)}>
-          <option value="">{automaticText(automatic)}</option>
+          <option value="">{automaticText(automatic, field.areNames)}</option>
           {field.kind === 'flag' ? (
             <>
               <option value="true">On</option>
@@ -105,7 +105,7 @@ function SchemaField(props: SchemaFieldProps) {
           ) : (
             field.choices.map((choice) => (
               <option key={choice} value={choice}>
-                {choiceLabel(choice)}
+                {field.areNames ? choice : choiceLabel(choice)}
               </option>
             ))
           )}
@@ -124,5 +124,8 @@ function SchemaField(props: SchemaFieldProps) {
 
 const FLAGS: Readonly<Record<string, string>> = { true: 'On', false: 'Off' };
 
-const automaticText = (automatic: string): string =>
-  automatic === '' ? 'Automatic' : `${FLAGS[automatic] ?? choiceLabel(automatic)} (automatic)`;
+function automaticText(automatic: string, isName = false): string {
+  if (automatic === '') return 'Automatic';
+  const label = isName ? automatic : (FLAGS[automatic] ?? choiceLabel(automatic));
+  return `${label} (automatic)`;
+}

@@ -89,7 +89,9 @@ export function optionFields(
   const fields = fieldsOf(catalog.graft_schema).filter(({ name }) => !ELSEWHERE.includes(name));
   const choices = [...new Set([...pools, ...(requested ? [requested] : [])])];
   return fields.map((field) =>
-    field.name === 'pool' && pools.length > 0 ? { ...field, kind: 'choice', choices } : field,
+    field.name === 'pool' && pools.length > 0
+      ? { ...field, kind: 'choice', choices, areNames: true }
+      : field,
   );
 }
 
