@@ -90,7 +90,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByRole('link', { name: 'Embed texts' }).click();
     const texts = page.getByRole('textbox', { name: 'Texts' });
     await texts.fill('reset my password\n\nI cannot sign in\nprices');
-    await page.getByRole('button', { name: 'Compare', exact: true }).click();
+    await page.getByRole('button', { name: 'Compare texts' }).click();
     await answer(2, (isBase) =>
       (isBase
         ? [
@@ -161,7 +161,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     worker.reply(pair.id, { answers: [{ label: 'bad', probabilities: { bad: 1, good: 0 } }], prompt_tokens: 7 }); // prettier-ignore
     await bars.first().getByText('100.0 %').waitFor();
     // A file with the right labels.
-    await page.getByText('Many texts').click();
+    await page.getByRole('radio', { name: 'Many texts' }).click();
     const csv = 'message,category\n"so, good",good\nso bad,good\n';
     const table = { name: 'moods.csv', mimeType: 'text/csv', buffer: Buffer.from(csv) };
     await page.getByLabel('Choose a file').setInputFiles(table);
@@ -295,7 +295,7 @@ describe.skipIf(!program)('a model that generates no text', () => {
     await page.getByLabel('Message').waitFor();
     await page.getByRole('radio', { name: 'Embeddings' }).click();
     await page.getByRole('textbox', { name: 'Texts' }).fill('one\ntwo');
-    await page.getByRole('button', { name: 'Compare', exact: true }).click();
+    await page.getByRole('button', { name: 'Compare texts' }).click();
     const { id } = await worker.nextRequest();
     worker.sendText(id, '', 'error', 'no_memory');
     await page.getByText('refused by a test').waitFor();

@@ -49,8 +49,8 @@ export function RequestProblem({ error, again }: { error: Error; again: () => vo
       action={
         <>
           {code === 'no_worker' && (
-            <ButtonLink size="s" to="/workers">
-              Open workers
+            <ButtonLink size="s" to="/cluster">
+              Open cluster
             </ButtonLink>
           )}
           <Button size="s" onClick={again}>

@@ -134,8 +134,8 @@ function ProblemCallout({
       action={
         <>
           {code === 'no_worker' && (
-            <ButtonLink size="s" to="/workers">
-              Open workers
+            <ButtonLink size="s" to="/cluster">
+              Open cluster
             </ButtonLink>
           )}
           {isLong && (

@@ -63,7 +63,7 @@ export function EmbedBox({ models }: { models: readonly string[] }) {
             <Button onClick={asked.stop}>Stop</Button>
           ) : (
             <Button type="submit" variant="primary" disabled={lines.length < 2}>
-              Compare
+              Compare texts
             </Button>
           )}
           {lines.length === 1 && <span className="faint">Enter at least two texts.</span>}
