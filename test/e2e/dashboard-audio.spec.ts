@@ -140,7 +140,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     const page = await tabs.open(`/new?training_file=${training_file}`);
     await toggle(page, 'Change: Model');
     await pick(page, 'Base model', /^bare/);
-    await toggle(page, 'Change: Goal');
+    // The goal is open, because no task fits the default base model.
     await page.getByRole('radio', { name: /Speech recognition/ }).check();
     const plan = page.getByRole('region', { name: 'What this job will do' });
     await plan.getByText('Details').click();
@@ -157,7 +157,8 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await page.getByText('5 characters: l o w e h').waitFor();
     expect(await faults(page)).toEqual([]);
     await worker.nextAssignment();
-    expect(tabs.problems()).toEqual([]);
+    // The preview of the default base model, which cannot learn from audio.
+    expect(tabs.problems(/status of 400.*jobs\/preview/)).toEqual([]);
   });
 
   it('is recorded and transcribed live, with the keyboard only', async () => {

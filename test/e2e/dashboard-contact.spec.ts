@@ -67,15 +67,15 @@ describe.skipIf(!program)('without a response', () => {
     const keys = await tabs.open('/projects?tab=keys');
     for (const page of [workers, chat, keys]) await page.locator('h1').waitFor();
     await keys.locator('tbody tr').first().waitFor();
-    await keys.getByText('Loading…').first().waitFor({ state: 'detached' });
+    await keys.getByRole('status', { name: 'Loading' }).first().waitFor({ state: 'detached' });
     await chat.getByLabel('Message').fill('hello');
     const down = graft.crashApi(15_000);
     for (const page of [workers, chat, keys]) await banner(page).waitFor();
     await chat.getByRole('button', { name: 'Send' }).click();
-    await chat.locator('.turn.assistant').getByText('Graft is not responding.').waitFor();
+    await chat.getByRole('log').getByText('Graft is not responding.').waitFor();
     // A page that is opened meanwhile is empty at first, and loads later.
     await keys.getByRole('link', { name: 'Models' }).click();
-    await keys.getByText('Loading…').waitFor();
+    await keys.getByRole('status', { name: 'Loading' }).first().waitFor();
     for (const page of [workers, chat, keys])
       expect(await page.getByText('Failed to fetch').count()).toBe(0);
     await screenshot(workers, 'api-down');

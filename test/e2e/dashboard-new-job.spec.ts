@@ -362,8 +362,9 @@ describe.skipIf(!program)('the new-job form', () => {
     await plan(page).getByText('This project may use pool default').waitFor();
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
-    await page.getByRole('list', { name: 'Warnings' }).getByText(said).waitFor();
-    expect(await page.getByText('No worker of pool').count()).toBe(0);
+    await page.getByRole('status').getByText('No worker in pool gone').waitFor();
+    // The status line replaces the warning.
+    expect(await page.getByText(said).count()).toBe(0);
     expect(tabs.problems()).toEqual([]);
   });
 

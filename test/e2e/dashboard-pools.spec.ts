@@ -229,12 +229,11 @@ describe.skipIf(!program)('the cluster in the dashboard', () => {
 
     // Only an offline worker can be removed.
     await api.query(`UPDATE job SET state = 'cancelled' WHERE state IN ('running', 'queued')`);
-    workers[0]!.vanish();
+    for (const worker of workers) worker.vanish();
     await box.getByText(/offline for/).waitFor();
     await choose(page, 'box', 'Remove…');
     expect(await answer(page)).toMatch(/Remove box from the list\?/);
     await box.waitFor({ state: 'detached' });
-    workers[1]!.vanish();
     const bench = page.getByRole('listitem', { name: 'bench' });
     await bench.getByText(/offline for/).waitFor();
     await choose(page, 'bench', 'Remove…');

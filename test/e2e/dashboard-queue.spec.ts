@@ -137,7 +137,7 @@ describe.skipIf(!program)('queues and shared processes in the dashboard', () => 
     const page = await tabs.open('/chat?model=tiny');
     await page.getByLabel('Message').fill('hello');
     await page.keyboard.press('Enter');
-    await page.getByRole('alert').getByText('Every worker is busy with other chats').waitFor();
+    await page.getByRole('status').getByText('Every worker is busy with other chats').waitFor();
     await screenshot(page, 'chat-busy');
     worker.sendText(id, 'one');
     worker.sendText((await worker.nextRequest()).id, 'two');

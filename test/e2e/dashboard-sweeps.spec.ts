@@ -108,10 +108,10 @@ describe.skipIf(!program)('sweeps and comparisons', () => {
     await page.getByLabel('Baseline').selectOption({ label: '1 narrow' });
     await results.getByText('−30 %', { exact: true }).waitFor();
 
-    const loss = page.getByRole('img', { name: 'Training loss of 2 jobs' });
+    const loss = page.getByRole('figure', { name: 'Training loss of 2 jobs' });
     await loss.locator('canvas').waitFor();
     for (const name of ['1 narrow', '2 wide']) await loss.getByText(name).waitFor();
-    await page.getByRole('img', { name: 'Validation loss of 2 jobs' }).waitFor();
+    await page.getByRole('figure', { name: 'Validation loss of 2 jobs' }).waitFor();
     for (const [axis, unit] of [
       ['tokens', 'tokens'],
       ['time', 's'],
