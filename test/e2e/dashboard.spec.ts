@@ -105,12 +105,10 @@ describe.skipIf(!program)('the dashboard', () => {
     await text(page, 'No files yet');
     await page.getByRole('link', { name: 'Models' }).click();
     await text(page, 'No models yet');
-    await page.getByRole('link', { name: 'Chat' }).click();
-    await text(page, 'Nothing to chat with yet');
+    await page.getByRole('link', { name: 'Try', exact: true }).click();
+    await text(page, 'Nothing to try yet');
     await page.getByRole('navigation').getByRole('link', { name: 'New job' }).click();
-    await page
-      .getByRole('option', { name: 'Import a base model first' })
-      .waitFor({ state: 'attached' });
+    await page.getByRole('region', { name: 'Model' }).getByText('Import a base model first').waitFor(); // prettier-ignore
     await page.goto(`${graft.where.url}/nowhere`);
     await text(page, 'Page not found');
     await page.goto(`${graft.where.url}/jobs/ftjob-none`);
@@ -238,11 +236,8 @@ describe.skipIf(!program)('the dashboard', () => {
     // Sample data is one click away, and files of other purposes are not offered.
     await toggle(page, 'Change: Data');
     await page.getByRole('button', { name: 'Use sample data' }).click();
-    await page
-      .getByRole('region', { name: 'Data' })
-      .getByText('sample-sums.jsonl')
-      .first()
-      .waitFor();
+    // The name alone is that of the chosen file. A longer text reports the upload.
+    await page.getByRole('region', { name: 'Data' }).getByText('sample-sums.jsonl', { exact: true }).waitFor(); // prettier-ignore
     await page.goto(`${graft.where.url}/files`);
     await rows(page).filter({ hasText: 'sample-sums.jsonl' }).getByText('ready').waitFor();
     await page.getByRole('radio', { name: 'Job results' }).click();
@@ -280,7 +275,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     await pill(page, 'queued').waitFor();
-    await text(page, 'Waiting for a worker in pool default');
+    await page.getByRole('status').getByText('No worker in pool default: 1st of 1').waitFor();
     await page.getByRole('heading', { name: SCRIPT }).waitFor();
 
     graft.startWorker('first');
@@ -530,7 +525,7 @@ describe.skipIf(!program)('the dashboard', () => {
     for (const [key, heading] of [
       ['m', 'Models'],
       ['w', 'Cluster'],
-      ['t', 'Chat'],
+      ['t', 'Try'],
       ['u', 'Files'],
       ['n', 'New job'],
       ['y', 'Installation'],
@@ -562,7 +557,7 @@ describe.skipIf(!program)('the dashboard', () => {
         ['files', '/files', 'tbody tr'],
         ['models', '/models', 'tbody tr'],
         ['cluster', '/cluster', '.worker'],
-        ['chat', '/chat', '.sides'],
+        ['chat', '/chat', '#content textarea'],
         ['keys', '/projects?tab=keys', 'tbody tr'],
       ] as const) {
         await page.goto(`${graft.where.url}${path}`);
