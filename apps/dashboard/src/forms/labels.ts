@@ -83,11 +83,17 @@ const LABELS: Readonly<Record<string, string>> = {
 const SPELLED: Readonly<Record<string, string>> = {
   lora: 'LoRA', dora: 'DoRA', hira: 'HiRA', vera: 'VeRA', pvera: 'PVeRA', delora: 'DeLoRA', gralora: 'GraLoRA',
   randlora: 'RandLoRA', vblora: 'VB-LoRA', tinylora: 'TinyLoRA', unilora: 'Uni-LoRA', xlora: 'X-LoRA', kasa: 'KaSA',
-  velora: 'VeLoRA', monteclora: 'MonteCLoRA', loftq: 'LoftQ', corda: 'CorDA', eva: 'EVA', ga: 'GA', miss: 'MiSS',
-  boft: 'BOFT', oft: 'OFT', cpt: 'CPT', frod: 'FRoD', deft: 'DEFT', psoft: 'PSOFT', svd: 'SVD', asa: 'ASA', cpo: 'CPO',
+  velora: 'VeLoRA', monteclora: 'MonteCLoRA', loftq: 'LoftQ', corda: 'CorDA', miss: 'MiSS',
+  frod: 'FRoD', 
   simpo: 'SimPO', prng: 'random', proj: 'projection', num: 'number of', eps: 'epsilon', fn: 'function',
   init: 'initial', dim: 'size', idwt: 'inverse transform', lr: 'learning rate', attn: 'attention',
 }; // prettier-ignore
+
+/** Words that are acronyms, in lower case. */
+const ACRONYMS = new Set(['boft', 'oft', 'cpt', 'deft', 'psoft', 'svd', 'asa', 'cpo', 'eva', 'ga']);
+
+const spelled = (word: string): string =>
+  ACRONYMS.has(word) ? word.toUpperCase() : (SPELLED[word] ?? word);
 
 /** Returns the label of a field by its path or name: `peft.lora_dropout` as "LoRA dropout". */
 export function labelOf(path: string): string {
@@ -97,7 +103,7 @@ export function labelOf(path: string): string {
   const words = name
     .split('_')
     .filter((word) => word !== '')
-    .map((word) => SPELLED[word.toLowerCase()] ?? word.toLowerCase())
+    .map((word) => spelled(word.toLowerCase()))
     .join(' ')
     .replace(/^use /, '');
   return words.replace(/^[a-z](?=[a-z ]|$)/, (letter) => letter.toUpperCase());

@@ -148,7 +148,7 @@ const Buttons = () => (
 
 const METHODS = [
   { value: 'LORA', label: 'LoRA', text: 'Small low-rank matrices', badge: 'Recommended' },
-  { value: 'IA3', label: 'IA³', text: 'Three learned vectors per layer' },
+  { value: 'small', label: 'IA³', text: 'Three learned vectors per layer' },
 ];
 
 function Fields() {

@@ -1,6 +1,6 @@
 // Methods as users choose them: every method of the catalog, and LoRA's variants as methods of their own.
 import type { Catalog, CatalogMethod, CatalogTask } from '@graft/contracts';
-import { LORA_VARIANTS } from '@graft/contracts/job-method';
+import { LORA_VARIANTS, SMALLEST_METHODS } from '@graft/contracts/job-method';
 import type { Draft } from './job-draft.js';
 
 type Values = Readonly<Record<string, string>>;
@@ -96,13 +96,13 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
   },
 };
 
-const PROMPTS = ['PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING', 'CARTRIDGE', 'CPT', 'MULTITASK_PROMPT_TUNING', 'ADAPTION_PROMPT']; // prettier-ignore
-const SMALL = ['IA3', 'VERA', 'PVERA', 'LN_TUNING', 'BEFT', 'ROAD', 'TINYLORA', 'UNILORA', 'VBLORA', 'FOURIERFT', 'PSOFT', 'LOKR', 'ADAMSS', 'TRAINABLE_TOKENS']; // prettier-ignore
+/** Largest size, relative to LoRA, of a "very small" adapter. */
+const SMALL = 0.02;
 
-function groupOf(type: string): string {
+function groupOf({ peft_type: type, prompts, relative_size: size }: CatalogMethod): string {
   if (type === 'LORA') return 'LoRA and its variants';
-  if (PROMPTS.includes(type)) return 'Prompts and prefixes';
-  return SMALL.includes(type) ? 'Very small adapters' : 'Other weight updates';
+  if (prompts) return 'Prompts and prefixes';
+  return size !== null && size <= SMALL ? 'Very small adapters' : 'Other weight updates';
 }
 
 /** Returns all configurations: each method of the catalog, and the variants of LoRA after it. */
@@ -115,7 +115,7 @@ export const configurations = (methods: readonly CatalogMethod[]): readonly Conf
       peft: {},
       quantization: '',
       goodFor: method.summary,
-      group: groupOf(method.peft_type),
+      group: groupOf(method),
     };
     if (method.peft_type !== 'LORA') return [own];
     const variants = Object.entries(VARIANTS).map(
@@ -174,9 +174,6 @@ export interface Suggestion {
   readonly peft: Values;
 }
 
-/** Methods for the card "Smallest", best first. */
-const SMALLEST = ['IA3', 'VERA', 'PROMPT_TUNING', 'LN_TUNING'];
-
 /** Returns the suggestions for a task. */
 export function suggestionsFor(
   task: CatalogTask,
@@ -185,7 +182,7 @@ export function suggestionsFor(
   const usable = all.filter(({ method }) => method.tasks.includes(task.name));
   const called = (name: string) => usable.find((one) => one.name === name);
   const first = called('LORA') ?? usable[0];
-  const smallest = SMALLEST.map(called).find(Boolean);
+  const smallest = SMALLEST_METHODS.map(called).find(Boolean);
   const thorough = called('DoRA');
   return [
     ...(first
@@ -239,20 +236,11 @@ export const suggestionOf = (
     return isWithin(peft, draft.peft) && main.length === Object.keys(peft).length;
   }) ?? null;
 
-/** Trainable parameters relative to LoRA of rank 16 on all linear layers, measured on SmolLM2-135M. */
-const SHARES: Readonly<Record<string, number>> = {
-  PROMPT_TUNING: 0.003, P_TUNING: 0.2, PREFIX_TUNING: 0.05, LOHA: 0.19, LOKR: 0.01, MISS: 0.3, VERA: 0.008, ADALORA: 0.14,
-  SHIRA: 0.38, SUPERTUNING: 0.03, GRALORA: 0.38, HIRA: 0.38, DELORA: 0.09, PVERA: 0.012, RANDLORA: 0.08, IA3: 0.012,
-  OFT: 0.11, HRA: 0.06, ROAD: 0.005, BOFT: 0.03, BEFT: 0.002, DEFT: 0.09, LN_TUNING: 0.008, PSOFT: 0.007, PEANUT: 0.3,
-  GLORA: 0.19, FOURIERFT: 0.013, WAVEFT: 0.03, TINYLORA: 0.001, UNILORA: 0.001, OSF: 16, FROD: 0.05, ADAMSS: 0.01,
-}; // prettier-ignore
-
 /** Returns "≈ 1/80 of LoRA" or similar; null if the size depends on options. */
-export function sizeText({ method: { peft_type: type } }: Configuration): string | null {
-  if (type === 'LORA') return null;
-  if (type === 'FULL') return 'all parameters';
-  const share = SHARES[type];
-  if (share === undefined) return null;
+export function sizeText({ method }: Configuration): string | null {
+  if (method.peft_type === 'FULL') return 'all parameters';
+  const share = method.relative_size;
+  if (share === null) return null;
   if (share > 1.5) return `${Math.round(share)} × LoRA’s parameters`;
   const part = 1 / share;
   const rounded = part < 10 ? Math.round(part) : Math.round(part / 10) * 10;

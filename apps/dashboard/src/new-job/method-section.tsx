@@ -132,8 +132,8 @@ function optionOf(one: Configuration, task: CatalogTask) {
   };
 }
 
-function memoryText({ method: { peft_type: type }, quantization }: Configuration): string | null {
-  if (type === 'FULL') return 'several times the memory';
-  if (type === 'OSF') return 'several times the memory';
+function memoryText({ method, quantization }: Configuration): string | null {
+  if (method.peft_type === 'FULL' || (method.relative_size ?? 0) > 1)
+    return 'several times the memory';
   return quantization ? 'a quarter of the base model’s memory' : null;
 }

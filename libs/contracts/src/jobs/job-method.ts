@@ -28,6 +28,9 @@ const CONFIGURED: Readonly<Record<string, string>> = {
   aLoRA: 'alora_invocation_tokens',
 };
 
+/** Methods with about 1 % of LoRA's parameters, in the order in which they are suggested. */
+export const SMALLEST_METHODS: readonly string[] = ['IA3', 'VERA', 'PROMPT_TUNING', 'LN_TUNING'];
+
 const TITLES: Readonly<Record<string, string>> = { LORA: 'LoRA', ADALORA: 'AdaLoRA' };
 
 /**

@@ -109,6 +109,13 @@ export const CatalogMethod = z
     summary: z.string(),
     paper: z.string().nullable(),
     default_learning_rate: z.number(),
+    relative_size: z
+      .number()
+      .nullable()
+      .describe(
+        'Trainable parameters with default options, relative to LoRA of rank 16 on all linear layers.',
+      ),
+    prompts: z.boolean().describe('Whether it trains virtual tokens and not the weights.'),
     tasks: z.array(z.string()).readonly(),
     merges: z
       .boolean()

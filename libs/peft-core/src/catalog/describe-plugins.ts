@@ -81,6 +81,8 @@ function describeMethod(method: Method): CatalogMethod {
     summary: method.summary,
     paper: method.paper,
     default_learning_rate: method.defaultLearningRate,
+    relative_size: method.relativeSize ?? null,
+    prompts: method.virtual !== undefined,
     tasks: tasks.filter((task) => takesTask(method, task)).map(({ name }) => name),
     merges: method.unmerged === undefined,
     converts_to_lora: method.convertsToLora === true,

@@ -148,6 +148,7 @@ export const adalora = linearMethod<Options, Budget>({
     'LoRA with an adaptive rank budget: starts with more rank and prunes it where it matters least.',
   paper: 'https://arxiv.org/abs/2303.10512',
   // learning rate and alpha of PEFT's example
+  relativeSize: 0.14,
   defaultLearningRate: 1e-3,
   trainingOnly: [
     'lora_dropout',

@@ -154,6 +154,7 @@ export const adamss = linearMethod<Options, Allocation>({
     'Clusters the outputs of each layer and trains a small update per cluster, within the subspaces of its weight.',
   paper: 'https://openreview.net/forum?id=8ZdWmpYxT0',
   // PEFT's comparison of methods
+  relativeSize: 0.01,
   defaultLearningRate: 1e-4,
   trainingOnly: ['use_asa', ...IDLE.use_asa],
   options: Options,

@@ -24,6 +24,7 @@ export const beft = linearMethod<Options>({
     'Trains only the biases of linear layers. The smallest method. Cannot be merged into a model without biases.',
   paper: 'https://arxiv.org/abs/2509.15974',
   // one of the paper's rates for decoders; PEFT's comparison of methods uses 1e-4
+  relativeSize: 0.002,
   defaultLearningRate: 1e-3,
   options: Options,
   unsupported: {},

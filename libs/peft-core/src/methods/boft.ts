@@ -91,6 +91,7 @@ export const boft = linearMethod<Options>({
   summary: 'Multiplies weights by block-wise butterfly rotations and scales their outputs.',
   paper: 'https://arxiv.org/abs/2311.06243',
   // PEFT's comparison of methods uses 1e-4, its own example for DINOv2 5e-5
+  relativeSize: 0.03,
   defaultLearningRate: 1e-4,
   trainingOnly: ['boft_dropout'],
   options: Options,

@@ -84,6 +84,7 @@ export const deft = linearMethod<Options>({
   summary: 'Removes a few directions from the outputs of layers and injects trained ones instead.',
   paper: null,
   // PEFT's comparison of methods
+  relativeSize: 0.09,
   defaultLearningRate: 1e-4,
   trainingOnly: ['deft_dropout'],
   options: Options,

@@ -88,6 +88,7 @@ export const delora = linearMethod<Options, Precision>({
     'LoRA with a trainable bound on the norm of the update. Robust to high learning rates and long training.',
   paper: 'https://arxiv.org/abs/2503.18225',
   // from PEFT's comparison of methods
+  relativeSize: 0.09,
   defaultLearningRate: 1e-3,
   trainingOnly: ['module_dropout'],
   options: Options,

@@ -42,6 +42,7 @@ export const fourierft = linearMethod<Options>({
   summary: 'Trains a few Fourier coefficients of the update. Far fewer parameters than LoRA.',
   paper: 'https://arxiv.org/abs/2405.03003',
   // the paper's for instruction tuning of LLaMA
+  relativeSize: 0.013,
   defaultLearningRate: 3e-3,
   options: Options,
   unsupported: {},

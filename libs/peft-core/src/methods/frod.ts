@@ -93,6 +93,7 @@ export const frod = linearMethod<Options, Bases>({
     'Rotates and scales full weights with few parameters, in a basis shared by all layers. Slow to initialize on large models.',
   paper: 'https://doi.org/10.1609/aaai.v40i31.39813',
   // PEFT's comparison of methods
+  relativeSize: 0.05,
   defaultLearningRate: 1e-3,
   trainingOnly: ['frod_dropout', 'progressbar'],
   options: Options,

@@ -53,6 +53,7 @@ export const glora = linearMethod<Options>({
     'Scales and shifts weights and biases together, with low-rank matrices, vectors or scalars.',
   paper: 'https://arxiv.org/abs/2306.07967',
   // PEFT's comparison of methods, for vectors; it uses 1e-4 for low ranks
+  relativeSize: 0.19,
   defaultLearningRate: 1e-4,
   options: Options,
   unsupported: {},

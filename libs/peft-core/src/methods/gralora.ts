@@ -76,6 +76,7 @@ export const gralora = linearMethod<Options>({
     'Low-rank updates of the blocks of a weight: higher rank than LoRA with the same number of parameters, and less sensitive to outliers.',
   paper: 'https://arxiv.org/abs/2505.20355',
   // from PEFT's comparison of methods
+  relativeSize: 0.38,
   defaultLearningRate: 2e-4,
   trainingOnly: ['gralora_dropout'],
   options: Options,

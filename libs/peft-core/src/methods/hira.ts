@@ -61,6 +61,7 @@ export const hira = linearMethod<Options>({
     'Multiplies each weight elementwise by a low-rank matrix: full rank with as many parameters as LoRA.',
   paper: 'https://openreview.net/forum?id=TwJrTz9cRS',
   // from PEFT's comparison of methods
+  relativeSize: 0.38,
   defaultLearningRate: 4.5e-3,
   trainingOnly: ['hira_dropout'],
   options: Options,

@@ -70,6 +70,7 @@ export const hra = linearMethod<Options>({
     'Applies a few Householder reflections to the inputs of layers: both low-rank and orthogonal.',
   paper: 'https://arxiv.org/abs/2405.17484',
   // the larger of the rates of the paper (Llama 2 on MetaMathQA) and of PEFT's comparison
+  relativeSize: 0.06,
   defaultLearningRate: 5e-4,
   options: Options,
   jobDefaults: ({ apply_GS: orthogonal }) => (orthogonal === true ? { init_weights: false } : {}),

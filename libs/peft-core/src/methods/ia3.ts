@@ -70,6 +70,7 @@ export const ia3 = linearMethod<Options>({
   summary:
     'Rescales activations with learned vectors. Far fewer parameters than LoRA, and no overhead once merged.',
   paper: 'https://arxiv.org/abs/2205.05638',
+  relativeSize: 0.012,
   defaultLearningRate: 3e-3,
   tried: [{}],
   options: Options,

@@ -96,6 +96,7 @@ export const lnTuning = defineMethod<Options>({
   summary:
     'Trains only the normalization layers: a few hundred parameters per layer and no extra computation.',
   paper: 'https://arxiv.org/abs/2312.11420',
+  relativeSize: 0.008,
   defaultLearningRate: 1e-3,
   tried: [{}],
   options: Options,

@@ -49,6 +49,7 @@ export const loha = linearMethod<Options>({
     'Low-rank Hadamard product: multiplies two low-rank updates elementwise, for a higher rank than LoRA with as many parameters.',
   paper: 'https://arxiv.org/abs/2108.06098',
   // a step moves ΔW about an eighth as far as with LoRA: A₁ B₁ starts at 1 / (3 √in)
+  relativeSize: 0.19,
   defaultLearningRate: 1e-3,
   trainingOnly: ['rank_dropout', 'module_dropout'],
   options: Options,

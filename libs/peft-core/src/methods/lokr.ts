@@ -70,6 +70,7 @@ export const lokr = linearMethod<Options>({
     'Low-rank Kronecker product of a small and a larger matrix: full rank with few parameters, and smaller files than LoRA.',
   paper: 'https://arxiv.org/abs/2309.14859',
   // from PEFT's comparison of methods, with the default factor
+  relativeSize: 0.01,
   defaultLearningRate: 1e-3,
   trainingOnly: ['rank_dropout', 'rank_dropout_scale', 'module_dropout'],
   options: Options,

@@ -151,6 +151,11 @@ export interface Method<O = unknown> {
   /** arXiv address of the paper. */
   readonly paper: string | null;
   readonly defaultLearningRate: number;
+  /**
+   * Trainable parameters with default options, relative to LoRA of rank 16 on all linear layers, as measured on
+   * SmolLM2-135M. Unset for LoRA, and if the size depends on the task or on other adapters.
+   */
+  readonly relativeSize?: number;
   readonly options: z.ZodType<O>;
   /** Fields of each job with this method in a sweep over methods. Unset if no sweep includes it. */
   readonly tried?: readonly Readonly<Partial<O>>[];

@@ -76,6 +76,7 @@ export const miss = linearMethod<Options>({
     'Adds one small matrix shared by all chunks of the input: faster and lighter on memory than LoRA at the same size.',
   paper: 'https://arxiv.org/abs/2409.15371',
   // from PEFT's comparison of methods; its example and the paper use 2e-5, for many more steps
+  relativeSize: 0.3,
   defaultLearningRate: 1e-4,
   trainingOnly: ['miss_dropout'],
   options: Options,

@@ -105,6 +105,7 @@ export const oft = linearMethod<Options>({
     'Multiplies weights by block-wise orthogonal rotations, which preserve the pretrained angles between neurons.',
   paper: 'https://arxiv.org/abs/2306.07280',
   // OFT v2's for Llama 2, and in the range of PEFT's comparison of methods
+  relativeSize: 0.11,
   defaultLearningRate: 2e-4,
   tried: [{ target_modules: ALL_LINEAR }],
   options: Options,

@@ -102,6 +102,7 @@ export const osf = linearMethod<Options, Rounding>({
     'Trains the low singular directions of weights orthogonally to the high ones, for continual learning with little forgetting.',
   paper: 'https://arxiv.org/abs/2504.07097',
   // PEFT's comparison of methods
+  relativeSize: 16,
   defaultLearningRate: 5e-5,
   options: Options,
   // PEFT accepts it and ignores it

@@ -62,6 +62,7 @@ export const pTuning = softPrompt<Options>({
   summary:
     'Virtual tokens produced by a small prompt encoder (MLP or LSTM), for more stable training.',
   paper: 'https://arxiv.org/abs/2103.10385',
+  relativeSize: 0.2,
   defaultLearningRate: 1e-3,
   trainingOnly: [
     'encoder_reparameterization_type',

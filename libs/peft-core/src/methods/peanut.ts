@@ -85,6 +85,7 @@ export const peanut = linearMethod<Options>({
     'A small neural network computes the weight update, which makes it nonlinear in the trainable parameters.',
   paper: 'https://arxiv.org/abs/2410.01870',
   // PEFT's comparison of methods
+  relativeSize: 0.3,
   defaultLearningRate: 1e-4,
   options: Options,
   unsupported: {},

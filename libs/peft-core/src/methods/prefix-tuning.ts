@@ -41,6 +41,7 @@ export const prefixTuning = softPrompt<Options>({
   title: 'Prefix tuning',
   summary: 'Trains keys and values that every layer attends to, prepended to the input.',
   paper: 'https://arxiv.org/abs/2101.00190',
+  relativeSize: 0.05,
   defaultLearningRate: 1e-2,
   tried: [{ num_virtual_tokens: 20 }],
   trainingOnly: ['prefix_projection', 'encoder_hidden_size'],

@@ -32,6 +32,7 @@ export const promptTuning = softPrompt<Options>({
   summary:
     'Trains a few virtual tokens prepended to every input. The smallest adapters. Needs high learning rates.',
   paper: 'https://arxiv.org/abs/2104.08691',
+  relativeSize: 0.003,
   defaultLearningRate: 3e-2,
   trainingOnly: ['prompt_tuning_init', 'prompt_tuning_init_text'],
   options: Options,

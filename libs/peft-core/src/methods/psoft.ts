@@ -113,6 +113,7 @@ export const psoft = linearMethod<Options>({
   summary: 'Rotates and scales the principal directions of weights. Very few parameters.',
   paper: 'https://arxiv.org/abs/2505.11235',
   // PEFT's comparison of methods
+  relativeSize: 0.007,
   defaultLearningRate: 1e-4,
   trainingOnly: ['psoft_dropout'],
   options: Options,

@@ -53,6 +53,7 @@ export const pvera = linearMethod<Options, Projections>({
     'Probabilistic VeRA, which samples its inner vector during training: as small, and more stable with little data.',
   paper: 'https://arxiv.org/abs/2512.07703',
   // from PEFT's comparison of methods
+  relativeSize: 0.012,
   defaultLearningRate: 3e-3,
   trainingOnly: ['pvera_dropout'],
   options: Options,

@@ -91,6 +91,7 @@ export const randlora = linearMethod<Options, Bases>({
     'Trains scaling coefficients of many random low-rank matrices shared by all layers: full rank with few parameters.',
   paper: 'https://arxiv.org/abs/2502.00987',
   // from PEFT's comparison of methods
+  relativeSize: 0.08,
   defaultLearningRate: 1e-4,
   trainingOnly: ['randlora_dropout'],
   options: Options,

@@ -65,6 +65,7 @@ export const road = linearMethod<Options>({
   summary: 'Rotates and scales pairs of outputs of linear layers. Small and fast to serve.',
   paper: 'https://arxiv.org/abs/2409.00119',
   // PEFT's comparison of methods
+  relativeSize: 0.005,
   defaultLearningRate: 1e-3,
   options: Options,
   unsupported: {},

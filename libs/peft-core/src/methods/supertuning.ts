@@ -86,6 +86,7 @@ export const supertuning = linearMethod<Options>({
   summary: 'Trains the largest 1 % of the entries of each weight, optionally together with a LoRA.',
   paper: 'https://arxiv.org/abs/2607.09287',
   // from PEFT's example
+  relativeSize: 0.03,
   defaultLearningRate: 1e-4,
   options: Options,
   unsupported: { save_precomputed_indices: true },

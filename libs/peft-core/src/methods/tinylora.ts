@@ -91,6 +91,7 @@ export const tinylora = linearMethod<Options, Vectors>({
     'Adjusts the principal directions of weights with a few parameters, down to a handful for the whole model.',
   paper: 'https://arxiv.org/abs/2602.04118',
   // PEFT's comparison of methods, for tied weights
+  relativeSize: 0.001,
   defaultLearningRate: 1e-3,
   trainingOnly: ['tinylora_dropout'],
   options: Options,

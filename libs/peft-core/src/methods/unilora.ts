@@ -67,6 +67,7 @@ export const unilora = linearMethod<Options, OneVector>({
   summary: 'LoRA whose matrices, in all layers, are projected from one short trainable vector.',
   paper: 'https://arxiv.org/abs/2506.00799',
   // PEFT's comparison of methods
+  relativeSize: 0.001,
   defaultLearningRate: 2e-3,
   trainingOnly: ['unilora_dropout'],
   options: Options,

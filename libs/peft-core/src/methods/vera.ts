@@ -52,6 +52,7 @@ export const vera = linearMethod<Options, Projections>({
     'Trains two scaling vectors per layer around random matrices shared by all layers: a tenth of the parameters of LoRA, or fewer.',
   paper: 'https://arxiv.org/abs/2310.11454',
   // from PEFT's comparison of methods
+  relativeSize: 0.008,
   defaultLearningRate: 1e-3,
   tried: [{ target_modules: ALL_LINEAR }],
   trainingOnly: ['vera_dropout'],

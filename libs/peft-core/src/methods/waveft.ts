@@ -70,6 +70,7 @@ export const waveft = linearMethod<Options>({
     'Trains a few wavelet coefficients of the update: far fewer parameters than LoRA, in any number.',
   paper: 'https://arxiv.org/abs/2505.12532',
   // PEFT's comparison of methods
+  relativeSize: 0.03,
   defaultLearningRate: 1e-4,
   options: Options,
   // an experiment of the paper, which PEFT itself advises against
