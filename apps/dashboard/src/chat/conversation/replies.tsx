@@ -60,6 +60,9 @@ function AnswerView({ answer, waiting, markdown, again, answerCalls, clear }: An
         </p>
       )}
       {tokens ? <Tokens tokens={tokens} /> : <Content text={content} markdown={markdown} />}
+      {!waiting && content === '' && !calls && !problem && (
+        <p className="plain faint">(empty response)</p>
+      )}
       {calls && <ToolCalls calls={calls} answer={answerCalls} />}
       {problem && <ProblemCallout problem={problem} again={again} clear={clear} />}
       {!waiting && (
