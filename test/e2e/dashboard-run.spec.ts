@@ -117,7 +117,7 @@ describe.skipIf(!program)('the page of a run', () => {
     await page.getByRole('button', { name: 'Checkpoint at step 20, best' }).click();
     const pin = page.getByRole('dialog', { name: 'Checkpoint at step 20, best' });
     await pin.getByText('0.3000').waitFor();
-    await pin.getByRole('link', { name: 'Branch from step 20' }).waitFor();
+    await pin.getByRole('link', { name: 'Branch from here: step 20' }).waitFor();
     await screenshot(page, 'run-checkpoint');
     await page.keyboard.press('Escape');
     await pin.waitFor({ state: 'detached' });

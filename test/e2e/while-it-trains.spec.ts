@@ -187,7 +187,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect((await sent).postDataJSON()).toMatchObject({ graft: { sample_prompts: prompts } });
     await page.waitForURL(/\/jobs\/ftjob-(?!.*tab)/);
     await page.goto(`${here.where.url}/jobs/${job}?tab=checkpoints`);
-    await page.getByRole('link', { name: 'Branch from step 12' }).click();
+    await page.getByRole('link', { name: 'Branch from here: step 12' }).click();
     await page.getByText('Continues from').waitFor();
     await page.getByRole('link', { name: 'New job' }).first().click();
     await page.getByText('Continues from').waitFor({ state: 'detached' });
