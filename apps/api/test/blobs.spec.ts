@@ -104,7 +104,7 @@ describe('files', () => {
         `${head}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 9999\r\n\r\n`,
       );
       // The format is detected from the first kilobyte.
-      socket.write(`${part}${'a line\n'.repeat(200)}half a line`);
+      socket.write(`${part}${'{"text":"a line"}\n'.repeat(200)}{"text":"half a line`);
       if (name === 'file') await until(() => stored().length > before);
       else await once(socket, 'data');
       socket.destroy();

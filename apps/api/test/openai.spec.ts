@@ -6,6 +6,9 @@ import { preferences } from '../../../test/tiny-base.js';
 import { caught, chats, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { evaluated, finished, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
+/** A valid training file. */
+const ROW = '{"text":"x"}';
+
 let api: TestApi;
 let client: OpenAI;
 
@@ -50,7 +53,7 @@ describe('files through the official SDK', () => {
     const ids: string[] = [];
     for (let n = 0; n < 5; n++)
       ids.push(
-        (await client.files.create({ file: new File(['x'], `${n}.txt`), purpose: 'fine-tune' })).id,
+        (await client.files.create({ file: new File([ROW], `${n}.txt`), purpose: 'fine-tune' })).id,
       );
     const ascending: string[] = [];
     for await (const file of client.files.list({ limit: 2, order: 'asc', purpose: 'fine-tune' }))
@@ -169,7 +172,7 @@ describe('files through the official SDK', () => {
     const noPurpose = await request(api.url)
       .post('/v1/files')
       .set(api.headers)
-      .attach('file', Buffer.from('x'), 'a');
+      .attach('file', Buffer.from(ROW), 'a');
     expect(noPurpose.body.error).toMatchObject({ param: 'purpose' });
     const json = await request(api.url)
       .post('/v1/files')
@@ -180,8 +183,8 @@ describe('files through the official SDK', () => {
 
   it('never uses a file name as a path', async () => {
     for (const name of ['../../etc/passwd', '..%2f..%2fx', '/abs', 'a\\..\\b', '\u202e.jsonl']) {
-      const file = await client.files.create({ file: new File(['x'], name), purpose: 'fine-tune' });
-      expect(await (await client.files.content(file.id)).text()).toBe('x');
+      const file = await client.files.create({ file: new File([ROW], name), purpose: 'fine-tune' });
+      expect(await (await client.files.content(file.id)).text()).toBe(ROW);
     }
     for (const id of ['../x', '..%2f..%2fetc%2fpasswd', 'file-%00']) {
       const answer = await request(api.url).get(`/v1/files/${id}/content`).set(api.headers);

@@ -482,7 +482,7 @@ function ownership(redis: boolean): void {
   it('allows workers only blobs of models and running jobs, and rejects uploads that differ from their announcement', async () => {
     const { id, worker } = await scene();
     const secret = await api.client.files.create({
-      file: new File(['private'], 'x'),
+      file: new File(['{"text":"private"}'], 'x'),
       purpose: 'fine-tune',
     });
     const [row] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [
