@@ -10,7 +10,7 @@ import { parametersOf, parseSearch, stringifySearch } from './address.js';
 import { App } from './shell/app.js';
 import { Broken } from './shell/error-boundary.js';
 import { isLost, probe, whenBack } from './api/contact.js';
-import { Loading } from './ui/loading.js';
+import { Loading } from './ui/feedback/loading.js';
 import { PageNotFound } from './shell/page-not-found.js';
 import * as routes from './routes.js';
 import { parseQuery } from './job-list/job-query.js';

@@ -1,9 +1,9 @@
 import type { ReactNode } from 'react';
 import { ApiError } from '../api/request.js';
 import { modelTitle } from '../format.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import type { ModelAnswer } from './use-answers.js';
 import './boxes.css';
 

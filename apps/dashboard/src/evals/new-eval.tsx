@@ -7,7 +7,7 @@ import { count, modelTitle } from '../format.js';
 import { Button } from '../ui/controls/button.js';
 import { Combobox } from '../ui/controls/combobox.js';
 import { Field, fieldTexts } from '../ui/controls/field.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Drawer } from '../ui/overlays/drawer.js';
 import {
   evalBody,

@@ -1,7 +1,7 @@
 import type { FileObject, FileReport as Report, RecordFormatDescription } from '@graft/contracts';
 import { useContext } from 'react';
 import { count } from '../format.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { RecordFormats } from './record-formats.js';
 
 const SOURCES: Readonly<Record<string, string>> = {

@@ -8,7 +8,7 @@ import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { fieldsOf } from '../forms/schema-fields.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { retrainBody } from './retrain.js';
 import { useRowFixes, type Fixes } from './row-fixes.js';

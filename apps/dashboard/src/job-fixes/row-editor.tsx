@@ -3,8 +3,8 @@ import { useId, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { Button, IconButton } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { useRowFixes, type Fields } from './row-fixes.js';
 
 interface Props {

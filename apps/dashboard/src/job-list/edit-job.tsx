@@ -3,7 +3,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { jobName } from '../job/job-text.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Modal } from '../ui/overlays/modal.js';
 
 /** Parses tags such as "red, big". */

@@ -5,8 +5,8 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 
 interface Props {
   /** Returns the sample data. */

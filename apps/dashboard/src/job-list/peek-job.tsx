@@ -3,7 +3,7 @@ import { baseText } from '@graft/contracts/job-method';
 import { Sparkline } from '../charts/sparkline.js';
 import { ago, count, methodName, moment, short } from '../format.js';
 import { jobName, timeSpent } from '../job/job-text.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { ButtonLink } from '../ui/controls/button.js';
 import { CopyButton } from '../ui/controls/copy-button.js';
 import { Drawer } from '../ui/overlays/drawer.js';

@@ -6,7 +6,7 @@ import { useMay } from '../api/own-key.js';
 import { isOver, jobName } from '../job/job-text.js';
 import { EditJob } from '../job-list/edit-job.js';
 import { useJobActions } from '../job-list/job-actions.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { ActionMenu, LINE, type Action } from '../ui/overlays/menu.js';
 import { useToast } from '../ui/overlays/toasts.js';
 

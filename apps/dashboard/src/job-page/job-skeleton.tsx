@@ -1,5 +1,5 @@
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 
 /** Placeholder of a job's page with the heights of its parts. */
 export const JobSkeleton = () => (

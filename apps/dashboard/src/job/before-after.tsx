@@ -2,7 +2,7 @@ import type { CatalogTask, JobObject, MetricsObject } from '@graft/contracts';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { FIXED_HELD_OUT, FIXED_ROWS, FIXES_JOB } from '../job-fixes/retrain.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { Link } from '../ui/link.js';
 import { mainMetric, measure, shownEvaluation } from './headline.js';
 

@@ -2,7 +2,7 @@ import type { JobObject, JobEventObject } from '@graft/contracts';
 import { useState } from 'react';
 import { useMay } from '../api/own-key.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { failureTitle, fixOf, type Fix } from './fixes.js';
 
 interface Props {

@@ -5,13 +5,13 @@ import { api } from '../api/api.js';
 import { saveText } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { Button } from '../ui/controls/button.js';
 import { CopyButton } from '../ui/controls/copy-button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Section } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { Row, Table } from '../ui/table.js';
 import { isOver } from './job-text.js';
 

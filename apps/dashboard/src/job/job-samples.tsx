@@ -3,8 +3,8 @@ import { useEffect } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { moment } from '../format.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Row, Table } from '../ui/table.js';
 
 type Prompt = JobSampleObject['data'][number]['prompt'];

@@ -4,7 +4,7 @@ import { operationBody } from '@graft/contracts/job-kinds';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { CopyButton } from '../ui/controls/copy-button.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { fieldsOf } from '../forms/schema-fields.js';
 
 export function SpecView({ job }: { job: JobObject }) {

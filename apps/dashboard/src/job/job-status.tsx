@@ -6,7 +6,7 @@ import { useMay } from '../api/own-key.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Menu } from '../ui/overlays/menu.js';
-import { Progress } from '../ui/progress.js';
+import { Progress } from '../ui/feedback/progress.js';
 import { Link } from '../ui/link.js';
 import { isOver, queuePlace, silence } from './job-text.js';
 import { SharedProcess } from './shared-process.js';

@@ -3,7 +3,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 
 /** PEFT's combination types, most useful first. */
 const WAYS: Readonly<Record<CombinationType, string>> = {

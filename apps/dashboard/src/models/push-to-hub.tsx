@@ -3,7 +3,7 @@ import { useEffect, useRef, useState, type FormEvent } from 'react';
 import { request } from '../api/request.js';
 import { bytes } from '../format.js';
 import { readEvents } from '../api/sse.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 
 interface PushBody {
   readonly repo: string;

@@ -12,7 +12,7 @@ import { archive, download } from '../api/download.js';
 import { bytes } from '../format.js';
 import { CodeBlock } from '../ui/code-block.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Drawer } from '../ui/overlays/drawer.js';
 import { Section } from '../ui/page.js';
 import { ModelExports, useOperations } from './model-exports.js';

@@ -14,7 +14,7 @@ import {
 } from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
 import { collect, fieldsOf, NONE } from '../forms/schema-fields.js';
-import { NO_SWEEP, type SweepDraft } from './sweep-draft.js';
+import { NO_SWEEP, type SweepDraft } from './sweep/sweep-draft.js';
 
 type Values = Readonly<Record<string, string>>;
 

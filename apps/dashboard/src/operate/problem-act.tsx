@@ -3,7 +3,7 @@ import { useContext, useState } from 'react';
 import { api } from '../api/api.js';
 import { OwnKey, useMay } from '../api/own-key.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { AddWorker } from '../workers/add-worker.js';
 
 /** The button that does something about a problem, or leads to where it is done. */

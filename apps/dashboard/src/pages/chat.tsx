@@ -17,14 +17,14 @@ import { SettingsPanel } from '../chat/conversation/settings-panel.js';
 import { EmbedBox } from '../chat/embeddings/embed-box.js';
 import { ModelPickers } from '../chat/model-picker.js';
 import { TextBox } from '../chat/text/text-box.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { CodeBlock, type CodeTab } from '../ui/code-block.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
 import { Segmented } from '../ui/controls/segmented.js';
-import { EmptyState } from '../ui/empty-state.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
 import { Drawer } from '../ui/overlays/drawer.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 
 const USES: Readonly<Record<ModelUse, string>> = {
   chat: 'Chat',

@@ -13,14 +13,14 @@ import {
   type Axis,
 } from '../job/compared-jobs.js';
 import { percent } from '../job/job-charts.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { fieldsOf } from '../forms/schema-fields.js';
 import { fittedWeight } from '../charts/smoothed.js';
 import { isOver } from '../job/job-text.js';
 import { ButtonLink } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
 import { Page } from '../ui/page.js';
 import { colorOf, CompareResults, nameOf, type Compared } from '../job-list/compare-results.js';
 import { CompareSettings } from '../job-list/compare-settings.js';

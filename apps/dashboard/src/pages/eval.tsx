@@ -18,9 +18,9 @@ import {
   runName,
   RunPill,
 } from '../evals/eval-results.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';

@@ -6,10 +6,10 @@ import { useMay } from '../api/own-key.js';
 import { NewEval } from '../evals/new-eval.js';
 import { ago, moment } from '../format.js';
 import { Button } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Page } from '../ui/page.js';
 import { Row, Table } from '../ui/table.js';
 

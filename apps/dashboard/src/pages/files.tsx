@@ -11,14 +11,14 @@ import { examplesIn, FileReport, labelsIn, problemsOf } from '../files/file-repo
 import { namesOf, RecordFormats } from '../files/record-formats.js';
 import { ACCEPTED, upload, useUploads } from '../files/uploads.js';
 import { ago, bytes, moment } from '../format.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
 import { copyText } from '../ui/controls/copy-button.js';
 import { Segmented } from '../ui/controls/segmented.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { ActionMenu, LINE, type Action } from '../ui/overlays/menu.js';
 import { useToast } from '../ui/overlays/toasts.js';

@@ -28,12 +28,12 @@ import { useModel } from '../models/model-facts.js';
 import { UseIt } from '../models/use-it.js';
 import { ButtonLink } from '../ui/controls/button.js';
 import { EditableTitle } from '../ui/controls/editable-title.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Page } from '../ui/page.js';
 import { StatePill } from '../ui/state-pill.js';
-import { Warnings } from '../ui/warnings.js';
+import { Warnings } from '../ui/feedback/warnings.js';
 
 const LONGEST_NAME = 128;
 /** Metadata that the page shows in words. */

@@ -28,10 +28,10 @@ import { PickedJobs } from '../job-list/picked-jobs.js';
 import { sampleFile } from '../new-job/sample.js';
 import { StreamLost } from '../shell/contact-banner.js';
 import { Button } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 
 const RowMenu = lazy(async () => ({
   default: (await import('../job-list/row-menu.js')).RowMenu,

@@ -7,11 +7,11 @@ import { useMay } from '../api/own-key.js';
 import { ImportBase } from '../models/import-base.js';
 import { modelLists } from '../models/model-lists.js';
 import { BaseTable, ExportTable, TunedTable } from '../models/model-tables.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Page, Section } from '../ui/page.js';
 
 /** Number of models from which a search field is useful. */

@@ -6,9 +6,9 @@ import { BLANK, draftOf, type Draft } from '../new-job/job-draft.js';
 import { JobForm } from '../new-job/job-form.js';
 import { forgetDraft, savedDraft } from '../new-job/saved-draft.js';
 import { useSources } from '../new-job/use-sources.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 
 interface NewJobProps {
   /** Id of a job to copy. */

@@ -4,10 +4,10 @@ import { ago, moment } from '../format.js';
 import { ProblemAct } from '../operate/problem-act.js';
 import { useProblems } from '../operate/use-problems.js';
 import { ButtonLink } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 
 const LOOKS = {
   error: { Icon: CircleAlert, word: 'Error' },

@@ -13,10 +13,10 @@ import { ProjectUse } from '../projects/project-limits.js';
 import { Trackers } from '../projects/trackers.js';
 import { WebhookSettings } from '../projects/webhooks.js';
 import { WillBeDeleted } from '../projects/will-be-deleted.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { Tabs } from '../ui/tabs.js';
 
 const TABS = ['General', 'Members', 'Keys', 'Limits', 'Webhooks', 'Trackers', 'Audit log'] as const;

@@ -14,14 +14,14 @@ import { Tradeoff } from '../sweeps/tradeoff.js';
 import { POLL_MS } from '../sweeps/use-race.js';
 import { WinnerCard } from '../sweeps/winner-card.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { ActionMenu } from '../ui/overlays/menu.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { StatePill } from '../ui/state-pill.js';
-import { Warnings } from '../ui/warnings.js';
+import { Warnings } from '../ui/feedback/warnings.js';
 
 const CRUMBS = [
   <Link key="sweeps" to="/sweeps">

@@ -6,11 +6,11 @@ import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { ago, moment } from '../format.js';
 import { ButtonLink } from '../ui/controls/button.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { StateDot } from '../ui/state-pill.js';
 import { Row, Table } from '../ui/table.js';
 

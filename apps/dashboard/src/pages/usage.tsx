@@ -20,10 +20,10 @@ import {
 import { LimitUse } from '../projects/project-limits.js';
 import { Button } from '../ui/controls/button.js';
 import { Segmented } from '../ui/controls/segmented.js';
-import { EmptyState } from '../ui/empty-state.js';
-import { Failure } from '../ui/failure.js';
+import { EmptyState } from '../ui/feedback/empty-state.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Page, Section } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { Row, Table } from '../ui/table.js';
 
 const RANGES = {

@@ -5,8 +5,8 @@ import { api } from '../api/api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Row, Table } from '../ui/table.js';
 import { ShortId } from './short-id.js';
 

@@ -4,8 +4,8 @@ import { api } from '../api/api.js';
 import { bytes, count, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Modal } from '../ui/overlays/modal.js';
 import { Row, Table } from '../ui/table.js';
 

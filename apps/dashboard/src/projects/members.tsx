@@ -7,8 +7,8 @@ import { useLoaded } from '../api/loaded.js';
 import { OwnKey } from '../api/own-key.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Row, Table } from '../ui/table.js';
 
 const ROLE_TEXTS: Readonly<Record<Role, string>> = {

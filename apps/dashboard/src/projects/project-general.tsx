@@ -7,7 +7,7 @@ import { ago, moment } from '../format.js';
 import { Button } from '../ui/controls/button.js';
 import { CopyButton } from '../ui/controls/copy-button.js';
 import { Field, fieldTexts } from '../ui/controls/field.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Section } from '../ui/page.js';

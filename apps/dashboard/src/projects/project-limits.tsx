@@ -6,10 +6,10 @@ import { figure, LIMIT_NAMES, resetTime, type Limit } from './limit-text.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Text } from '../forms/fields.js';
 import { LimitFields, limitsBody, typedLimits } from './limit-fields.js';
-import { Loading } from '../ui/loading.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Section } from '../ui/page.js';
 import { Row, Table } from '../ui/table.js';
 

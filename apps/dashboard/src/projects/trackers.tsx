@@ -9,8 +9,8 @@ import { api } from '../api/api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
+import { Failure } from '../ui/feedback/failure.js';
+import { Loading } from '../ui/feedback/loading.js';
 import { Row, Table } from '../ui/table.js';
 
 const REFRESH_MS = 5_000;

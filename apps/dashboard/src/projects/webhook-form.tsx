@@ -9,7 +9,7 @@ import { api } from '../api/api.js';
 import { ApiError } from '../api/request.js';
 import { Button } from '../ui/controls/button.js';
 import { Field, fieldTexts } from '../ui/controls/field.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 
 /** Groups whose label differs before one event. */
 const SINGULAR: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { moment } from '../format.js';
 import { useMay } from '../api/own-key.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 
 /** Date of a project's deletion, with a button to restore it. */
 export function WillBeDeleted({

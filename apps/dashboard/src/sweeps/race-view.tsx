@@ -6,7 +6,7 @@ import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Segmented } from '../ui/controls/segmented.js';
 import { Section } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { MemoryGauge } from './memory-gauge.js';
 import {
   isOpen,

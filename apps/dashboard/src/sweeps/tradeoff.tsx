@@ -1,7 +1,7 @@
 import type { SweepObject } from '@graft/contracts';
 import { lazy, Suspense, useState } from 'react';
 import { Section } from '../ui/page.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { COSTS, pointsOf } from './pareto.js';
 
 const ParetoChart = lazy(async () => ({

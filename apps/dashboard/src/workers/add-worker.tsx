@@ -4,11 +4,11 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { CodeBlock } from '../ui/code-block.js';
-import { Callout } from '../ui/callout.js';
-import { Failure } from '../ui/failure.js';
+import { Callout } from '../ui/feedback/callout.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Drawer } from '../ui/overlays/drawer.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { GatewayReach, JoinTokenForm } from './join-token.js';
 
 interface Props {

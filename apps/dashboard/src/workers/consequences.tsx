@@ -3,9 +3,9 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { Button } from '../ui/controls/button.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Modal } from '../ui/overlays/modal.js';
-import { Skeleton } from '../ui/skeleton.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { effectText, jobTitle, summary } from './queue-text.js';
 
 /** Number of affected jobs that are listed. */

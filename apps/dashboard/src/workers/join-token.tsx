@@ -2,11 +2,11 @@ import type { GatewayObject, JoinTokenObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
 import { useId, useState, type FormEvent } from 'react';
 import { api } from '../api/api.js';
-import { Callout } from '../ui/callout.js';
+import { Callout } from '../ui/feedback/callout.js';
 import { CodeBlock } from '../ui/code-block.js';
 import { Button } from '../ui/controls/button.js';
 import { Field } from '../ui/controls/field.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Secret } from '../ui/secret.js';
 
 const FILE = 'token.txt';

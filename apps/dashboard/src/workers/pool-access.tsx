@@ -4,7 +4,7 @@ import { api } from '../api/api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Row, Table } from '../ui/table.js';
 

@@ -2,7 +2,7 @@ import type { WorkerObject } from '@graft/contracts';
 import { CirclePause, CirclePlay, PowerOff, Trash2 } from 'lucide-react';
 import { useState } from 'react';
 import { api } from '../api/api.js';
-import { Failure } from '../ui/failure.js';
+import { Failure } from '../ui/feedback/failure.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { ActionMenu, type Action } from '../ui/overlays/menu.js';
 import { Consequences, type Intention } from './consequences.js';

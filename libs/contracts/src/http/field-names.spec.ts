@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CreateJob } from '../jobs/create-job.js';
+import { CreateJob } from '../jobs/requests/create-job.js';
 import { fieldPaths, meantField, nearestNames, wayOut } from './field-names.js';
 
 const known = [...fieldPaths(CreateJob), 'peft.r', 'peft.lora_alpha', 'peft.layer_replication'];

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { comparedOptions, createBody } from './compared-jobs.js';
-import { CreateJob } from './create-job.js';
+import { CreateJob } from './requests/create-job.js';
 import type { JobObject } from './job-objects.js';
 
 const WANDB = {

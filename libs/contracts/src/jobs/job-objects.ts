@@ -1,7 +1,7 @@
 // Fine-tuning jobs and checkpoints, as the API returns them. Times are Unix seconds.
 import { z } from 'zod';
 import { OperationObject } from './adapter-operation.js';
-import { FINE_TUNING_METHODS } from './create-job.js';
+import { FINE_TUNING_METHODS } from './requests/create-job.js';
 import { DataReport } from '../files/data-report.js';
 import { JobIntegrationObject } from '../integrations/integrations.js';
 import { JOB_STATUSES } from './job-status.js';

@@ -1,4 +1,4 @@
-import { FINE_TUNING_METHODS } from '../jobs/create-job.js';
+import { FINE_TUNING_METHODS } from '../jobs/requests/create-job.js';
 import { ModelUse } from './model-objects.js';
 
 import { z } from 'zod';

@@ -1,7 +1,7 @@
 // Hyperparameter sweeps: the body of POST /v1/sweeps and its responses.
 import { z } from 'zod';
 import { Seed } from '../jobs/training-options.js';
-import { CreateJob } from '../jobs/create-job.js';
+import { CreateJob } from '../jobs/requests/create-job.js';
 import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from '../jobs/job-objects.js';
 
 export const MOST_TRIALS = 100;

@@ -2,7 +2,7 @@ import { RotateCcw } from 'lucide-react';
 import { lazy, Suspense } from 'react';
 import { Button, ButtonLink, IconButton } from '../../ui/controls/button.js';
 import { Copy } from '../copy-icon.js';
-import { Callout } from '../../ui/callout.js';
+import { Callout } from '../../ui/feedback/callout.js';
 import type { Answer, Figures, Problem, Reply } from './exchange.js';
 import { Tokens } from './tokens.js';
 import { ToolCalls } from './tool-calls.js';

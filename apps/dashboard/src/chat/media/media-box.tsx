@@ -3,8 +3,8 @@ import { useEffect, useRef, useState, type DragEvent, type ReactNode } from 'rea
 import { modelTitle } from '../../format.js';
 import { FIRST_BYTES, mediaType, mediaUrl, type MediaUrl } from '../../media/media-url.js';
 import { Media } from '../../media/media.js';
-import { Callout } from '../../ui/callout.js';
-import { Skeleton } from '../../ui/skeleton.js';
+import { Callout } from '../../ui/feedback/callout.js';
+import { Skeleton } from '../../ui/feedback/skeleton.js';
 import { RequestProblem } from '../sides.js';
 import type { ModelAnswer } from '../use-answers.js';
 import './media-box.css';

@@ -2,7 +2,7 @@ import type { TranscriptionSegment } from '@graft/contracts';
 import { Clock } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { api } from '../../api/api.js';
-import { Callout } from '../../ui/callout.js';
+import { Callout } from '../../ui/feedback/callout.js';
 import { Button } from '../../ui/controls/button.js';
 import { Copy } from '../copy-icon.js';
 

@@ -1,7 +1,7 @@
 import { FileUp } from 'lucide-react';
 import { useId, useState, type DragEvent } from 'react';
 import { count } from '../../format.js';
-import { Callout } from '../../ui/callout.js';
+import { Callout } from '../../ui/feedback/callout.js';
 import { Button } from '../../ui/controls/button.js';
 import { Field } from '../../ui/controls/field.js';
 import { guessRoles, readTable, rowsOf, rowsOfLines, type Roles, type TextTable } from './batch.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CreateJob, hyperparametersOf } from './create-job.js';
-import { errorMap } from '../http/problem.js';
+import { errorMap } from '../../http/problem.js';
 
 const body = (peft: object) => ({
   model: 'm',

@@ -1,12 +1,12 @@
 import type { JobConfusionObject, JobObject } from '@graft/contracts';
 import { useState } from 'react';
-import { api } from '../api/api.js';
-import { count } from '../format.js';
-import { useLoaded } from '../api/loaded.js';
+import { api } from '../../api/api.js';
+import { count } from '../../format.js';
+import { useLoaded } from '../../api/loaded.js';
 import { ConfusedExamples, type Pair } from './confused-examples.js';
-import { Failure } from '../ui/failure.js';
-import { Loading } from '../ui/loading.js';
-import { Row, Table } from '../ui/table.js';
+import { Failure } from '../../ui/feedback/failure.js';
+import { Loading } from '../../ui/feedback/loading.js';
+import { Row, Table } from '../../ui/table.js';
 import './confusion.css';
 
 /** Maximum number of labels shown as a matrix. Above it, the most confused pairs are listed. */

@@ -1,14 +1,14 @@
 import type { FileRecordObject } from '@graft/contracts';
 import { useEffect, useRef } from 'react';
-import { api } from '../api/api.js';
-import { count } from '../format.js';
-import { useLoaded } from '../api/loaded.js';
-import { FixRow } from '../job-fixes/row-editor.js';
-import { Failure } from '../ui/failure.js';
-import { Link } from '../ui/link.js';
-import { Loading } from '../ui/loading.js';
-import { galleryOf, MediaGallery } from '../media/media-gallery.js';
-import { TrainingRecord } from '../files/record.js';
+import { api } from '../../api/api.js';
+import { count } from '../../format.js';
+import { useLoaded } from '../../api/loaded.js';
+import { FixRow } from '../../job-fixes/row-editor.js';
+import { Failure } from '../../ui/feedback/failure.js';
+import { Link } from '../../ui/link.js';
+import { Loading } from '../../ui/feedback/loading.js';
+import { galleryOf, MediaGallery } from '../../media/media-gallery.js';
+import { TrainingRecord } from '../../files/record.js';
 
 /** Examples of one label with the same prediction. */
 export interface Pair {

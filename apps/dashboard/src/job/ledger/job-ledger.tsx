@@ -1,17 +1,17 @@
 import type { JobEventObject, JobLedgerObject, JobObject } from '@graft/contracts';
 import { useState } from 'react';
-import { api } from '../api/api.js';
-import { count, short } from '../format.js';
-import { isOver } from './job-text.js';
-import { useLoaded } from '../api/loaded.js';
-import { Failure } from '../ui/failure.js';
+import { api } from '../../api/api.js';
+import { count, short } from '../../format.js';
+import { isOver } from '../job-text.js';
+import { useLoaded } from '../../api/loaded.js';
+import { Failure } from '../../ui/feedback/failure.js';
 import { LedgerRecord } from './ledger-record.js';
-import { Link } from '../ui/link.js';
-import { FixRow } from '../job-fixes/row-editor.js';
-import { useRowFixes } from '../job-fixes/row-fixes.js';
-import { Segmented } from '../ui/controls/segmented.js';
-import { Section } from '../ui/page.js';
-import { Row, Table } from '../ui/table.js';
+import { Link } from '../../ui/link.js';
+import { FixRow } from '../../job-fixes/row-editor.js';
+import { useRowFixes } from '../../job-fixes/row-fixes.js';
+import { Segmented } from '../../ui/controls/segmented.js';
+import { Section } from '../../ui/page.js';
+import { Row, Table } from '../../ui/table.js';
 
 const OF_BASE = 'Base model loss';
 const NUMBERS = ['Line', 'Loss', OF_BASE];

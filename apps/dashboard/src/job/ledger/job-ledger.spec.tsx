@@ -2,8 +2,8 @@
 import type { JobEventObject, JobObject } from '@graft/contracts';
 import { cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { serve, type Served } from '../../test/served.js';
-import { InApp } from '../in-app.js';
+import { serve, type Served } from '../../../test/served.js';
+import { InApp } from '../../in-app.js';
 import { JobLedger } from './job-ledger.js';
 
 const EVENT = { graft: { kind: 'ledger' } } as JobEventObject;

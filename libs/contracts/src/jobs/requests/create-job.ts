@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { JobIntegrations } from '../integrations/integrations.js';
-import { POOL_NAME, POOL_NAME_RULE } from '../organization/pool-name.js';
-import { grouped } from '../http/problem.js';
-import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
+import { JobIntegrations } from '../../integrations/integrations.js';
+import { POOL_NAME, POOL_NAME_RULE } from '../../organization/pool-name.js';
+import { grouped } from '../../http/problem.js';
+import { SAMPLE_TOKENS, SampleOptions } from '../sample-prompts.js';
 import {
   optionalFields,
   BatchSize,
@@ -10,8 +10,8 @@ import {
   SAME_IN_SWEEP,
   Seed,
   TrainingOptions,
-} from './training-options.js';
-import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
+} from '../training-options.js';
+import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from '../validation.js';
 
 // Body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft` (docs/reference/jobs.md). The method's own
 // schema checks the fields of `peft`.

@@ -1,14 +1,14 @@
 import type { Catalog, CatalogMethod, CatalogTask } from '@graft/contracts';
 import { X } from 'lucide-react';
-import { Answer, useOpen } from '../forms/answer.js';
-import type { Change } from '../forms/change.js';
-import { problemAt, type Problem } from '../forms/field-problem.js';
-import { labelOf } from '../forms/labels.js';
-import { Button, IconButton } from '../ui/controls/button.js';
-import { Combobox } from '../ui/controls/combobox.js';
-import { Field, fieldTexts } from '../ui/controls/field.js';
-import { NumberField } from '../ui/controls/number-field.js';
-import { supports } from './method-list.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import type { Change } from '../../forms/change.js';
+import { problemAt, type Problem } from '../../forms/field-problem.js';
+import { labelOf } from '../../forms/labels.js';
+import { Button, IconButton } from '../../ui/controls/button.js';
+import { Combobox } from '../../ui/controls/combobox.js';
+import { Field, fieldTexts } from '../../ui/controls/field.js';
+import { NumberField } from '../../ui/controls/number-field.js';
+import { supports } from '../method-list.js';
 import {
   triedMethods,
   valuesHint,

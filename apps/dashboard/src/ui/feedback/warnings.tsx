@@ -1,5 +1,5 @@
 import type { JobWarning } from '@graft/contracts';
-import { count } from '../format.js';
+import { count } from '../../format.js';
 
 /** Warnings that users should read before they trust a result. */
 export function Warnings({ warnings }: { warnings: readonly JobWarning[] }) {

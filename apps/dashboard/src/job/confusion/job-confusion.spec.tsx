@@ -2,8 +2,8 @@
 import type { JobObject } from '@graft/contracts';
 import { cleanup, configure, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { serve, type Served } from '../../test/served.js';
-import { InApp } from '../in-app.js';
+import { serve, type Served } from '../../../test/served.js';
+import { InApp } from '../../in-app.js';
 import { JobConfusion } from './job-confusion.js';
 
 const JOB = { id: 'ftjob-1' } as JobObject;

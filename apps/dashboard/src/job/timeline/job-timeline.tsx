@@ -2,12 +2,12 @@ import type { JobObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
 import { Download } from 'lucide-react';
 import { useState } from 'react';
-import { trace } from '../api/download.js';
-import { moment } from '../format.js';
-import { Button } from '../ui/controls/button.js';
-import { Section } from '../ui/page.js';
-import { Row, Table } from '../ui/table.js';
-import { waitedForOthers } from './job-text.js';
+import { trace } from '../../api/download.js';
+import { moment } from '../../format.js';
+import { Button } from '../../ui/controls/button.js';
+import { Section } from '../../ui/page.js';
+import { Row, Table } from '../../ui/table.js';
+import { waitedForOthers } from '../job-text.js';
 import { spansOf, type Span } from './timeline.js';
 
 const NUMBERS = ['Duration'];

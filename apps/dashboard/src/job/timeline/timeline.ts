@@ -1,6 +1,6 @@
 // The life of a job as consecutive spans of time: waits and attempts.
 import type { JobObject } from '@graft/contracts';
-import { isOver, outcomeText } from './job-text.js';
+import { isOver, outcomeText } from '../job-text.js';
 
 export interface Span {
   readonly kind: 'wait' | 'attempt' | 'lost';

@@ -1,10 +1,10 @@
 import type { FileObject } from '@graft/contracts';
 import { FileUp } from 'lucide-react';
 import { useContext, useEffect, useState, type DragEvent } from 'react';
-import { useMay } from '../api/own-key.js';
-import { ColumnPick } from '../files/column-pick.js';
-import { examplesIn, FileReport, labelsIn } from '../files/file-report.js';
-import { namesOf, RecordFormats } from '../files/record-formats.js';
+import { useMay } from '../../api/own-key.js';
+import { ColumnPick } from '../../files/column-pick.js';
+import { examplesIn, FileReport, labelsIn } from '../../files/file-report.js';
+import { namesOf, RecordFormats } from '../../files/record-formats.js';
 import {
   ACCEPTED,
   markUploadSelected,
@@ -12,19 +12,19 @@ import {
   upload,
   useUploads,
   type Upload,
-} from '../files/uploads.js';
-import { Answer, useOpen } from '../forms/answer.js';
-import type { Change } from '../forms/change.js';
-import { problemAt, type Problem } from '../forms/field-problem.js';
-import { ago, bytes, count } from '../format.js';
-import { Button } from '../ui/controls/button.js';
-import { Combobox, type Option } from '../ui/controls/combobox.js';
-import { Field } from '../ui/controls/field.js';
-import { Failure } from '../ui/failure.js';
-import { AllRows, FilePreview } from './file-preview.js';
-import { HeldOut } from './held-out.js';
-import type { Draft } from './job-draft.js';
-import { sampleFile } from './sample.js';
+} from '../../files/uploads.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import type { Change } from '../../forms/change.js';
+import { problemAt, type Problem } from '../../forms/field-problem.js';
+import { ago, bytes, count } from '../../format.js';
+import { Button } from '../../ui/controls/button.js';
+import { Combobox, type Option } from '../../ui/controls/combobox.js';
+import { Field } from '../../ui/controls/field.js';
+import { Failure } from '../../ui/feedback/failure.js';
+import { AllRows, FilePreview } from '../file-preview.js';
+import { HeldOut } from '../held-out.js';
+import type { Draft } from '../job-draft.js';
+import { sampleFile } from '../sample.js';
 
 interface Props {
   readonly draft: Draft;

@@ -1,4 +1,4 @@
-import { ApiError } from '../api/request.js';
+import { ApiError } from '../../api/request.js';
 
 /** Error message of a request. */
 export function Failure({ error }: { error: Error | null }) {

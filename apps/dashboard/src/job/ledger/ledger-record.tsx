@@ -1,7 +1,7 @@
-import { api } from '../api/api.js';
-import { useLoaded } from '../api/loaded.js';
-import { galleryOf } from '../media/media-gallery.js';
-import { Media } from '../media/media.js';
+import { api } from '../../api/api.js';
+import { useLoaded } from '../../api/loaded.js';
+import { galleryOf } from '../../media/media-gallery.js';
+import { Media } from '../../media/media.js';
 
 interface Props {
   readonly file: string | null;

@@ -1,14 +1,14 @@
 import type { CatalogTask, JobPreviewObject, ModelObject } from '@graft/contracts';
 import { amount } from '@graft/contracts/plan-line';
-import { Answer, useOpen } from '../forms/answer.js';
-import { problemAt } from '../forms/field-problem.js';
-import { bytes } from '../format.js';
-import { Combobox } from '../ui/controls/combobox.js';
-import { Field } from '../ui/controls/field.js';
-import { Link } from '../ui/link.js';
-import { fitOf, isUsable, memoryOf, sizeOf, type Situation } from './base-choice.js';
-import type { FormState } from './form-state.js';
-import { misfitOf } from './job-draft.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import { problemAt } from '../../forms/field-problem.js';
+import { bytes } from '../../format.js';
+import { Combobox } from '../../ui/controls/combobox.js';
+import { Field } from '../../ui/controls/field.js';
+import { Link } from '../../ui/link.js';
+import { fitOf, isUsable, memoryOf, sizeOf, type Situation } from '../base-choice.js';
+import type { FormState } from '../form-state.js';
+import { misfitOf } from '../job-draft.js';
 
 interface Props extends FormState {
   /** Base models, best fit first. */

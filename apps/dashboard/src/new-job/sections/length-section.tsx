@@ -1,14 +1,14 @@
 import type { JobPreviewObject } from '@graft/contracts';
 import { roughly } from '@graft/contracts/plan-line';
 import { useState } from 'react';
-import { Answer, useOpen } from '../forms/answer.js';
-import { problemAt } from '../forms/field-problem.js';
-import { count } from '../format.js';
-import { NumberField } from '../ui/controls/number-field.js';
-import { RadioCards } from '../ui/controls/radio-cards.js';
-import type { FormState } from './form-state.js';
-import { isAs, meaningOf, PRESETS, withPreset, type PresetFields } from './presets.js';
-import type { Preview } from './use-preview.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import { problemAt } from '../../forms/field-problem.js';
+import { count } from '../../format.js';
+import { NumberField } from '../../ui/controls/number-field.js';
+import { RadioCards } from '../../ui/controls/radio-cards.js';
+import type { FormState } from '../form-state.js';
+import { isAs, meaningOf, PRESETS, withPreset, type PresetFields } from '../presets.js';
+import type { Preview } from '../use-preview.js';
 
 interface Props extends FormState {
   readonly preview: Preview;

@@ -1,8 +1,8 @@
 // State of the sweep form, and its conversion to the request body.
 import type { Catalog, CatalogMethod, CatalogTask, SweepSearch } from '@graft/contracts';
 import { sweepValuesOf } from '@graft/contracts/sweep-values';
-import { collect, fieldsOf, type Field } from '../forms/schema-fields.js';
-import { configurations, type Configuration } from './method-list.js';
+import { collect, fieldsOf, type Field } from '../../forms/schema-fields.js';
+import { configurations, type Configuration } from '../method-list.js';
 
 export interface SweepDraft {
   readonly algorithm: SweepSearch['algorithm'];

@@ -1,15 +1,15 @@
 import type { Catalog, CatalogTask, FileObject, JobPreviewObject } from '@graft/contracts';
-import { Answer, useOpen } from '../forms/answer.js';
-import { problemAt } from '../forms/field-problem.js';
-import { labelOf } from '../forms/labels.js';
-import { fieldsOf, type Field as SchemaFieldType } from '../forms/schema-fields.js';
-import { problemIn, SchemaForm } from '../forms/schema-form.js';
-import { Fold } from '../ui/fold.js';
-import { NumberField } from '../ui/controls/number-field.js';
-import type { FormState } from './form-state.js';
-import type { Draft } from './job-draft.js';
-import { JobTrackers } from './job-trackers.js';
-import { SamplePrompts } from './sample-prompts.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import { problemAt } from '../../forms/field-problem.js';
+import { labelOf } from '../../forms/labels.js';
+import { fieldsOf, type Field as SchemaFieldType } from '../../forms/schema-fields.js';
+import { problemIn, SchemaForm } from '../../forms/schema-form.js';
+import { Fold } from '../../ui/fold.js';
+import { NumberField } from '../../ui/controls/number-field.js';
+import type { FormState } from '../form-state.js';
+import type { Draft } from '../job-draft.js';
+import { JobTrackers } from '../job-trackers.js';
+import { SamplePrompts } from '../sample-prompts.js';
 
 /** Name of the job, which becomes a part of its model's name. */
 export function NameSection({ draft, change, problems }: FormState) {

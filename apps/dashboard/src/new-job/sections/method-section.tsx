@@ -1,14 +1,14 @@
 import type { CatalogTask, JobPreviewObject } from '@graft/contracts';
 import { amount } from '@graft/contracts/plan-line';
 import { useMemo } from 'react';
-import { Answer, useOpen } from '../forms/answer.js';
-import { fieldsOf } from '../forms/schema-fields.js';
-import { problemIn, SchemaForm } from '../forms/schema-form.js';
-import { Combobox } from '../ui/controls/combobox.js';
-import { Field } from '../ui/controls/field.js';
-import { Fold } from '../ui/fold.js';
-import { RadioCards } from '../ui/controls/radio-cards.js';
-import type { FormState } from './form-state.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import { fieldsOf } from '../../forms/schema-fields.js';
+import { problemIn, SchemaForm } from '../../forms/schema-form.js';
+import { Combobox } from '../../ui/controls/combobox.js';
+import { Field } from '../../ui/controls/field.js';
+import { Fold } from '../../ui/fold.js';
+import { RadioCards } from '../../ui/controls/radio-cards.js';
+import type { FormState } from '../form-state.js';
 import {
   exportsText,
   sizeText,
@@ -17,7 +17,7 @@ import {
   supports,
   withConfiguration,
   type Configuration,
-} from './method-list.js';
+} from '../method-list.js';
 
 /** Number of options behind "Tune". A method's schema lists the most important first. */
 const MAIN = 4;

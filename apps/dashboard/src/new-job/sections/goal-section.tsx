@@ -1,13 +1,13 @@
 import type { Catalog, CatalogTask } from '@graft/contracts';
 import { useMemo } from 'react';
-import { Answer, useOpen } from '../forms/answer.js';
-import { problemAt } from '../forms/field-problem.js';
-import { fieldsOf } from '../forms/schema-fields.js';
-import { SchemaForm } from '../forms/schema-form.js';
-import { Fold } from '../ui/fold.js';
-import { RadioCards } from '../ui/controls/radio-cards.js';
-import type { FormState } from './form-state.js';
-import { misfitOf, type Misfit, type TaskSubject } from './job-draft.js';
+import { Answer, useOpen } from '../../forms/answer.js';
+import { problemAt } from '../../forms/field-problem.js';
+import { fieldsOf } from '../../forms/schema-fields.js';
+import { SchemaForm } from '../../forms/schema-form.js';
+import { Fold } from '../../ui/fold.js';
+import { RadioCards } from '../../ui/controls/radio-cards.js';
+import type { FormState } from '../form-state.js';
+import { misfitOf, type Misfit, type TaskSubject } from '../job-draft.js';
 
 interface Props extends FormState {
   readonly catalog: Catalog;
