@@ -1,5 +1,6 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig, type Plugin } from 'vite';
+import { compression } from 'vite-plugin-compression2';
 
 // In development (`npm run dev -w apps/dashboard`) the API runs elsewhere. GRAFT_DEV_API is its URL without /v1.
 const api = process.env['GRAFT_DEV_API'] ?? 'http://127.0.0.1:8000';
@@ -27,7 +28,14 @@ const preloadFont: Plugin = {
 };
 
 export default defineConfig(({ mode }) => ({
-  plugins: [react(), preloadFont],
+  plugins: [
+    react(),
+    preloadFont,
+    // The API sends these files to browsers that accept Brotli.
+    ...(mode === 'production'
+      ? [compression({ algorithms: ['brotliCompress'], include: /\.(js|css|svg)$/ })]
+      : []),
+  ],
   // The gallery of components is part of development builds and of `--mode gallery`, which tests use.
   define: { __GALLERY__: JSON.stringify(mode !== 'production') },
   // in kB; compressed, it is about a third of that

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync, statSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
@@ -17,6 +18,8 @@ beforeAll(async () => {
   writeFileSync(join(dashboardDir, 'index.html'), '<!doctype html><title>Graft</title>');
   writeFileSync(join(dashboardDir, 'assets', 'app.js'), 'export {};');
   writeFileSync(join(dashboardDir, 'assets', 'large.js'), LARGE);
+  writeFileSync(join(dashboardDir, 'assets', 'packed.js'), LARGE);
+  writeFileSync(join(dashboardDir, 'assets', 'packed.js.br'), brotliCompressSync(LARGE));
   api = await startTestApi({ dashboardDir });
   await importBase(api);
 });
@@ -290,6 +293,23 @@ describe('access', () => {
     const first = await stream.body!.getReader().read();
     expect(new TextDecoder().decode(first.value)).toMatch(/^(:|event:|id:|retry:)/);
     leaving.abort();
+  });
+
+  it('serves files that the build has compressed with Brotli as they are', async () => {
+    const url = `${api.url}/assets/packed.js`;
+    const packed = await fetch(url, { headers: { 'accept-encoding': 'gzip, deflate, br' } });
+    const length = statSync(join(dashboardDir, 'assets', 'packed.js.br')).size;
+    expect(Object.fromEntries(packed.headers)).toMatchObject({
+      'content-encoding': 'br',
+      'content-length': String(length),
+      'content-type': expect.stringContaining('javascript'),
+      'cache-control': expect.stringContaining('immutable'),
+      'content-security-policy': expect.stringContaining("default-src 'self'"),
+      vary: expect.stringContaining('Accept-Encoding'),
+    });
+    expect(await packed.text()).toBe(LARGE);
+    const plain = await fetch(url, { headers: { 'accept-encoding': 'identity' } });
+    expect([plain.headers.get('content-encoding'), await plain.text()]).toEqual([null, LARGE]);
   });
 
   it.each(['gzip', 'br'])('compresses API responses with %s', async (way) => {

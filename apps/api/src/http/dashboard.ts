@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import express, { type RequestHandler, type Response } from 'express';
+import type { RequestHandler, Response } from 'express';
+import expressStaticGzip from 'express-static-gzip';
 
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
@@ -43,11 +44,16 @@ export const docsHeaders: RequestHandler = (_request, response, next) => {
 export function dashboard(dir: string): RequestHandler {
   const root = resolve(dir);
   const index = join(root, 'index.html');
-  const files = express.static(root, {
+  // The build compresses its files with Brotli.
+  const files = expressStaticGzip(root, {
+    enableBrotli: true,
     index: false,
-    redirect: false,
-    setHeaders: (response, path) =>
-      dashboardHeaders(response as Response, path.includes('/assets/')),
+    serveStatic: {
+      index: false,
+      redirect: false,
+      setHeaders: (response, path) =>
+        dashboardHeaders(response as Response, path.includes('/assets/')),
+    },
   });
   return (request, response, next) => {
     const page = request.method === 'GET' || request.method === 'HEAD';
