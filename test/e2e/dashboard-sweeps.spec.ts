@@ -235,6 +235,11 @@ describe.skipIf(!program)('sweeps and comparisons', () => {
     await answer(page);
     await page.locator('.page-header .pill', { hasText: 'cancelled' }).waitFor();
     await page
+      .getByRole('region', { name: 'Which method' })
+      .getByText(/: validation loss .*\. Next is .* with /)
+      .waitFor();
+    await screenshot(page, 'sweep-answer');
+    await page
       .getByRole('region', { name: 'Winner' })
       .getByRole('link', { name: 'Use it' })
       .click();

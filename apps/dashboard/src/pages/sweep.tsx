@@ -7,6 +7,7 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { ago, moment } from '../format.js';
+import { MethodAnswer } from '../sweeps/answer-card.js';
 import { LatestAnswers } from '../sweeps/latest-answers.js';
 import { isOpen } from '../sweeps/race.js';
 import { RaceView } from '../sweeps/race-view.js';
@@ -64,6 +65,7 @@ export function SweepPage({ id }: { id: string }) {
     >
       <Failure error={error ?? found.error} />
       <Warnings warnings={sweep.warnings ?? []} />
+      <MethodAnswer sweep={sweep} />
       <WinnerCard sweep={sweep} />
       <RaceView sweep={sweep} />
       <LatestAnswers sweep={sweep} />

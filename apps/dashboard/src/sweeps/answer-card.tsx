@@ -21,22 +21,17 @@ export function MethodAnswer({ sweep }: { sweep: SweepObject }) {
     ? methodAnswer(sweep, job.value?.graft.data?.validation_examples ?? null)
     : null;
   if (!answer) return null;
-  const { best, smaller, sentence } = answer;
+  const { smaller, sentence } = answer;
   return (
-    <section className="card method-answer" aria-label="Which method">
+    <section className="card" aria-label="Which method">
       <p className="method-sentence">{sentence}</p>
-      <div className="bar">
-        {best.model && (
-          <ButtonLink to="/chat" search={{ model: best.model }}>
-            Serve {trialLabel(best)}
+      {smaller && (
+        <div className="bar">
+          <ButtonLink to="/jobs/$id" params={{ id: smaller.job }}>
+            Use {trialLabel(smaller)}
           </ButtonLink>
-        )}
-        {smaller?.model && (
-          <ButtonLink to="/chat" search={{ model: smaller.model }}>
-            Serve {trialLabel(smaller)}
-          </ButtonLink>
-        )}
-      </div>
+        </div>
+      )}
     </section>
   );
 }
