@@ -178,4 +178,30 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     unknownKey.vanish();
     expect(tabs.problems()).toEqual([]);
   });
+
+  it('are created with join tokens, shown once, and revoked', async () => {
+    const page = await tabs.open('/keys');
+    await page.getByLabel('Owner of the new key').fill('lovelace');
+    await page.getByRole('button', { name: 'Create key' }).click();
+    const secret = (await page.getByRole('status').locator('code').textContent())!;
+    const headers = { authorization: `Bearer ${secret}` };
+    const status = async (path: string) =>
+      (await fetch(`${api.url}/v1${path}`, { headers })).status;
+    expect([await status('/models'), await status('/keys')]).toEqual([200, 403]);
+    const key = rows(page).filter({ hasText: 'lovelace' });
+    await key.getByRole('button', { name: 'Revoke' }).click();
+    await answer(page);
+    await key.waitFor({ state: 'detached' });
+    expect(await status('/models')).toBe(401);
+
+    await page.getByRole('tab', { name: 'Join tokens' }).click();
+    await page.getByLabel('Machine').fill('gpu-7');
+    await page.getByRole('button', { name: 'Create token' }).click();
+    await page.getByRole('status').filter({ hasText: 'gpu-7: jt-graft-' }).waitFor();
+    const token = rows(page).filter({ hasText: 'gpu-7' });
+    await token.getByRole('button', { name: 'Revoke' }).click();
+    await answer(page);
+    await token.waitFor({ state: 'detached' });
+    expect(tabs.problems()).toEqual([]);
+  });
 });

@@ -13,6 +13,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   importBase,
   startTestApi,
+  until,
   uploadChats,
   type TestApi,
 } from '../../apps/api/test/fixture.js';
@@ -157,5 +158,20 @@ describe.skipIf(!program)('the shell of the dashboard', () => {
     await page.getByRole('button', { name: 'Project default' }).waitFor();
     await text(page, 'chats');
     expect(tabs.problems()).toEqual([]);
+  });
+
+  it('enforces a content security policy', async () => {
+    const policy = (await fetch(api.url)).headers.get('content-security-policy');
+    expect(policy).toMatch(/^(?!.*unsafe)default-src 'self'/);
+    const page = await tabs.open('/');
+    await page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+    const hacked = await page.evaluate(() => {
+      const script = document.createElement('script');
+      script.textContent = 'window.hacked = 1';
+      document.body.append(script);
+      return 'hacked' in window;
+    });
+    expect(hacked).toBe(false);
+    await until(() => tabs.problems().some((p) => p.startsWith('console: policy: script-src')));
   });
 });

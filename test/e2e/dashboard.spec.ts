@@ -116,23 +116,6 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems(/status of 404/)).toEqual([]);
   });
 
-  it('enforces a content security policy', async () => {
-    const policy = (await fetch(graft.where.url)).headers.get('content-security-policy');
-    expect(policy).toMatch(/^(?!.*unsafe)default-src 'self'/);
-    const page = await open('/');
-    await text(page, 'No jobs yet');
-    const hacked = await page.evaluate(() => {
-      const script = document.createElement('script');
-      script.textContent = 'window.hacked = 1';
-      document.body.append(script);
-      return 'hacked' in window;
-    });
-    expect(hacked).toBe(false);
-    await until('the refusal to be reported', () =>
-      problems().some((p) => p.startsWith('console: policy: script-src')),
-    );
-  });
-
   it('imports a base model', async () => {
     const page = await open('/models');
     const importFrom = async (source: string) => {
@@ -459,32 +442,6 @@ describe.skipIf(!program)('the dashboard', () => {
     await worker.getByText('tiny').waitFor();
     expect(await worker.textContent()).toMatch(/CPU.*of.*tiny/);
     await screenshot(page, 'workers');
-    expect(problems()).toEqual([]);
-  });
-
-  it('creates keys and join tokens, shows each once, and revokes them', async () => {
-    const page = await open('/keys');
-    await page.getByLabel('Owner of the new key').fill('ada');
-    await page.getByRole('button', { name: 'Create key' }).click();
-    const secret = (await page.getByRole('status').locator('code').textContent())!;
-    const headers = { authorization: `Bearer ${secret}` };
-    const status = async (path: string) =>
-      (await fetch(`${graft.where.url}/v1${path}`, { headers })).status;
-    expect([await status('/models'), await status('/keys')]).toEqual([200, 403]);
-    const ada = rows(page).filter({ hasText: 'ada' });
-    await ada.getByRole('button', { name: 'Revoke' }).click();
-    await answer(page);
-    await ada.waitFor({ state: 'detached' });
-    expect(await status('/models')).toBe(401);
-
-    await page.getByRole('tab', { name: 'Join tokens' }).click();
-    await page.getByLabel('Machine').fill('gpu-7');
-    await page.getByRole('button', { name: 'Create token' }).click();
-    await page.getByRole('status').filter({ hasText: 'gpu-7: jt-graft-' }).waitFor();
-    const token = rows(page).filter({ hasText: 'gpu-7' });
-    await token.getByRole('button', { name: 'Revoke' }).click();
-    await answer(page);
-    await token.waitFor({ state: 'detached' });
     expect(problems()).toEqual([]);
   });
 
