@@ -12,6 +12,12 @@ it('returns the position and expected start of a job', () => {
   expect(placeText({ ...place, estimated_start_range: null }, 1240)).toBe(
     '3rd of 12, starts right away',
   );
+  expect(placeText({ ...place, estimated_start_range: [1000, 1490] }, 1000)).toBe(
+    '3rd of 12, starts within 8 min 10 s',
+  );
+  expect(
+    placeText({ ...place, estimated_start: 1004, estimated_start_range: [990, 1010] }, 1000),
+  ).toBe('3rd of 12, starts within 10 s');
   expect(placeText({ ...place, estimated_start: null }, 1000)).toBe(
     '3rd of 12, no start forecast yet',
   );

@@ -8,7 +8,10 @@ type Place = Partial<
 /** Shorter forecasts are only noise. */
 const SOON_SECONDS = 2;
 
-/** Returns `3rd of 12, starts in about 4 min (2 min to 8 min)`; an empty string if the job is not queued. */
+/**
+ * Returns `3rd of 12, starts in about 4 min (2 min to 8 min)`, or `3rd of 12, starts within 8 min` if it may
+ * start immediately; an empty string if the job is not queued.
+ */
 export function placeText(graft: Place, now = Date.now() / 1000): string {
   const { queue_position: position, queue_length: length } = graft;
   if (!position || !length) return '';
@@ -17,6 +20,8 @@ export function placeText(graft: Place, now = Date.now() / 1000): string {
   if (!start) return `${place}, no start forecast yet`;
   if (start - now < SOON_SECONDS) return `${place}, starts right away`;
   const wait = (at: number): string => duration(at - now);
+  if (range && range[0] - now < SOON_SECONDS)
+    return `${place}, starts within ${wait(Math.max(start, range[1]))}`;
   const between = range ? ` (${wait(range[0])} to ${wait(range[1])})` : '';
   return `${place}, starts in about ${wait(start)}${between}`;
 }
