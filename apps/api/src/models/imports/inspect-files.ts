@@ -34,7 +34,8 @@ export async function inspectFiles(
         new DomainError('invalid_model', `the model's files cannot be read: ${reason}`),
     });
   });
-  if (found.problems.length > 0) throw new DomainError('invalid_model', [...new Set(found.problems)].join('; '));
+  if (found.problems.length > 0)
+    throw new DomainError('invalid_model', [...new Set(found.problems)].join('; '));
   return found;
 }
 
