@@ -9,7 +9,7 @@ import {
   uniqueName,
 } from '../../../../test/servers.js';
 import { dropDatabase, emptyDatabase, listens } from '../../test/test-databases.js';
-import { openDispatchQueue, type DispatchQueue } from './dispatch-queue.js';
+import { openDispatchQueue, queuePool, type DispatchQueue } from './dispatch-queue.js';
 
 const NAME = uniqueName('queue');
 
@@ -112,6 +112,20 @@ describe.skipIf(!postgresIsThere)('tokens on PostgreSQL', () => {
     },
   );
   afterAll(() => dropDatabase(database));
+
+  it('survives the loss of a connection within a transaction', async () => {
+    const pool = queuePool(`${POSTGRES}/${database}`, NAME);
+    const client = await pool.connect();
+    await client.query('BEGIN');
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    // Without a listener of its own, this event would end the process.
+    const lost = new Promise((resolve) => client.once('end', () => resolve(null)));
+    await pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+    await lost;
+    await expect(client.query('COMMIT')).rejects.toThrow();
+    client.release(true);
+    await pool.end();
+  });
 });
 
 describe.skipIf(!redisIsThere)('tokens on Redis', () => {

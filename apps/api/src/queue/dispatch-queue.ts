@@ -55,14 +55,7 @@ export async function migrateQueue(databaseUrl: string): Promise<void> {
 
 async function openPostgres(databaseUrl: string, prefix: string): Promise<DispatchQueue> {
   await migrateQueue(databaseUrl);
-  const pool = new Pool({
-    connectionString: databaseUrl,
-    max: CONNECTIONS,
-    application_name: `${prefix}-queue`,
-    // The schema of BullMQ's tables. BullMQ only sets it on connections that it opens itself.
-    options: '-c search_path=bullmq',
-  });
-  pool.on('error', reportQueueError);
+  const pool = queuePool(databaseUrl, prefix);
   const connection = withoutListeners(pool);
   // Share the pool: by default every BullMQ worker opens its own connection to wait for jobs.
   const classes = withBackend((name: string, opts: Parameters<typeof createPostgresBackend>[1]) =>
@@ -73,6 +66,21 @@ async function openPostgres(databaseUrl: string, prefix: string): Promise<Dispat
     worker: new classes.Worker(name, null, { connection, autorun: false }),
   });
   return pairs('postgres', prefix, open, () => pool.end());
+}
+
+/** Opens the connections of the queue. Losing one, even within a transaction, is reported and does not end the process. */
+export function queuePool(databaseUrl: string, prefix: string): Pool {
+  const pool = new Pool({
+    connectionString: databaseUrl,
+    max: CONNECTIONS,
+    application_name: `${prefix}-queue`,
+    // The schema of BullMQ's tables. BullMQ only sets it on connections that it opens itself.
+    options: '-c search_path=bullmq',
+  });
+  pool.on('error', reportQueueError);
+  // The pool listens only while a connection is idle, and BullMQ does not listen at all. The next query rejects.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
 }
 
 /** Wraps a pool for BullMQ, which adds an error listener for each queue and does not remove it on close. */
