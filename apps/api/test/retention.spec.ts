@@ -63,6 +63,15 @@ const steps = async (id: string): Promise<number[]> => {
   return data.map((row) => row.step_number);
 };
 
+/** Steps of the checkpoints from which the job can resume, newest first. */
+const whole = async (id: string): Promise<number[]> =>
+  (
+    await api.query<{ step: number }>(
+      `SELECT step FROM checkpoint WHERE job_id = $1 AND files <> '[]' ORDER BY step DESC`,
+      [id],
+    )
+  ).map((row) => row.step);
+
 afterEach(async () => {
   // Every referenced blob exists and matches its hash.
   const named = await api.query<{ sha256: string }>(
@@ -158,8 +167,8 @@ describe('checkpoints', () => {
         saved(at, [config, state], [config]),
       );
     }
-    await until(async () => (await steps(id)).length === 4);
-    expect(await steps(id)).toEqual([6, 5, 4, 2]);
+    await until(async () => (await steps(id)).length === 6 && (await whole(id)).length === 4);
+    expect(await whole(id)).toEqual([6, 5, 4, 2]);
     const bytes = (at: number): boolean => has(sha(`${id} at ${at}`));
     await rounds();
     // Blobs are deleted after they have been unreferenced and untouched for an hour.
@@ -176,7 +185,7 @@ describe('checkpoints', () => {
     await rounds();
     expect(bytes(7)).toBe(true);
     await worker.report(lease, step(7), saved(7, [slow]));
-    await until(async () => (await steps(id)).join() === '7,6,5,2');
+    await until(async () => (await whole(id)).join() === '7,6,5,2');
 
     const crash = {
       code: 'crash',
@@ -191,13 +200,75 @@ describe('checkpoints', () => {
     expect((await worker.fetch(slow.sha256)).toString()).toBe(`${id} at 7`);
     await worker.finish(again, 20);
     await rounds();
-    expect(await steps(id)).toEqual([7, 6, 5, 2]);
+    expect(await whole(id)).toEqual([7, 6, 5, 2]);
     const job = await api.get<{ result_files: string[] }>(`/fine_tuning/jobs/${id}`);
     await age('blob');
     await age('artifact');
     await rounds();
     for (const file of job.result_files)
       expect((await (await api.client.files.content(file)).text()).length).toBeGreaterThan(0);
+    end();
+  });
+
+  it('keep the adapters of up to 12 others, spread over the run, until the job is deleted', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.report(lease, started(0, 48));
+    const weights = (at: number): string => `weights of ${id} at ${at}`;
+    for (let at = 2; at <= 40; at += 2) {
+      const state = await worker.put(lease, 'state.safetensors', `state of ${id} at ${at}`);
+      const config = await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}');
+      const adapter = [config, await worker.put(lease, 'adapter_model.safetensors', weights(at))];
+      await worker.report(lease, step(at), saved(at, [state, ...adapter], adapter));
+    }
+    // 48 steps in 12 parts: the last checkpoint of each part, and the newest three.
+    const spread = '40,38,36,32,28,24,20,16,12,8,4';
+    await until(async () => (await steps(id)).join() === spread);
+    expect(await whole(id)).toEqual([40, 38, 36]);
+    await age('blob');
+    await until(() => !has(sha(weights(2))) && !has(sha(`state of ${id} at 4`)));
+    expect(has(sha(weights(4)))).toBe(true);
+
+    // An adapter is a model: a worker reads it to answer.
+    const { data } = await api.get<{
+      data: { step_number: number; fine_tuned_model_checkpoint: string }[];
+    }>(`/fine_tuning/jobs/${id}/checkpoints?limit=100`);
+    const model = data.find((row) => row.step_number === 12)?.fine_tuned_model_checkpoint ?? '';
+    const messages = [{ role: 'user' as const, content: 'hello' }];
+    const answer = api.client.chat.completions.create({ model, messages });
+    const asked = await worker.nextRequest();
+    const file = asked.adapter.find(({ name }) => name === 'adapter_model.safetensors');
+    expect((await worker.fetch(file?.sha256 ?? '')).toString()).toBe(weights(12));
+    worker.sendText(asked.id, 'hi');
+    expect((await answer).choices[0]?.message.content).toBe('hi');
+
+    // The job resumes from none of them, even if all whole checkpoints are damaged.
+    await api.query(
+      `UPDATE checkpoint SET damaged_at = now() WHERE job_id = $1 AND files <> '[]'`,
+      [id],
+    );
+    const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
+    await worker.report(lease, { kind: 'failed', payload: crash });
+    const again = await worker.nextAssignment();
+    expect(again).toMatchObject({ checkpointStep: 0, checkpoint: [] });
+    // A checkpoint of the new attempt is resumed from, although it is at an earlier step.
+    const state = await worker.put(again, 'state.safetensors', `state of ${id} again`);
+    await worker.report(again, started(0, 48), step(1), saved(1, [state]));
+    await rounds();
+    await rounds();
+    expect(await whole(id)).toEqual([1]);
+    await worker.report(again, { kind: 'failed', payload: crash });
+    expect(await worker.nextAssignment()).toMatchObject({ checkpointStep: 1, checkpoint: [state] });
+
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await api.client.delete(`/fine_tuning/jobs/${id}`);
+    await api.query(`UPDATE job SET deleted_at = now() - interval '8 days' WHERE id = $1`, [id]);
+    await until(
+      async () =>
+        (await api.query('SELECT 1 FROM checkpoint WHERE job_id = $1', [id])).length === 0,
+    );
+    await age('artifact');
+    await age('blob');
+    await until(() => !has(sha(weights(4))));
     end();
   });
 

@@ -67,10 +67,11 @@ export class Assignments {
     };
   }
 
-  /** Returns the newest checkpoint whose files all exist. */
+  /** Returns the newest checkpoint whose files all exist. Those reduced to their adapter have none. */
   private async newestComplete(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
     const checkpoints = await this.database.query<Pick<Checkpoint, 'id' | 'step' | 'files'>>(
-      'SELECT id, step, files FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL ORDER BY step DESC, attempt DESC LIMIT $2',
+      `SELECT id, step, files FROM checkpoint
+       WHERE job_id = $1 AND damaged_at IS NULL AND files <> '[]' ORDER BY step DESC, attempt DESC LIMIT $2`,
       [jobId, MOST_CHECKPOINTS],
     );
     for (const checkpoint of checkpoints)

@@ -182,7 +182,8 @@ export class AttemptOutcomes {
 
   private async newestCheckpoint(manager: EntityManager, jobId: string): Promise<number> {
     const [newest] = await this.database.query<{ step: number }>(
-      'SELECT COALESCE(max(step), 0) AS step FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL',
+      `SELECT COALESCE(max(step), 0) AS step FROM checkpoint
+       WHERE job_id = $1 AND damaged_at IS NULL AND files <> '[]'`,
       [jobId],
       manager,
     );

@@ -65,7 +65,7 @@ export class Interruption {
   private inProcessOf(manager: EntityManager, jobId: string): Promise<InterruptedAttempt[]> {
     return this.database.query<InterruptedAttempt>(
       `SELECT job.id, job.project_id, job.attempt, job.step, job.lease_owner, attempt.worker_name, attempt.process,
-         COALESCE((SELECT max(step) FROM checkpoint WHERE job_id = job.id AND damaged_at IS NULL), 0) AS resumes_from
+         COALESCE((SELECT max(step) FROM checkpoint WHERE job_id = job.id AND damaged_at IS NULL AND files <> '[]'), 0) AS resumes_from
        FROM attempt AS target JOIN attempt ON attempt.process = target.process AND attempt.worker_id = target.worker_id
          JOIN job ON job.id = attempt.job_id AND job.attempt = attempt.number
        WHERE target.job_id = $1 AND target.ended_at IS NULL AND attempt.ended_at IS NULL AND job.state = 'running'

@@ -243,6 +243,7 @@ export class Checkpoint {
   @Text() job_id!: string;
   @Int() attempt!: number;
   @Int() step!: number;
+  /** Empty if only the adapter is kept. No job resumes from such a checkpoint. */
   @Json() files!: StoredFile[];
   @Json() adapter!: StoredFile[];
   @Now() created_at!: Date;
