@@ -267,6 +267,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const selected = () => page.getByRole('tab', { selected: true });
     await selected().focus();
     for (const [key, name] of [
+      ['ArrowRight', 'Replay'],
       ['ArrowRight', 'Checkpoints'],
       ['ArrowRight', 'Timeline'],
       ['ArrowLeft', 'Checkpoints'],

@@ -171,6 +171,7 @@ describe.skipIf(!program)('the layout of the dashboard', () => {
       ['job-queued', `/jobs/${queued.id}`, 'text=/No worker (in|has ever joined) pool/'],
       ['job-log', `/jobs/${done.id}?tab=log`, '.log'],
       ['job-checkpoints', `/jobs/${done.id}?tab=checkpoints`, 'tbody tr'],
+      ['job-replay', `/jobs/${done.id}?tab=replay`, '.replay-steps'],
       ['job-data', `/jobs/${done.id}?tab=data`, '.strip'],
       ['job-timeline', `/jobs/${done.id}?tab=timeline`, 'tbody tr'],
       ['job-settings', `/jobs/${done.id}?tab=settings`, 'pre.spec'],

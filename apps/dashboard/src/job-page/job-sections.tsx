@@ -7,6 +7,7 @@ import { JobCharts } from '../job/job-charts.js';
 import { JobConfusion } from '../job/confusion/job-confusion.js';
 import type { JobData } from '../job/job-data.js';
 import { JobDataReport } from '../job/job-data-report.js';
+import { JobReplay } from '../job/replay/job-replay.js';
 import { JobReceipt } from '../job/job-receipt.js';
 import { JobLedger } from '../job/ledger/job-ledger.js';
 import { JobSamples } from '../job/job-samples.js';
@@ -23,6 +24,7 @@ const TABS = [
   'Labels',
   'Examples',
   'Samples',
+  'Replay',
   'Checkpoints',
   'Timeline',
   'Data',
@@ -53,15 +55,15 @@ interface Props {
 
 /** Parts of a job's page as tabs. */
 export function JobSections(props: Props) {
-  const { data, tab, setTab } = props;
-  const open = openTab(tab, data);
+  const { data, task, tab, setTab } = props;
+  const open = openTab(tab, data, task);
   const mayFix = useMay()('files:read', 'files:write');
   const { job, checkpoints } = data;
   return (
     <RowFixes file={mayFix ? (job.training_file ?? null) : null} labels={labelsOf(job)}>
       <Tabs
         label="Job sections"
-        names={TABS.filter((name) => isThere(name, data))}
+        names={TABS.filter((name) => isThere(name, data, task))}
         open={open}
         choose={setTab}
         note={(name) => <TabNote tab={name} data={data} />}
@@ -97,6 +99,8 @@ function OpenTab({ data, task, isCatalogLoaded, onError, startTwin, open }: Open
       return <JobLedger job={job} log={log} />;
     case 'Samples':
       return <JobSamples job={job} log={log} />;
+    case 'Replay':
+      return <JobReplay job={job} checkpoints={rows} use={replayed(task) ?? 'chat'} />;
     case 'Checkpoints':
       return <Checkpoints {...saved} />;
     case 'Timeline':
@@ -131,18 +135,28 @@ const isForOthers = (tab: Tab, job: JobObject): boolean =>
   kindOf(job) !== 'training' && !OPERATION_TABS.includes(tab);
 
 /** Returns the tab in the address, if the job has it. */
-function openTab(tab: string | null, data: JobData): Tab {
+function openTab(tab: string | null, data: JobData, task: CatalogTask | undefined): Tab {
   const { job } = data;
   const requested = FORMER[tab ?? ''] ?? TABS.find((name) => name.toLowerCase() === tab);
-  if (requested !== undefined && isThere(requested, data)) return requested;
+  if (requested !== undefined && isThere(requested, data, task)) return requested;
   return job.status === 'failed' || kindOf(job) !== 'training' ? 'Log' : 'Charts';
 }
 
+/** Tasks whose models need more than a text, or return more than labels. */
+const NOT_REPLAYED: readonly string[] = ['token_cls', 'question_ans'];
+
+/** Returns how checkpoints of the task answer a text; null if they do not. */
+function replayed(task: CatalogTask | undefined): 'chat' | 'classify' | null {
+  if (task?.inputs !== 'tokens' || NOT_REPLAYED.includes(task.name)) return null;
+  return task.use === 'chat' || task.use === 'classify' ? task.use : null;
+}
+
 /** Whether the job has data for a tab. The Labels tab requires single-label classification. */
-function isThere(tab: Tab, { job, metrics }: JobData): boolean {
+function isThere(tab: Tab, { job, metrics }: JobData, task: CatalogTask | undefined): boolean {
   const { graft } = job;
   if (isForOthers(tab, job)) return false;
   if (tab === 'Samples') return graft.sample_prompts !== undefined;
+  if (tab === 'Replay') return job.peft !== null && replayed(task) !== null;
   if (tab === 'Examples') return Boolean(graft.loss_ledger || graft.loss_ledger_epochs);
   if (tab !== 'Labels') return true;
   const { problem_type: problem } = (graft.task_options ?? {}) as { problem_type?: unknown };
