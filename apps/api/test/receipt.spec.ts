@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { JobObject, JobReceiptObject, ReceiptComparisonObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { compareReceipts } from '../src/jobs/compare-receipts.js';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { ask, makeProject } from './projects.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
@@ -126,6 +127,21 @@ it('names different inputs and the options that differ', async () => {
   expect(found.options).toMatchObject([
     { name: 'learning_rate', values: [expect.anything(), 0.5] },
   ]);
+});
+
+it('claims nothing about parts whose hash is unknown', async () => {
+  const a = await receiptOf(await train());
+  const b = await receiptOf(await train());
+  const withoutBase = { ...b, base: { ...b.base, sha256: null } };
+  expect(compareReceipts(a, withoutBase)).toMatchObject({
+    verdict: 'unknown',
+    text: 'The comparison is incomplete, because a job has no hash of: base model; the weights are equal byte for byte',
+  });
+  const withoutWeights = { ...b, result: { ...b.result!, weights_sha256: null } };
+  expect(compareReceipts(a, withoutWeights)).toMatchObject({
+    verdict: 'unknown',
+    text: 'The comparison is incomplete, because a job has no hash of: weights',
+  });
 });
 
 it('reports a job without a result as unfinished', async () => {

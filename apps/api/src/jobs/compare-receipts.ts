@@ -111,8 +111,18 @@ function verdictOf(parts: readonly Part[], areFinished: boolean): Comparison['ve
   if (parts.some(({ part, equal }) => INPUTS.has(part) && equal === false))
     return 'different_inputs';
   if (!areFinished) return 'unfinished';
-  return parts.find(({ part }) => part === 'weights')?.equal ? 'identical' : 'different_result';
+  if (unknownIn(parts).length > 0) return 'unknown';
+  return haveEqualWeights(parts) ? 'identical' : 'different_result';
 }
+
+const haveEqualWeights = (parts: readonly Part[]): boolean | null =>
+  parts.find(({ part }) => part === 'weights')?.equal ?? null;
+
+/** Returns the inputs and results whose hash is not known for both jobs. */
+const unknownIn = (parts: readonly Part[]): readonly Part['part'][] =>
+  parts
+    .filter(({ part, equal }) => equal === null && (INPUTS.has(part) || part === 'weights'))
+    .map(({ part }) => part);
 
 const NAMES: Readonly<Record<Part['part'], string>> = {
   base: 'base model',
@@ -138,6 +148,13 @@ function textOf(
     case 'different_inputs': {
       const inputs = differing.filter((part) => INPUTS.has(part)).map((part) => NAMES[part]);
       return `The jobs are not comparable: different ${inputs.join(', ')}`;
+    }
+    case 'unknown': {
+      const missing = unknownIn(parts).map((part) => NAMES[part]);
+      const isEqual = haveEqualWeights(parts);
+      const weights =
+        isEqual === null ? '' : `; the weights ${isEqual ? 'are equal byte for byte' : 'differ'}`;
+      return `The comparison is incomplete, because a job has no hash of: ${missing.join(', ')}${weights}`;
     }
     case 'different_result':
       return differing.includes('trainer')

@@ -174,12 +174,14 @@ const TONES = {
   different_inputs: 'warn',
   different_result: 'error',
   unfinished: 'info',
+  unknown: 'warn',
 } as const;
 const TITLES: Readonly<Record<ReceiptComparisonObject['verdict'], string>> = {
   identical: 'Same bytes',
   different_inputs: 'Different inputs',
   different_result: 'Different bytes',
   unfinished: 'Not finished yet',
+  unknown: 'Not fully known',
 };
 const PARTS: Readonly<Record<string, string>> = {
   base: 'Base model',

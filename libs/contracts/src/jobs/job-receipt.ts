@@ -102,6 +102,7 @@ export const RECEIPT_VERDICTS = [
   'different_inputs',
   'different_result',
   'unfinished',
+  'unknown',
 ] as const;
 
 export const ReceiptComparisonObject = z
@@ -111,7 +112,7 @@ export const ReceiptComparisonObject = z
     verdict: z
       .enum(RECEIPT_VERDICTS)
       .describe(
-        '`identical`: equal inputs, and weights that are equal byte for byte. `unfinished`: a job has no result yet',
+        '`identical`: equal inputs, and weights that are equal byte for byte. `unfinished`: a job has no result yet. `unknown`: no known input differs, but a hash is missing',
       ),
     text: z.string().describe('The verdict as a sentence'),
     parts: z
