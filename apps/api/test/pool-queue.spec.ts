@@ -79,6 +79,16 @@ describe('the queue of a pool', () => {
     await until(async () => names((await queue()).waiting).join() === 'd,c', 30_000);
   });
 
+  it('shows the generated name of a job without a suffix', async () => {
+    const job = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool: POOL },
+    });
+    expect(job.graft.name).not.toBe(job.id);
+    await until(async () => names((await queue()).waiting).includes(job.graft.name), 30_000);
+  });
+
   it('hides the jobs of other projects', async () => {
     const { owner } = await makeProject(api, 'lane-other');
     const { status, text } = await ask(api, owner.key, 'get', `/v1/pools/${POOL}/queue`);

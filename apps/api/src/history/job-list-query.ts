@@ -12,6 +12,7 @@ import {
 } from '@graft/contracts';
 import { catalog } from '../catalog/plugins.js';
 import { isRestorable } from '../database/entities/job.js';
+import { JOB_NAME } from './job-name.js';
 
 export interface JobFilter {
   readonly limit: number;
@@ -91,7 +92,7 @@ const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THE
 const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?: true }>> = {
   created_at: { sql: 'job.created_at' },
   finished_at: { sql: 'job.finished_at', optional: true },
-  name: { sql: 'lower(coalesce(job.name, job.default_name, job.suffix, job.id))' },
+  name: { sql: `lower(${JOB_NAME})` },
   status: { sql: 'job.state' },
   model: { sql: 'lower(job.model)' },
   method: { sql: `lower(${METHOD})` },

@@ -16,6 +16,7 @@ import { fineTuningMethod } from '../catalog/plugins.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
 import type { Attempt, Job } from '../database/entities/job.js';
 import { unix, unixOrNull } from '../ids.js';
+import { jobName } from './job-name.js';
 import { placeFields, type QueuePlace } from './queue-forecasts.js';
 import { runsAlone } from '../lifecycle/blame.js';
 
@@ -205,7 +206,7 @@ function graftFields(
     best_score: job.best_score,
     warnings: job.warnings,
     data: job.data,
-    name: job.name ?? job.default_name ?? job.suffix ?? job.id,
+    name: jobName(job),
     tags: job.tags,
     note: job.note,
     archived: job.archived_at !== null,

@@ -16,6 +16,7 @@ import type { Project } from '../database/entities/tenancy.js';
 import { unix } from '../ids.js';
 import { acceptsJobs } from '../lifecycle/lease/fit-worker.js';
 import { highestPriority } from '../lifecycle/lease/quotas.js';
+import { JOB_NAME } from './job-name.js';
 import { changedStarts, frontPriority, type PoolAction } from './pool-what-if.js';
 import { QueueForecasts, placeFields, type ForecastState } from './queue-forecasts.js';
 
@@ -148,7 +149,7 @@ export class PoolQueues {
   private async rows(ids: readonly string[]): Promise<ReadonlyMap<string, Row>> {
     const rows = await this.database.query<Row>(
       `SELECT job.id, job.project_id, job.model, job.priority, job.step, job.total_steps, job.phase_message, job.state,
-         COALESCE(job.name, job.suffix, job.id) AS title, project.name AS project_name, job.queued_at, attempt.assigned_at
+         ${JOB_NAME} AS title, project.name AS project_name, job.queued_at, attempt.assigned_at
        FROM job JOIN project ON project.id = job.project_id
        LEFT JOIN attempt ON attempt.job_id = job.id AND attempt.number = job.attempt
        WHERE job.id = ANY($1)`,

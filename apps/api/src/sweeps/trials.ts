@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EVAL_SCORE, type SweepMetric, type TrialObject, type TrialRung } from '@graft/contracts';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import { JOB_NAME } from '../history/job-name.js';
 import { finite } from '../history/job-object.js';
 import { IS_SCORING, MODEL_STEP } from '../lifecycle/sweep-ends.js';
 
@@ -64,7 +65,7 @@ const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, 
       ORDER BY evaluation.step = ${MODEL_STEP} DESC, evaluation.step DESC LIMIT 1) END AS eval_score,
   ${IS_SCORING} AS scoring`;
 
-const WHOLE = `${SUMMARY}, COALESCE(job.name, default_name, job.suffix, job.id) AS name, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
+const WHOLE = `${SUMMARY}, ${JOB_NAME} AS name, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
   trainable_parameters::float8 AS trainable_parameters,
   (SELECT COALESCE(sum(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at)), 0)::float8
     FROM attempt WHERE job_id = job.id) AS seconds,

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { IntegrationType, JobError } from '@graft/contracts';
 import { Database } from '../../database/database.js';
+import { JOB_NAME } from '../../history/job-name.js';
 import { unix } from '../../ids.js';
 import { inTitle, MOST, visible, type Problem, type Viewer } from './problem.js';
 
@@ -40,7 +41,7 @@ export class FailureProblems {
       error: JobError | null;
       finished_at: Date;
     }>(
-      `SELECT job.id, COALESCE(job.name, default_name, suffix, job.id) AS name, project_id, error, finished_at
+      `SELECT job.id, ${JOB_NAME} AS name, project_id, error, finished_at
        FROM job JOIN project ON project.id = job.project_id AND (project.id = $1 OR $2)
        WHERE state = 'failed' AND job.updated_at > clock_timestamp() - interval '1 day'
          AND finished_at > clock_timestamp() - interval '1 day' AND job.archived_at IS NULL AND job.deleted_at IS NULL

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { poolAllowed } from '../../auth/pools.js';
 import { Settings } from '../../config.js';
 import { Database } from '../../database/database.js';
+import { JOB_NAME } from '../../history/job-name.js';
 import { unix } from '../../ids.js';
 import { acceptsJobs } from '../../lifecycle/lease/fit-worker.js';
 import { MOST, visible, type Problem, type Viewer } from './problem.js';
@@ -51,7 +52,7 @@ export class QueueProblems {
            max(schema_version) FILTER (WHERE ${acceptsJobs('$3')}) AS worker_version
          FROM worker GROUP BY pool
        )
-       SELECT waiting.*, COALESCE(job.name, default_name, suffix, job.id) AS oldest_name,
+       SELECT waiting.*, ${JOB_NAME} AS oldest_name,
          EXTRACT(EPOCH FROM clock_timestamp() - since)::float8 * 1000 AS waited_ms,
          ${poolAllowed('waiting.pool', 'waiting.project_id')} AS granted,
          EXISTS (SELECT 1 FROM pool WHERE pool.name = waiting.pool AND pool.cordoned) AS cordoned,
