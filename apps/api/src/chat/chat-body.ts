@@ -26,7 +26,7 @@ const Content = z.union([z.string(), z.array(Part)]);
 const Stop = z.string().min(1);
 
 /** Graft's own field: the task to answer for, with PEFT's name. */
-const GraftOfChat = z.strictObject({
+export const GraftOfChat = z.strictObject({
   task_ids: z
     .int()
     .min(0)
@@ -49,7 +49,7 @@ const sampling = {
 };
 
 /** Fields about the caller or performance. They are accepted because they do not change the answer. */
-const unused = {
+export const unused = {
   metadata: z.record(z.string(), z.string()).nullish(),
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),
@@ -149,8 +149,8 @@ export function parseCompletion(body: unknown): ParsedRequest {
  * Builds the request. Options that need no translation are copied from the body.
  * @param own fields that the endpoint translates
  */
-const requestOf = (
-  parsed: Sampling,
+export const requestOf = (
+  parsed: Partial<Omit<Sampling, keyof typeof UNSUPPORTED>>,
   own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
 ): GenerateRequest =>
   readRequest('generate', {

@@ -90,11 +90,11 @@ export class ChatService {
     else await writeAnswer(response, chunks, head, shape);
   }
 
-  private async chunks(
-    caller: Principal,
-    parsed: ParsedRequest,
-    left: AbortSignal,
-  ): Promise<Chunks> {
+  /**
+   * Starts to generate an answer. Nothing is queued before the first chunk is requested.
+   * @throws DomainError if the request is too large, or the model does not exist, does not chat or is too small
+   */
+  async chunks(caller: Principal, parsed: ParsedRequest, left: AbortSignal): Promise<Chunks> {
     const { request, limit } = parsed;
     refuseTooLarge(request);
     const model = await this.models.resolve(caller, parsed.model, 'model');

@@ -2,12 +2,14 @@ import { DomainError, type AnswerTools } from '@graft/contracts';
 import { z } from 'zod';
 import { argumentsGrammar, SchemaBudget } from '../catalog/plugins.js';
 
-const name = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
+export const FunctionName = z
+  .string()
+  .regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
 
 const Tool = z.strictObject({
   type: z.literal('function', 'only tools of type function are supported'),
   function: z.strictObject({
-    name,
+    name: FunctionName,
     description: z.string().optional(),
     parameters: z
       .record(z.string(), z.unknown())
@@ -23,7 +25,10 @@ const Tool = z.strictObject({
 const isNew = (tools: readonly z.infer<typeof Tool>[]): boolean =>
   new Set(tools.map((tool) => tool.function.name)).size === tools.length;
 
-const named = z.strictObject({ type: z.literal('function'), function: z.strictObject({ name }) });
+const named = z.strictObject({
+  type: z.literal('function'),
+  function: z.strictObject({ name: FunctionName }),
+});
 
 export const toolFields = {
   tools: z.array(Tool).max(128).refine(isNew, 'expected unique names').nullish(),
@@ -43,15 +48,28 @@ export const ToolCallOfMessage = z.strictObject({
 
 type ToolFields = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
 
+/** Names of an endpoint's fields in errors. */
+export interface ToolFieldNames {
+  readonly format: string;
+  readonly wanted: string;
+  /** Path from a tool to its schema. */
+  readonly parameters: string;
+}
+
+const IN_CHAT: ToolFieldNames = {
+  format: 'response_format',
+  wanted: 'tool_choice.function.name',
+  parameters: 'function.parameters',
+};
+
 /**
  * Returns the tools of a request, or null if the answer is not allowed to call any.
  * @throws DomainError if options contradict each other or arguments cannot be constrained to their schema
  */
-export function toolsOf({
-  tools,
-  tool_choice: requested,
-  response_format: format,
-}: ToolFields): AnswerTools | null {
+export function toolsOf(
+  { tools, tool_choice: requested, response_format: format }: ToolFields,
+  names: ToolFieldNames = IN_CHAT,
+): AnswerTools | null {
   const reject = (param: string, why: string, code: 'invalid_value' | 'unsupported'): never => {
     throw new DomainError(code, `${param}: ${why}`, param);
   };
@@ -62,10 +80,10 @@ export function toolsOf({
   }
   if (choice === 'none') return null;
   const isHeld = (format as { type?: string } | null | undefined)?.type ?? 'text';
-  if (isHeld !== 'text') reject('response_format', 'is not supported together with tools; omit one of the two', 'unsupported'); // prettier-ignore
+  if (isHeld !== 'text') reject(names.format, 'is not supported together with tools; omit one of the two', 'unsupported'); // prettier-ignore
   const wanted = typeof choice === 'string' ? null : choice.function.name;
   if (wanted !== null && !tools.some((tool) => tool.function.name === wanted))
-    reject('tool_choice.function.name', `tools has no function named ${wanted}`, 'invalid_value');
+    reject(names.wanted, `tools has no function named ${wanted}`, 'invalid_value');
   const plain = tools.map(({ type, function: { strict: _, ...rest } }) => ({
     type,
     function: rest,
@@ -73,7 +91,7 @@ export function toolsOf({
   const budget = new SchemaBudget();
   for (const [i, { function: one }] of tools.entries()) {
     if (!one.parameters) continue;
-    const path = `tools.${i}.function.parameters`;
+    const path = `tools.${i}.${names.parameters}`;
     const isHeld = choice !== 'auto' && (wanted === null || one.name === wanted);
     if (isHeld) argumentsGrammar(one.parameters, path, budget);
     else budget.takeSchema(one.parameters, path);
