@@ -234,3 +234,29 @@ it('rejects parameters that are too large, even if the call is optional', () =>
     code: 'request_too_large',
     param: 'tools.0.function.parameters',
   }));
+
+it('holds the arguments of a call in a response to the schema', async () => {
+  const { output } = await graft.openai.responses.create({
+    model: 'qwen',
+    input: 'How will the weather be?',
+    tools: [{ type: 'function', name: 'weather', parameters: weather, strict: true }],
+    tool_choice: 'required',
+    max_output_tokens: 120,
+  });
+  expect(output).toMatchObject([{ type: 'function_call', name: 'weather', status: 'completed' }]);
+  const [call] = output as OpenAI.Responses.ResponseFunctionToolCall[];
+  expect(ajv.validate(weather, JSON.parse(call?.arguments ?? '')), call?.arguments).toBe(true);
+});
+
+it('holds the text of a response to text.format, streamed by the SDK', async () => {
+  const format = { type: 'json_schema' as const, name: 'weather', schema: weather, strict: true };
+  const stream = graft.openai.responses.stream({
+    model: 'qwen',
+    input: 'How will the weather be?',
+    text: { format },
+    max_output_tokens: 200,
+  });
+  const { status, output_text: text } = await stream.finalResponse();
+  expect(status).toBe('completed');
+  expect(ajv.validate(weather, JSON.parse(text)), text).toBe(true);
+});

@@ -52,7 +52,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
   }, 120_000);
   afterAll(() => graft?.stop());
 
-  it('supports files, fine-tuning, chats, embeddings and evals', () => {
+  it('supports files, fine-tuning, chats, responses, embeddings and evals', () => {
     onTestFailed(() => console.error(graft.tails()));
     const { url, apiKey } = graft.where;
     const chats = writeChats(join(graft.dir, 'chats.jsonl'), 12);
@@ -77,6 +77,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       reward: 1,
       not_found: [404, 'fine_tune_id'],
       chat: ['str', true],
+      response: [true, true, 'response.created', true],
       embeddings: [2, 1],
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],

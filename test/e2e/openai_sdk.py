@@ -65,6 +65,12 @@ whole = client.chat.completions.create(**asked).choices[0].message.content
 pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True) if chunk.choices]
 seen["chat"] = [type(whole).__name__, "".join(pieces) == whole]
 
+# responses
+prompt = {"model": done.fine_tuned_model, "input": "abc", "max_output_tokens": 4, "temperature": 0}
+response = client.responses.create(**prompt)
+events = list(client.responses.create(**prompt, stream=True))
+seen["response"] = [response.output_text == whole, events[-1].response.output_text == whole, events[0].type, events[-1].type == f"response.{response.status}"]
+
 # embeddings
 vectors = client.embeddings.create(model=base, input=["abc", "bcd"]).data
 seen["embeddings"] = [len(vectors), round(sum(x * x for x in vectors[0].embedding), 3)]

@@ -87,6 +87,7 @@ describe('every route that changes something', () => {
     '/v1/fine_tuning/jobs/preview',
     '/v1/chat/completions',
     '/v1/completions',
+    '/v1/responses',
     '/v1/embeddings',
     '/v1/classify',
     '/v1/audio/transcriptions',

@@ -135,6 +135,7 @@ const bodies = (path: string): object[] => {
   if (path === '/v1/chat/completions')
     return [{ model: objects.model, messages: [{ role: 'user', content: 'hi' }] }];
   if (path === '/v1/completions') return [{ model: objects.model, prompt: 'hi' }];
+  if (path === '/v1/responses') return [{ model: objects.model, input: 'hi' }];
   if (path.endsWith('/api_keys') || path === '/v1/keys')
     return [{ name: 'x', member_id: a.viewer.id }];
   if (path.endsWith('/users')) return [{ name: 'intruder', role: 'owner' }];

@@ -56,6 +56,7 @@ export const ROUTES: readonly (readonly [
   ['delete', '/v1/models/{id}', 'models:write'],
   ['post', '/v1/chat/completions', 'models:read'],
   ['post', '/v1/completions', 'models:read'],
+  ['post', '/v1/responses', 'models:read'],
   ['post', '/v1/embeddings', 'models:read'],
   ['post', '/v1/classify', 'models:read'],
   ['post', '/v1/audio/transcriptions', 'models:read'],

@@ -59,11 +59,15 @@ describe('an API process that gets SIGTERM', () => {
   };
 
   const ask = { model: 'tiny', messages: [{ role: 'user' as const, content: 'hello?' }] };
-  const stream = async ({ url }: TestApi): Promise<{ readonly text: string }> => {
-    const response = await fetch(`${url}/v1/chat/completions`, {
+  const stream = async (
+    { url }: TestApi,
+    path = 'chat/completions',
+    body: object = ask,
+  ): Promise<{ readonly text: string }> => {
+    const response = await fetch(`${url}/v1/${path}`, {
       method: 'POST',
       headers: { ...other.headers, 'content-type': 'application/json' },
-      body: JSON.stringify({ ...ask, stream: true }),
+      body: JSON.stringify({ ...body, stream: true }),
     });
     const read = { text: '' };
     void (async () => {
@@ -123,6 +127,26 @@ describe('an API process that gets SIGTERM', () => {
     expect(JSON.parse(last.replace('data: ', ''))).toMatchObject({
       error: { code: 'unavailable', message: 'this API process is stopping; try again' },
     });
+    expect(await exited).toBe(0);
+  }, 90_000);
+
+  it('ends streams of responses with an error event, too', async () => {
+    const { where, child, exited } = await start(1);
+    const worker = await join(where, randomUUID());
+    const streaming = stream(where, 'responses', { model: 'tiny', input: 'hello?' });
+    worker.sendText((await worker.nextRequest()).id, 'a', '');
+    const read = await streaming;
+    await until(() => read.text.includes('"delta":"a"'));
+    child.kill('SIGTERM');
+    await until(() => read.text.endsWith('(end)'));
+    const events = read.text.split('\n\n').flatMap((one) => one.match(/^data: (.*)$/m)?.[1] ?? []);
+    expect(events.slice(-2).map((one) => JSON.parse(one) as object)).toMatchObject([
+      { type: 'error', code: 'unavailable', message: 'this API process is stopping; try again' },
+      {
+        type: 'response.failed',
+        response: { status: 'failed', output: [{ status: 'incomplete' }] },
+      },
+    ]);
     expect(await exited).toBe(0);
   }, 90_000);
 });

@@ -2,15 +2,27 @@ import type { TokenLogprob } from '@graft/contracts';
 
 type Token = Pick<TokenLogprob, 'token' | 'bytes' | 'logprob'>;
 
-const inChat = ({ token, logprob, bytes }: Token): object => ({
+interface ShownToken {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: number[];
+}
+
+const inChat = ({ token, logprob, bytes }: Token): ShownToken => ({
   token,
   logprob,
   bytes: [...bytes],
 });
 
+/** Formats log-probabilities for responses. */
+export const responseLogprobs = (
+  tokens: readonly TokenLogprob[],
+): (ShownToken & { readonly top_logprobs: ShownToken[] })[] =>
+  tokens.map((one) => ({ ...inChat(one), top_logprobs: one.top.map(inChat) }));
+
 /** Formats log-probabilities for chat completions. */
 export const chatLogprobs = (tokens: readonly TokenLogprob[]): object => ({
-  content: tokens.map((one) => ({ ...inChat(one), top_logprobs: one.top.map(inChat) })),
+  content: responseLogprobs(tokens),
   refusal: null,
 });
 

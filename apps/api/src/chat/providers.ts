@@ -8,9 +8,11 @@ import { InferenceController } from './inference/inference.controller.js';
 import { InferenceService } from './inference/inference.service.js';
 import { TranscriptionController } from './inference/transcription.controller.js';
 import { TranscriptionService } from './inference/transcription.service.js';
+import { ResponsesController } from './responses/responses.controller.js';
+import { ResponsesService } from './responses/responses.service.js';
 
 export const CHAT: ModuleMetadata = {
-  controllers: [ChatController, InferenceController, TranscriptionController],
+  controllers: [ChatController, InferenceController, TranscriptionController, ResponsesController],
   providers: [
     AnswerRows,
     Answers,
@@ -18,5 +20,6 @@ export const CHAT: ModuleMetadata = {
     ChatService,
     InferenceService,
     TranscriptionService,
+    ResponsesService,
   ],
 };

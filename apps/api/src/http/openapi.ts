@@ -106,12 +106,28 @@ export const ApiJsonOrStreamResponse = (
   chunk: z.ZodType,
   summary: string,
 ): MethodDecorator =>
+  jsonOrEvents(whole, chunk, summary, 'with one chunk each; the last event is [DONE]');
+
+/** Declares a JSON response that becomes typed server-sent events with `stream: true`. */
+export const ApiJsonOrEventsResponse = (
+  whole: z.ZodType,
+  event: z.ZodType,
+  summary: string,
+): MethodDecorator =>
+  jsonOrEvents(whole, event, summary, 'named by `type`; the last one has the whole object');
+
+const jsonOrEvents = (
+  whole: z.ZodType,
+  event: z.ZodType,
+  summary: string,
+  how: string,
+): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({
       status: 200,
-      description: `${summary}. With \`stream: true\`, server-sent events with one chunk each; the last event is [DONE]`,
-      content: { ...content(schemaOf(whole)), ...content(schemaOf(chunk), 'text/event-stream') },
+      description: `${summary}. With \`stream: true\`, server-sent events ${how}`,
+      content: { ...content(schemaOf(whole)), ...content(schemaOf(event), 'text/event-stream') },
     }),
   );
 

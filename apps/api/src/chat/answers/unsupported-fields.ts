@@ -78,3 +78,29 @@ export const UNSUPPORTED_IN_EVALS = {
 export const UNSUPPORTED_IN_STREAM = {
   include_obfuscation: unsupported('chunks are never padded: leave it out', no),
 };
+
+const NOT_STORED = 'responses are not stored: ';
+
+export const UNSUPPORTED_IN_RESPONSES = {
+  store: unsupported(`${NOT_STORED}leave it out`, no),
+  previous_response_id: unsupported(`${NOT_STORED}send the whole conversation as input`),
+  conversation: unsupported(`${NOT_STORED}send the whole conversation as input`),
+  prompt: unsupported('prompts are not stored: use instructions and input'),
+  background: unsupported(`${NOT_STORED}use stream for long ones`, no),
+  reasoning: unsupported(
+    REASONING,
+    z.strictObject({ effort: z.literal('none').nullish(), summary: z.null().optional() }),
+  ),
+  truncation: unsupported(
+    'an input that is too long is rejected: shorten it',
+    z.literal('disabled'),
+  ),
+  context_management: unsupported('the input is used as it is: leave it out', empty),
+  max_tool_calls: unsupported('there are no built-in tools: leave it out'),
+  moderation: UNSUPPORTED_IN_CHAT.moderation,
+  service_tier: UNSUPPORTED_IN_CHAT.service_tier,
+  stream_options: unsupported(
+    'chunks are never padded: leave it out',
+    z.strictObject({ include_obfuscation: no.optional() }),
+  ),
+};

@@ -1,0 +1,123 @@
+// `input` of a response: its schema, and its translation to chat messages.
+import { z } from 'zod';
+import { unsupported } from '../answers/unsupported-fields.js';
+
+/**
+ * Error of a union of types: names the type that is not supported.
+ * @param supported types that are
+ */
+const unknownType =
+  (what: string, supported: string) =>
+  ({ input }: { readonly input?: unknown }): string | undefined => {
+    const type = (input as { type?: unknown } | null | undefined)?.type;
+    if (typeof type !== 'string') return undefined;
+    return `${what} of type ${type.slice(0, 50)} are not supported; supported are ${supported}`;
+  };
+
+const text = z.string().max(1_000_000);
+const returned = z.unknown().optional().describe('Accepted and ignored');
+
+const Part = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({
+      type: z.literal('input_text'),
+      text,
+      prompt_cache_breakpoint: returned,
+    }),
+    z.strictObject({
+      type: z.literal('output_text'),
+      text,
+      annotations: returned,
+      logprobs: returned,
+      parsed: returned,
+    }),
+  ],
+  { error: unknownType('parts', 'input_text and output_text') },
+);
+const Content = z.union([text, z.array(Part).max(2000)]);
+
+/** Fields of items of a response that a client sends back. */
+const ofOutput = { id: returned, status: returned };
+const noCaller = unsupported('only the model calls functions: leave it out');
+
+const callId = z.string().min(1).max(200);
+
+const Item = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({
+      type: z.literal('message').optional(),
+      role: z.enum(['user', 'assistant', 'system', 'developer']),
+      content: Content,
+      phase: returned,
+      ...ofOutput,
+    }),
+    z.strictObject({
+      type: z.literal('function_call'),
+      call_id: callId,
+      name: z.string().min(1).max(200),
+      arguments: text,
+      parsed_arguments: returned,
+      namespace: unsupported('functions have no namespaces: leave it out'),
+      caller: noCaller,
+      ...ofOutput,
+    }),
+    z.strictObject({
+      type: z.literal('function_call_output'),
+      call_id: callId,
+      output: Content,
+      caller: noCaller,
+      ...ofOutput,
+    }),
+  ],
+  { error: unknownType('items', 'message, function_call and function_call_output') },
+);
+
+export const Input = z
+  .union([text, z.array(Item).min(1).max(2000)])
+  .describe('Text of a user, or messages, function calls and their results');
+export type Input = z.infer<typeof Input>;
+
+interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+  readonly tool_calls?: readonly object[];
+  readonly tool_call_id?: string;
+}
+
+/** Returns the input as chat messages, in the form that chat templates expect. */
+export function messagesOf(
+  input: Input,
+  instructions: string | null | undefined,
+): readonly ChatMessage[] {
+  const messages: ChatMessage[] = [];
+  if (instructions) messages.push({ role: 'system', content: instructions });
+  if (typeof input === 'string') return [...messages, { role: 'user', content: input }];
+  for (const item of input) {
+    if (item.type === 'function_call') addCall(messages, item);
+    else if (item.type === 'function_call_output')
+      messages.push({ role: 'tool', content: joined(item.output), tool_call_id: item.call_id });
+    else {
+      const role = item.role === 'developer' ? 'system' : item.role;
+      messages.push({ role, content: joined(item.content) });
+    }
+  }
+  return messages;
+}
+
+/** Adds a call to the assistant's last message: chat templates expect all calls of one turn there. */
+function addCall(
+  messages: ChatMessage[],
+  call: { readonly call_id: string; readonly name: string; readonly arguments: string },
+): void {
+  const last = messages.at(-1);
+  const message = last?.role === 'assistant' ? last : { role: 'assistant', content: '' };
+  if (message === last) messages.pop();
+  const { call_id: id, name, arguments: given } = call;
+  const one = { id, type: 'function', function: { name, arguments: given } };
+  messages.push({ ...message, tool_calls: [...(message.tool_calls ?? []), one] });
+}
+
+const joined = (content: z.infer<typeof Content>): string =>
+  typeof content === 'string' ? content : content.map((part) => part.text).join('');

@@ -1,0 +1,304 @@
+// The Responses API through the official SDK, with a worker that the tests control.
+import type OpenAI from 'openai';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+let api: TestApi;
+let client: OpenAI;
+let worker: ScriptedWorker;
+beforeAll(async () => {
+  api = await startTestApi();
+  client = api.client;
+  await importBase(api);
+});
+afterEach(() => worker?.vanish());
+afterAll(() => api?.close());
+
+interface Piece {
+  readonly text?: string;
+  readonly finish_reason?: 'stop' | 'length';
+  readonly logprobs?: readonly object[];
+  readonly tool_calls?: readonly object[];
+}
+
+/** Answers the next request with these pieces. */
+async function say(pieces: readonly Piece[]): Promise<void> {
+  const { id } = await worker.nextRequest();
+  for (const [i, piece] of pieces.entries())
+    worker.reply(
+      id,
+      { text: '', finish_reason: null, prompt_tokens: 9, completion_tokens: i + 1, ...piece },
+      { last: piece.finish_reason !== undefined },
+    );
+}
+
+const ask = { model: 'tiny', input: 'hello?' };
+const HI: readonly Piece[] = [{ text: 'Hi' }, { text: ' there', finish_reason: 'stop' }];
+const CALLS: readonly Piece[] = [
+  { text: 'I look. ' },
+  { tool_calls: [{ name: 'weather', arguments: '{"city":"Bonn"}' }] },
+  { tool_calls: [{ name: 'time', arguments: '{}' }], finish_reason: 'stop' },
+];
+const tools: OpenAI.Responses.FunctionTool[] = [
+  { type: 'function', name: 'weather', parameters: { type: 'object' }, strict: false },
+  { type: 'function', name: 'time', parameters: null, strict: null },
+];
+
+type Event = OpenAI.Responses.ResponseStreamEvent;
+const eventsOf = async (stream: AsyncIterable<Event>): Promise<Event[]> => {
+  const events: Event[] = [];
+  for await (const event of stream) events.push(event);
+  expect(events.map((event) => event.sequence_number)).toEqual(events.map((_, i) => i));
+  return events;
+};
+const types = (events: readonly Event[]): string[] =>
+  events.map(({ type }) => type.replace('response.', ''));
+
+describe('responses through the official SDK', () => {
+  it('returns a whole response, with the fields of the request and its usage', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const [response] = await Promise.all([
+      client.responses.create({
+        ...ask,
+        instructions: 'Be brief.',
+        metadata: { team: 'ads' },
+        temperature: 0.5,
+        max_output_tokens: 20,
+      }),
+      say(HI),
+    ]);
+    expect(worker.requests.at(-1)).toMatchObject({
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'hello?' },
+      ],
+      max_tokens: 20,
+      temperature: 0.5,
+    });
+    expect(response.output_text).toBe('Hi there');
+    expect(response).toMatchObject({
+      id: expect.stringMatching(/^resp_/) as unknown,
+      object: 'response',
+      status: 'completed',
+      model: 'tiny',
+      instructions: 'Be brief.',
+      error: null,
+      incomplete_details: null,
+      metadata: { team: 'ads' },
+      temperature: 0.5,
+      top_p: 1,
+      max_output_tokens: 20,
+      tool_choice: 'auto',
+      tools: [],
+      store: false,
+      output: [{ type: 'message', role: 'assistant', status: 'completed' }],
+      usage: {
+        input_tokens: 9,
+        input_tokens_details: { cached_tokens: 0 },
+        output_tokens: 2,
+        output_tokens_details: { reasoning_tokens: 0 },
+        total_tokens: 11,
+      },
+    });
+  });
+
+  it('streams typed events that the SDK assembles into the same response', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const answered = say(HI);
+    const events = await eventsOf(await client.responses.create({ ...ask, stream: true }));
+    await answered;
+    expect(types(events)).toEqual([
+      'created',
+      'in_progress',
+      'output_item.added',
+      'content_part.added',
+      'output_text.delta',
+      'output_text.delta',
+      'output_text.done',
+      'content_part.done',
+      'output_item.done',
+      'completed',
+    ]);
+    expect(events[6]).toMatchObject({ text: 'Hi there', output_index: 0, content_index: 0 });
+    const [last] = events.slice(-1);
+    expect(last).toMatchObject({ response: { status: 'completed', usage: { total_tokens: 11 } } });
+
+    const again = say(HI);
+    const stream = client.responses.stream(ask);
+    const final = await stream.finalResponse();
+    await again;
+    expect(final.output_text).toBe('Hi there');
+    expect(final.output).toHaveLength(1);
+  });
+
+  it('returns function calls as items after the text, streamed or not', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const [whole] = await Promise.all([client.responses.create({ ...ask, tools }), say(CALLS)]);
+    expect(whole.output).toMatchObject([
+      { type: 'message', content: [{ text: 'I look. ' }] },
+      { type: 'function_call', name: 'weather', arguments: '{"city":"Bonn"}', status: 'completed' },
+      { type: 'function_call', name: 'time', arguments: '{}' },
+    ]);
+    const answered = say(CALLS);
+    const stream = await client.responses.create({ ...ask, tools, stream: true });
+    const events = await eventsOf(stream);
+    await answered;
+    const call = [
+      'output_item.added',
+      'function_call_arguments.delta',
+      'function_call_arguments.done',
+      'output_item.done',
+    ];
+    expect(types(events).slice(5)).toEqual([
+      'output_text.done',
+      'content_part.done',
+      'output_item.done',
+      ...call,
+      ...call,
+      'completed',
+    ]);
+    const done = events.filter(({ type }) => type === 'response.function_call_arguments.done');
+    expect(done).toMatchObject([
+      { output_index: 1, name: 'weather', arguments: '{"city":"Bonn"}' },
+      { output_index: 2, name: 'time', arguments: '{}' },
+    ]);
+
+    const one = { ...ask, tools, parallel_tool_calls: false };
+    const [single] = await Promise.all([client.responses.create(one), say(CALLS)]);
+    expect(single.output.map(({ type }) => type)).toEqual(['message', 'function_call']);
+  });
+
+  it('continues a conversation from the items of a response and the results of its calls', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const [first] = await Promise.all([client.responses.create({ ...ask, tools }), say(CALLS)]);
+    const calls = first.output.filter((item) => item.type === 'function_call');
+    const results = calls.map(({ call_id }) => ({
+      type: 'function_call_output' as const,
+      call_id,
+      output: 'sun',
+    }));
+    const input = [{ role: 'user' as const, content: 'hello?' }, ...first.output, ...results];
+    const [second] = await Promise.all([
+      client.responses.create({
+        ...ask,
+        tools,
+        input: input as OpenAI.Responses.ResponseInput,
+      }),
+      say(HI),
+    ]);
+    expect(second.output_text).toBe('Hi there');
+    expect(worker.requests.at(-1)?.messages).toMatchObject([
+      { role: 'user' },
+      { role: 'assistant', content: 'I look. ', tool_calls: [{ id: calls[0]?.call_id }, {}] },
+      { role: 'tool', tool_call_id: calls[0]?.call_id, content: 'sun' },
+      { role: 'tool', tool_call_id: calls[1]?.call_id, content: 'sun' },
+    ]);
+  });
+
+  it('is incomplete if it reaches max_output_tokens', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const cut: Piece[] = [{ text: 'Hi' }, { text: ' th', finish_reason: 'length' }];
+    const short = { ...ask, max_output_tokens: 2 };
+    const [whole] = await Promise.all([client.responses.create(short), say(cut)]);
+    expect(whole).toMatchObject({
+      status: 'incomplete',
+      incomplete_details: { reason: 'max_output_tokens' },
+      output: [{ status: 'incomplete' }],
+    });
+    const answered = say(cut);
+    const events = await eventsOf(await client.responses.create({ ...short, stream: true }));
+    await answered;
+    expect(events.at(-1)).toMatchObject({
+      type: 'response.incomplete',
+      response: { incomplete_details: { reason: 'max_output_tokens' } },
+    });
+  });
+
+  it('returns an empty message if the model writes nothing', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const [{ output }] = await Promise.all([
+      client.responses.create(ask),
+      say([{ finish_reason: 'stop' }]),
+    ]);
+    expect(output).toMatchObject([{ type: 'message', content: [{ text: '' }] }]);
+  });
+
+  it('returns log-probabilities with the text, its deltas and the complete part', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const token = { token: 'Hi', bytes: [72, 105], logprob: -0.5 };
+    const shown = [{ ...token, top_logprobs: [token] }];
+    const pieces: Piece[] = [
+      { text: 'Hi', logprobs: [{ ...token, start: 0, top: [token] }] },
+      { finish_reason: 'stop' },
+    ];
+    const wanted = {
+      ...ask,
+      include: ['message.output_text.logprobs' as const],
+      top_logprobs: 1,
+    };
+    const [whole] = await Promise.all([client.responses.create(wanted), say(pieces)]);
+    expect(worker.requests.at(-1)).toMatchObject({ top_logprobs: 1 });
+    expect(whole.output).toMatchObject([{ content: [{ logprobs: shown }] }]);
+    const answered = say(pieces);
+    const events = await eventsOf(await client.responses.create({ ...wanted, stream: true }));
+    await answered;
+    const having = events.filter((event) => 'logprobs' in event);
+    expect(having.map(({ type }) => type)).toEqual([
+      'response.output_text.delta',
+      'response.output_text.done',
+    ]);
+    for (const event of having) expect(event).toMatchObject({ logprobs: shown });
+  });
+
+  it('ends a stream with an error event if its worker dies', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const stream = await Promise.all([
+      client.responses.create({ ...ask, stream: true }),
+      say([{ text: 'Hi' }]),
+    ]).then(([one]) => one);
+    worker.vanish();
+    const events = await eventsOf(stream);
+    const [error, failed] = events.slice(-2);
+    expect(error).toMatchObject({ type: 'error', code: expect.any(String) as unknown });
+    expect(failed).toMatchObject({
+      type: 'response.failed',
+      response: {
+        status: 'failed',
+        error: { code: 'server_error', message: (error as { message: string }).message },
+        output: [{ status: 'incomplete', content: [{ text: 'Hi' }] }],
+      },
+    });
+  });
+
+  it('returns early errors as plain HTTP errors, streamed or not', async () => {
+    for (const stream of [true, false]) {
+      const missing = await caught(client.responses.create({ ...ask, model: 'none', stream }));
+      expect(missing).toMatchObject({ status: 404, code: 'model_not_found', param: 'model' });
+      const long = { ...ask, max_output_tokens: 30_000, stream };
+      expect(await caught(client.responses.create(long))).toMatchObject({
+        status: 400,
+        param: 'max_output_tokens',
+      });
+      const stored = { ...ask, store: true, stream };
+      expect(await caught(client.responses.create(stored))).toMatchObject({
+        status: 400,
+        code: 'unsupported',
+        param: 'store',
+      });
+    }
+  });
+
+  it('counts as a completion in the usage of the project', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const sum = async (): Promise<number> => {
+      const [row] = await api.query(
+        `SELECT coalesce(sum(output_tokens), 0)::int AS n FROM usage_hour WHERE kind = 'completions'`,
+      );
+      return (row as { n: number }).n;
+    };
+    const before = await sum();
+    await Promise.all([client.responses.create(ask), say(HI)]);
+    await expect.poll(sum).toBe(before + 2);
+  });
+});
