@@ -217,7 +217,7 @@ describe.skipIf(!program)('sweeps and comparisons', () => {
     }
     const best = page.getByRole('region', { name: 'Best finished so far' });
     await best.getByText('trial 2', { exact: true }).waitFor();
-    const chart = page.getByRole('region', { name: 'Quality and cost' }).locator('.chart');
+    const chart = page.getByRole('region', { name: 'Quality and cost' }).getByRole('img');
     await until(async () => (await chart.getAttribute('data-points')) === '3');
     expect(await inked(page)).toBeGreaterThan(1000);
     await page.getByRole('combobox').selectOption('Memory');

@@ -1,6 +1,6 @@
 import type { SweepMetric } from '@graft/contracts';
-import { METRIC_NAMES, scoreText } from '@graft/contracts/sweep-text';
-import { useEffect, useRef } from 'react';
+import { METRIC_NAMES, scoreText, trialLabel } from '@graft/contracts/sweep-text';
+import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import { tick } from '../format.js';
 import { useDark } from '../browser/theme.js';
@@ -19,17 +19,29 @@ const HEIGHT = 280;
 
 const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
-function options(shown: () => Props, width: number): uPlot.Options {
-  const { cost, metric } = shown();
+/** Returns "Validation loss over memory". */
+const titleOf = ({ cost, metric }: Props): string =>
+  `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()}`;
+
+/** Returns the point under the cursor in words: "3 · IA3: 2.310, 15 MB". */
+function hoveredText({ points, cost, metric }: Props, at: number | null): string | undefined {
+  const point = at === null ? undefined : points[at];
+  if (!point) return undefined;
+  const { trial, score } = point;
+  return `${trial.number} · ${trialLabel(trial)}: ${scoreText(score, metric)}, ${cost.text(point.cost)}`;
+}
+
+function options(
+  shown: () => Props,
+  width: number,
+  hover: (at: number | null) => void,
+): uPlot.Options {
+  const { cost } = shown();
   const [ink, all, best] = ['--ink-2', '--series-1', '--series-2'].map(color) as [string, string, string]; // prettier-ignore
   const grid = { stroke: color('--line'), width: 1 };
-  const at = (idx: number | null): string => {
-    const point = idx === null ? undefined : shown().points[idx];
-    return point ? `trial ${point.trial.number}: ${scoreText(point.score, metric)}` : '–';
-  };
   return {
-    title: `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()}`,
     width,
+    legend: { show: false },
     height: HEIGHT,
     scales: { x: { time: false, range: padded } },
     axes: [
@@ -37,11 +49,14 @@ function options(shown: () => Props, width: number): uPlot.Options {
       { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
     ],
     series: [
-      { label: cost.name, value: (_, value: number | null) => (value === null ? '–' : cost.text(value)) },
-      { label: 'Trial', stroke: all, width: 0, paths: () => null, points: { show: true, size: 8, fill: all }, value: (_, __, ___, idx) => at(idx) },
-      { label: 'Pareto front', stroke: best, width: 1.5, spanGaps: true, points: { show: true, size: 10, fill: best }, value: (_, value: number | null) => (value === null ? '–' : scoreText(value, metric)) },
+      {},
+      { stroke: all, width: 0, paths: () => null, points: { show: true, size: 8, fill: all } },
+      { stroke: best, width: 1.5, spanGaps: true, points: { show: true, size: 10, fill: best } },
     ],
-    hooks: { draw: [(plot) => drawRing(plot, ringOf(shown()))] },
+    hooks: {
+      draw: [(plot) => drawRing(plot, ringOf(shown()))],
+      setCursor: [({ cursor }) => hover(cursor.idx ?? null)],
+    },
   }; // prettier-ignore
 }
 
@@ -68,17 +83,19 @@ const data = ({ points }: Props): uPlot.AlignedData => [
  * Returns the accessible description: "Validation loss over training time of 6 trials; Pareto
  * front: trial 3 (8 s, 2.310), trial 1 (…)".
  */
-function described({ points, cost, metric }: Props): string {
+function described(props: Props): string {
+  const { points, cost, metric } = props;
   const best = points
     .filter(({ isBest }) => isBest)
     .map((one) => `trial ${one.trial.number} (${cost.text(one.cost)}, ${scoreText(one.score, metric)})`); // prettier-ignore
-  return `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()} of ${points.length} trials; Pareto front: ${best.join(', ')}`;
+  return `${titleOf(props)} of ${points.length} trials; Pareto front: ${best.join(', ')}`;
 }
 
 /** Scatter plot of trials by cost and score. A line connects the Pareto front. */
 export function ParetoChart(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const [hovered, setHovered] = useState<number | null>(null);
   const scheme = useDark();
   const latest = useRef(props);
   latest.current = props;
@@ -86,7 +103,8 @@ export function ParetoChart(props: Props) {
     const element = box.current;
     if (!element) return;
     const shown = () => latest.current;
-    const made = new uPlot(options(shown, element.clientWidth || 600), data(shown()), element);
+    const width = element.clientWidth || 600;
+    const made = new uPlot(options(shown, width, setHovered), data(shown()), element);
     plot.current = made;
     const resized = new ResizeObserver(
       () => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }),
@@ -100,13 +118,19 @@ export function ParetoChart(props: Props) {
   }, [props.cost, props.metric, scheme]);
   useEffect(() => plot.current?.setData(data(props)), [props]);
   return (
-    <figure
-      className="chart"
-      role="img"
-      aria-label={described(props)}
-      data-points={props.points.length}
-    >
-      <div ref={box} />
+    <figure className="chart">
+      <figcaption className="chart-head">
+        <span className="chart-title">{titleOf(props)}</span>
+        <span className="faint">
+          {hoveredText(props, hovered) ?? 'The line connects the best trials for their cost.'}
+        </span>
+      </figcaption>
+      <div
+        ref={box}
+        role="img"
+        aria-label={described(props)}
+        data-points={props.points.length}
+      />
     </figure>
   );
 }
