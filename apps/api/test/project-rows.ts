@@ -52,6 +52,7 @@ const BESIDE = ['project', 'bucket'];
 /** Values with which no background task of the API processes a row. */
 const VALUES: Readonly<Record<string, string>> = {
   'job.state': 'succeeded',
+  'checkpoint.files': JSON.stringify([{ sha256: '0'.repeat(64), size: 0 }]),
   'eval_run.status': 'completed',
   'webhook_delivery.status': 'delivered',
   'trace_export.status': 'done',
