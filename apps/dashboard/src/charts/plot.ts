@@ -1,7 +1,7 @@
 // Options, marks and colors of the plots that chart.tsx draws with uPlot.
+import { smoothed } from '@graft/contracts/smoothed';
 import type uPlot from 'uplot';
 import { short, tick } from '../format.js';
-import { smoothed } from './smoothed.js';
 
 export interface ChartSeries {
   readonly label: string;

@@ -1,11 +1,11 @@
 import type { MetricDescription, MetricsObject } from '@graft/contracts';
 import { EVAL_SCORE } from '@graft/contracts/evals';
+import { fittedWeight } from '@graft/contracts/smoothed';
 import { Maximize2 } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { lowestValidation } from './job-text.js';
 import { short } from '../format.js';
 import { Chart, type ChartProps, type Pin } from '../charts/chart.js';
-import { fittedWeight } from '../charts/smoothed.js';
 import { Button, IconButton } from '../ui/controls/button.js';
 import { Modal } from '../ui/overlays/modal.js';
 

@@ -1,5 +1,6 @@
 import type { Catalog } from '@graft/contracts';
 import { MAX_COMPARED } from '@graft/contracts/compared-jobs';
+import { fittedWeight } from '@graft/contracts/smoothed';
 import { GitCompare } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { api } from '../api/api.js';
@@ -17,7 +18,6 @@ import { Failure } from '../ui/feedback/failure.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/feedback/loading.js';
 import { fieldsOf } from '../forms/schema-fields.js';
-import { fittedWeight } from '../charts/smoothed.js';
 import { isOver } from '../job/job-text.js';
 import { ButtonLink } from '../ui/controls/button.js';
 import { EmptyState } from '../ui/feedback/empty-state.js';

@@ -1,9 +1,9 @@
+import { fittedWeight, smoothed } from '@graft/contracts/smoothed';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { useDark } from '../browser/theme.js';
 import { color } from '../charts/chart.js';
-import { fittedWeight, smoothed } from '../charts/smoothed.js';
 import { short, tick } from '../format.js';
 import { trialColor, type RaceCurves } from './race.js';
 
