@@ -23,7 +23,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'job unarchive': ['graft job unarchive old-job'],
   'job delete': ['graft job delete my-job'],
   'job restore': ['graft job restore my-job'],
-  watch: ['graft watch my-job', 'graft watch my-sweep/2', 'graft watch my-job --json'],
+  watch: ['graft watch my-job', 'graft watch my-sweep', 'graft watch my-sweep/2'],
   logs: ['graft logs my-job', 'graft logs my-job --follow'],
   branch: ['graft branch my-job@best --epochs 2', 'graft branch my-job@40 --set peft.r=8'],
   'sweeps create': [

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { SweepObject } from '@graft/contracts';
-import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
+import { trialCountsText } from '@graft/contracts/sweep-text';
 import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { withFiles } from '../requests/body-files.js';
@@ -11,12 +10,11 @@ import { withIds } from '../requests/names-in-body.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../requests/job-body.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import { positiveInteger } from '../command-line/parse-number.js';
-import { sweepCard, sweepRow } from '../output/sweep-card.js';
+import { sweepRow } from '../output/sweep-card.js';
+import { isSweepOver, showSweep, watchSweep } from '../output/watch-sweep.js';
 import { searchOf, withSearchFlags, type SearchFlags } from '../requests/sweep-search.js';
 import { table, type Output } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
-
-const EVERY_MS = 1000;
 
 export function addSweeps(program: Command): void {
   const sweeps = program
@@ -55,9 +53,11 @@ export function addSweeps(program: Command): void {
         await work({ out, api: api(), id: await findSweepId(api(), called) });
       });
   one('show', 'Show a sweep and its trials, best first', async ({ out, api, id }) =>
-    show(out, await api.get<SweepObject>(sweepPath(id))),
+    showSweep(out, await api.get<SweepObject>(sweepPath(id))),
   );
-  one('watch', 'Show progress until all trials end', watch);
+  one('watch', 'Show the progress of each trial until all end', ({ out, api, id }) =>
+    watchSweep(api, id, out),
+  );
   one('winner', 'Print the best model so far', winner);
   one('cancel', 'Cancel the remaining trials', async ({ out, api, id }) => {
     const sweep = await api.post<SweepObject>(`${sweepPath(id)}/cancel`);
@@ -92,40 +92,18 @@ function addCreate(sweeps: Command): void {
         api().post<SweepObject>('/sweeps', sent),
       );
       noteWarnings(out, sweep.warnings ?? []);
-      if (options.watch === true) return watch({ out, api: api(), id: sweep.id });
+      if (options.watch === true) return watchSweep(api(), sweep.id, out);
       if (out.json) return out.value(sweep);
       out.line(`${sweep.id} ${sweep.status}: ${sweep.trial_counts.total} trials`);
       out.note(`Follow it: ${GRAFT} sweeps watch ${sweep.id}`);
     });
 }
 
-const show = (out: Output, sweep: SweepObject): void =>
-  out.json ? out.value(sweep) : out.line(sweepCard(sweep, out.width, out.id));
-
-/** Waits until all trials end. Trials that wait for a worker may take long. */
-async function watch({ out, api, id }: OfSweep): Promise<void> {
-  let sweep = await api.get<SweepObject>(sweepPath(id));
-  while (!isOver(sweep)) {
-    const { winner, search } = sweep;
-    const best = winner ? `; best ${scoreText(winner.score, search.metric)}, trial ${winner.trial}` : ''; // prettier-ignore
-    out.draw(`${sweep.status}: ${trialCountsText(sweep)}${best}`);
-    await sleep(EVERY_MS);
-    sweep = await api.get<SweepObject>(sweepPath(id));
-  }
-  out.draw('');
-  show(out, sweep);
-  // A sweep with a winner is a success even if its last trials were cancelled.
-  if (!sweep.winner && sweep.status !== 'succeeded')
-    throw new CliError(`the sweep ended as ${sweep.status}`);
-}
-
-const isOver = ({ status }: SweepObject): boolean => status !== 'queued' && status !== 'running';
-
 async function winner({ out, api, id }: OfSweep): Promise<void> {
   const sweep = await api.get<SweepObject>(sweepPath(id));
   const { winner: best, status } = sweep;
   if (!best) {
-    const why = isOver(sweep)
+    const why = isSweepOver(sweep)
       ? `${id} has no winner: it ended as ${status}, and no trial has a model with a score`
       : `no trial of ${id} has a model with a score yet; the sweep is ${status}`;
     throw new CliError(why, EXIT.failed);

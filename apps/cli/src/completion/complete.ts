@@ -20,6 +20,7 @@ const KINDS: Readonly<Record<string, readonly Kind[]>> = {
   'job-or-model': ['jobs', 'models'],
   model: ['models', 'jobs'],
   models: ['models', 'jobs'],
+  'job-or-sweep': ['jobs', 'sweeps'],
   sweep: ['sweeps'],
   eval: ['evals'],
   pool: ['pools'],

@@ -27,12 +27,21 @@ interface Among {
 
 /** Finds the id of a job by its id, a prefix of the id, its name, its suffix, or as a trial (`SWEEP/NUMBER`). */
 export async function findJobId(api: Api, name: string, among: Among = AMONG.all): Promise<string> {
-  // A complete id needs no search, so keys without the right to list jobs can use it.
-  if (WHOLE_ID.test(name)) return name;
-  const id = (await onlyNamed(api, name, among.query))?.id ?? (await trialJob(api, name));
+  const id = await findJobIdIfAny(api, name, among);
   if (id === null)
     throw new CliError(`no ${among.kind} named ${name}; see ${among.list}`, EXIT.failed);
   return id;
+}
+
+/** Same as `findJobId`, but returns null if no job matches the name. */
+export async function findJobIdIfAny(
+  api: Api,
+  name: string,
+  among: Among = AMONG.all,
+): Promise<string | null> {
+  // A complete id needs no search, so keys without the right to list jobs can use it.
+  if (WHOLE_ID.test(name)) return name;
+  return (await onlyNamed(api, name, among.query))?.id ?? (await trialJob(api, name));
 }
 
 /** The job of a trial, named as `SWEEP/NUMBER`. Null if the name has another form or the sweep no such trial. */
@@ -50,9 +59,7 @@ export async function findJob(api: Api, name: string): Promise<JobObject> {
 
 /** Same as `findJob`, but returns null if no job matches the name. A complete id that does not exist is an ApiError. */
 export async function findJobIfAny(api: Api, name: string): Promise<JobObject | null> {
-  const id = WHOLE_ID.test(name)
-    ? name
-    : ((await onlyNamed(api, name, AMONG.all.query))?.id ?? (await trialJob(api, name)));
+  const id = await findJobIdIfAny(api, name);
   return id === null ? null : api.get<JobObject>(jobPath(id));
 }
 

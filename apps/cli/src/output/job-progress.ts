@@ -1,49 +1,19 @@
-import { duration } from '@graft/contracts/duration';
-import { isMediaSpeed, mediaSpeeds, metricText } from '@graft/contracts/metric-text';
-import { lossText } from '@graft/contracts/loss-text';
+import { isMediaSpeed } from '@graft/contracts/metric-text';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
-import type { Catalog, JobObject, Measured, MetricDescription } from '@graft/contracts';
-import { placeText } from '@graft/contracts/queue-place';
+import type {
+  Catalog,
+  JobObject,
+  Measured,
+  MetricDescription,
+  MetricsObject,
+} from '@graft/contracts';
 import type { Api } from '../client/api.js';
-import { bar, printable, type Output } from './terminal.js';
+import { LossCurve } from './loss-curve.js';
+import { liveLine, progressLine } from './progress-line.js';
+import type { Output } from './terminal.js';
 
 export const isOver = (job: JobObject): boolean =>
   TERMINAL_STATUSES.includes(job.status) || job.status === 'paused';
-
-/**
- * Progress of a running job in one line: bar, steps, loss, tokens/s, ETA and the other metrics of its task. Before the
- * first step, the phase. The terminal truncates the end if the line is too long.
- */
-export function progressLine(
-  job: JobObject,
-  last: Measured | null,
-  described: readonly MetricDescription[] = [],
-): string {
-  const { operation, progress, phase, train_loss } = job.graft;
-  const step = Math.max(progress.step, last?.step ?? 0);
-  const isBefore = step === 0 && progress.total_steps === null;
-  if (job.status !== 'running' || operation || isBefore)
-    return [`${job.status}: ${printable(phase.message)}`, placeText(job.graft)]
-      .filter((part) => part !== '')
-      .join('; ');
-  const loss = last?.loss ?? train_loss;
-  const speed = last?.['tokens_per_second'] ?? progress.tokens_per_second;
-  const total = progress.total_steps;
-  return [
-    total === null ? `step ${step}` : `${bar(step / total)} ${step}/${total}`,
-    loss === null ? null : `loss ${lossText(loss)}`,
-    speed === null ? null : `${Math.round(speed)} tokens/s`,
-    ...mediaSpeeds(described, last),
-    progress.eta_seconds === null ? null : `ETA ${duration(progress.eta_seconds)}`,
-    ...described.map((metric) => {
-      const value = isMediaSpeed(metric) ? null : (last?.[metric.name] ?? null);
-      return value === null ? null : `${metric.title.toLowerCase()} ${metricText(metric, value)}`;
-    }),
-    step === 0 ? printable(phase.message) : null,
-  ]
-    .filter((part) => part !== null)
-    .join(' · ');
-}
 
 /** Descriptions of the charted metrics of the job's task, without the loss. */
 async function shownOf(api: Api, job: JobObject): Promise<readonly MetricDescription[]> {
@@ -67,9 +37,10 @@ export async function followJob(
   const path = `/fine_tuning/jobs/${encodeURIComponent(id)}`;
   let job = await api.get<JobObject>(path);
   let last: Measured | null = null;
-  const show = steadyPrinter(out);
   if (isOver(job)) return job;
   const described = await shownOf(api, job);
+  const curve = out.live ? await curveOf(api, path) : new LossCurve();
+  const show = out.live ? livePrinter(out, curve) : steadyPrinter(out);
   show(job, last, described);
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
@@ -78,8 +49,10 @@ export async function followJob(
     for await (const event of api.events(`${path}/stream`, { signal: either, onLost })) {
       if (out.json) out.value({ event: event.kind, data: JSON.parse(event.data) as unknown });
       if (event.kind === 'job') job = JSON.parse(event.data) as JobObject;
-      else if (event.kind === 'metrics') last = JSON.parse(event.data) as Measured;
-      else if (event.kind === 'reset') job = await api.get<JobObject>(path);
+      else if (event.kind === 'metrics') {
+        last = JSON.parse(event.data) as Measured;
+        addTo(curve, last);
+      } else if (event.kind === 'reset') job = await api.get<JobObject>(path);
       if (isOver(job)) break;
       show(job, last, described);
     }
@@ -91,14 +64,35 @@ export async function followJob(
   return api.get<JobObject>(path);
 }
 
+/** Training losses so far. */
+async function curveOf(api: Api, path: string): Promise<LossCurve> {
+  const curve = new LossCurve();
+  const { steps, series } = await api.get<MetricsObject>(`${path}/metrics`);
+  for (const [n, step] of steps.entries()) addTo(curve, { step, loss: series['loss']?.[n] });
+  return curve;
+}
+
+function addTo(
+  curve: LossCurve,
+  { step, loss }: Pick<Measured, 'step'> & { loss?: unknown },
+): void {
+  if (typeof loss === 'number') curve.add(step, loss);
+}
+
+type Show = (...line: Parameters<typeof progressLine>) => void;
+
+const livePrinter =
+  (out: Output, curve: LossCurve): Show =>
+  (job, last, described = []) =>
+    out.draw((columns) => liveLine({ job, last, described, curve }, columns - 1));
+
 // Without a terminal, it prints at most one line every 5 s, so that a log stays readable, and one line per step: the loss
 // of a step arrives just after the job's update.
-function steadyPrinter(out: Output): (...line: Parameters<typeof progressLine>) => void {
+function steadyPrinter(out: Output): Show {
   let written = '';
   let at = 0;
   return (job, last, described) => {
     if (out.json) return;
-    if (out.live) return out.draw(progressLine(job, last, described));
     const key =
       job.status === 'running' && last !== null
         ? `step ${last.step}`

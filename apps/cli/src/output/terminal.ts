@@ -1,6 +1,7 @@
-import { stripVTControlCharacters } from 'node:util';
 import { shortId } from '../find/short-id.js';
+import { redrawn, type Drawing } from './redrawn.js';
 import { faint } from './style.js';
+import { lengthOf, truncated } from './text-width.js';
 
 /** Output of a command: results go to stdout, everything else to stderr. */
 export interface Output {
@@ -16,18 +17,15 @@ export interface Output {
   line(text?: string): void;
   value(value: unknown): void;
   note(text: string): void;
-  /** Redraws the last drawn line; '' clears it. Does nothing if stderr is not a terminal. */
-  draw(text: string): void;
+  /** Replaces the last drawn lines; '' clears them. Does nothing if stderr is not a terminal. */
+  draw(drawing: string | Drawing): void;
 }
 
 /** Output to stdout and stderr of this process. */
 export function terminal(json: boolean): Output {
   const live = process.stderr.isTTY === true && process.env.TERM !== 'dumb' && !json;
-  let drawn = false;
-  const clear = (): void => {
-    if (drawn) process.stderr.write('\r\x1b[2K');
-    drawn = false;
-  };
+  const drawn = redrawn(process.stderr);
+  const { clear } = drawn;
   return {
     json,
     live,
@@ -48,11 +46,9 @@ export function terminal(json: boolean): Output {
       clear();
       process.stderr.write(`${text}\n`);
     },
-    draw(text) {
-      clear();
-      if (!live || text === '') return;
-      process.stderr.write(text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
-      drawn = true;
+    draw(drawing) {
+      if (live && drawing !== '') drawn.draw(drawing);
+      else clear();
     },
   };
 }
@@ -60,7 +56,6 @@ export function terminal(json: boolean): Output {
 const GAP = '  ';
 const NARROWEST = 8;
 const READABLE = 18;
-const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
 
 export interface TableOptions {
   /** Columns of the terminal. */
@@ -115,9 +110,6 @@ function fitted(rows: readonly (readonly string[])[], width: number, least: numb
   }
   return widths;
 }
-
-const truncated = (text: string, limit: number): string =>
-  lengthOf(text) > limit ? `${stripVTControlCharacters(text).slice(0, limit - 1)}…` : text;
 
 /** Wraps a text between words. All lines except the first begin with `indent`. */
 export function wrap(text: string, width: number, indent: string): string {

@@ -9,6 +9,7 @@ import { bestAccuracy } from './job-card.js';
 import { followJob, isOver } from './job-progress.js';
 import { warning } from './style.js';
 import { printable, type Output } from './terminal.js';
+import { untilInterrupted } from './until-interrupted.js';
 import { GRAFT } from '../called.js';
 
 /** Follows a job to its end and prints the outcome. @throws CliError if it did not succeed */
@@ -20,11 +21,7 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
 
 /** Follows a job to its end. @throws CliError if it did not succeed */
 export async function succeeded(api: Api, id: string, out: Output): Promise<JobObject> {
-  const stop = new AbortController();
-  const leave = (): void => stop.abort();
-  process.once('SIGINT', leave);
-  const job = await followJob(api, id, out, stop.signal);
-  process.off('SIGINT', leave);
+  const job = await untilInterrupted((signal) => followJob(api, id, out, signal));
   if (!isOver(job))
     throw new CliError(
       `stopped watching; the job continues (${GRAFT} watch ${job.id}, ${GRAFT} cancel ${job.id})`,
