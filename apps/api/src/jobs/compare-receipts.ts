@@ -115,14 +115,12 @@ function verdictOf(parts: readonly Part[], areFinished: boolean): Comparison['ve
   return haveEqualWeights(parts) ? 'identical' : 'different_result';
 }
 
-const haveEqualWeights = (parts: readonly Part[]): boolean | null =>
-  parts.find(({ part }) => part === 'weights')?.equal ?? null;
+const haveEqualWeights = (parts: readonly Part[]): boolean =>
+  parts.some(({ part, equal }) => part === 'weights' && equal === true);
 
-/** Returns the inputs and results whose hash is not known for both jobs. */
+/** Returns the inputs whose hash is not known for both jobs. */
 const unknownIn = (parts: readonly Part[]): readonly Part['part'][] =>
-  parts
-    .filter(({ part, equal }) => equal === null && (INPUTS.has(part) || part === 'weights'))
-    .map(({ part }) => part);
+  parts.filter(({ part, equal }) => equal === null && INPUTS.has(part)).map(({ part }) => part);
 
 const NAMES: Readonly<Record<Part['part'], string>> = {
   base: 'base model',
@@ -151,10 +149,8 @@ function textOf(
     }
     case 'unknown': {
       const missing = unknownIn(parts).map((part) => NAMES[part]);
-      const isEqual = haveEqualWeights(parts);
-      const weights =
-        isEqual === null ? '' : `; the weights ${isEqual ? 'are equal byte for byte' : 'differ'}`;
-      return `The comparison is incomplete, because a job has no hash of: ${missing.join(', ')}${weights}`;
+      const weights = haveEqualWeights(parts) ? 'are equal byte for byte' : 'differ';
+      return `The comparison is incomplete, because a job has no hash of: ${missing.join(', ')}; the weights ${weights}`;
     }
     case 'different_result':
       return differing.includes('trainer')
