@@ -157,8 +157,10 @@ describe.skipIf(!program)('the replay of a training', () => {
     });
     await here.succeeded(id);
     const page = await tabs.open(`/jobs/${id}?tab=replay`, { colorScheme: 'dark' });
-    await page.getByLabel('Text', { exact: true }).waitFor();
-    expect(await page.getByLabel('Text', { exact: true }).inputValue()).toBe('0');
+    // The text of the first record appears when that record has been loaded.
+    await expect
+      .poll(() => page.getByLabel('Text', { exact: true }).inputValue(), { timeout: 20_000 })
+      .toBe('0');
     await ask(page).click();
     const bars = answer(page).getByRole('list', { name: 'Probabilities' });
     await bars.waitFor();
