@@ -81,6 +81,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       embeddings: [2, 1],
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],
+      cancelled: true,
       deleted: true,
     });
   });

@@ -94,6 +94,8 @@ run = client.evals.runs.create(
 counts = until("the run", lambda: (now := client.evals.runs.retrieve(run.id, eval_id=made.id)).status == "completed" and now).result_counts
 seen["run"] = [counts.total, counts.passed, counts.failed, counts.errored]
 seen["items"] = [item.status for item in client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=1)]
+left = client.evals.runs.create(made.id, data_source={"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {"word": "abc", "answer": "a"}, "sample": {"output_text": "a"}}]}})
+seen["cancelled"] = client.evals.runs.cancel(left.id, eval_id=made.id).id == left.id
 seen["deleted"] = client.evals.delete(made.id).deleted
 
 print(json.dumps(seen))

@@ -71,6 +71,7 @@ export const ROUTES: readonly (readonly [
   ['get', '/v1/evals/{id}/runs', 'jobs:read'],
   ['get', '/v1/evals/{id}/runs/{run}', 'jobs:read'],
   ['post', '/v1/evals/{id}/runs/{run}', 'jobs:write'],
+  ['post', '/v1/evals/{id}/runs/{run}/cancel', 'jobs:write'],
   ['delete', '/v1/evals/{id}/runs/{run}', 'jobs:write'],
   ['get', '/v1/evals/{id}/runs/{run}/output_items', 'jobs:read'],
   ['get', '/v1/evals/{id}/runs/{run}/output_items/{item}', 'jobs:read'],

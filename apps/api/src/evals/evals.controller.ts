@@ -143,12 +143,23 @@ export class EvalsController {
     return this.runs.get(caller, id, run);
   }
 
-  /** OpenAI's route to cancel a run. */
-  @Post(':id/runs/:run')
+  @Post(':id/runs/:run/cancel')
   @HttpCode(200)
   @RequireScope('jobs:write')
   @ApiJsonResponse(EvalRunObject, 'Cancels a run; grades so far are kept')
   cancelRun(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+  ): Promise<object> {
+    return this.runs.cancel(caller, id, run);
+  }
+
+  @Post(':id/runs/:run')
+  @HttpCode(200)
+  @RequireScope('jobs:write')
+  @ApiJsonResponse(EvalRunObject, 'Cancels a run, on the route that earlier SDKs of OpenAI use')
+  cancelRunOnEarlierRoute(
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Param('run') run: string,

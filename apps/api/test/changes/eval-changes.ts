@@ -32,6 +32,16 @@ export function evalChanges(
     const { id } = await api().post<{ id: string }>(of, RUN);
     return { path: `/v1${of}/${id}`, target: id };
   };
+  const canceled = (route: string) => async () => {
+    const { path, target } = await evalRun();
+    // A run that has already ended cannot be canceled.
+    await api().query(
+      `UPDATE eval_run SET status = 'in_progress', owner = 'another',
+         owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
+      [target],
+    );
+    return { path: `${path}${route}`, target, type: 'eval_run.canceled', project };
+  };
   return {
     'post /v1/evals': () => ({ path: '/v1/evals', body: EVAL, type: 'eval.created', project }),
     'post /v1/evals/{id}': async () => {
@@ -48,16 +58,8 @@ export function evalChanges(
       type: 'eval_run.created',
       project,
     }),
-    'post /v1/evals/{id}/runs/{run}': async () => {
-      const of = await evalRun();
-      // A run that has already ended cannot be canceled.
-      await api().query(
-        `UPDATE eval_run SET status = 'in_progress', owner = 'another',
-           owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
-        [of.target],
-      );
-      return { ...of, type: 'eval_run.canceled', project };
-    },
+    'post /v1/evals/{id}/runs/{run}': canceled(''),
+    'post /v1/evals/{id}/runs/{run}/cancel': canceled('/cancel'),
     'delete /v1/evals/{id}/runs/{run}': async () => ({
       ...(await evalRun()),
       type: 'eval_run.deleted',
