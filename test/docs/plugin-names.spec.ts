@@ -8,8 +8,8 @@ const ROOT = join(import.meta.dirname, '../..');
 const PLUG_INS = 'libs/peft-core/src/methods/';
 /** Default method that users may omit, and the name for training without an adapter. */
 const ALLOWED = ['LORA', 'FULL'];
-/** File with the display names of methods. */
-const TITLES = 'libs/contracts/src/jobs/job-method.ts';
+/** File with the methods that are suggested first. Titles are generated from the plug-ins. */
+const SUGGESTED = 'libs/contracts/src/jobs/job-method.ts';
 
 const sources = ['apps', 'libs'].flatMap((top) =>
   readdirSync(join(ROOT, top)).flatMap((project) =>
@@ -28,7 +28,7 @@ const namesOneOf = (file: string, names: readonly string[]): boolean =>
 
 it('only plug-ins name methods', () => {
   const names = methods.map(({ name }) => name).filter((name) => !ALLOWED.includes(name));
-  const others = sources.filter((file) => !file.startsWith(PLUG_INS) && file !== TITLES);
+  const others = sources.filter((file) => !file.startsWith(PLUG_INS) && file !== SUGGESTED);
   expect(sources.some((file) => file.startsWith(PLUG_INS) && namesOneOf(file, names))).toBe(true);
   expect(others.filter((file) => namesOneOf(file, names))).toEqual([]);
 });

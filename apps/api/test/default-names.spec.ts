@@ -39,6 +39,8 @@ describe('a job without a suffix', () => {
     const dora = { peft: { peft_type: 'LORA', use_dora: true } };
     expect(await nameOf('tickets.jsonl', dora)).toBe('tickets-dora-1');
     expect(await nameOf('tickets.jsonl', { peft: { peft_type: 'IA3' } })).toBe('tickets-ia3-1');
+    const prompt = { peft: { peft_type: 'PROMPT_TUNING' } };
+    expect(await nameOf('tickets.jsonl', prompt)).toBe('tickets-prompt-tuning-1');
     expect(await nameOf('tickets.jsonl', { peft: null })).toBe('tickets-full-1');
     const nf4 = { graft: { quantization: 'nf4' } };
     expect(await nameOf('tickets.jsonl', nf4)).toBe('tickets-qlora-1');
@@ -56,6 +58,9 @@ describe('a job without a suffix', () => {
     const { id, graft } = await create('found.jsonl');
     const list = await api.get<{ data: JobObject[] }>(`/fine_tuning/jobs?search=${graft.name}`);
     expect(list.data.map((job) => job.id)).toEqual([id]);
+    const tuned = await create('tuned.jsonl', { peft: { peft_type: 'PREFIX_TUNING' } });
+    const titled = await api.get<{ data: JobObject[] }>('/fine_tuning/jobs?search=Prefix%20tuning');
+    expect(titled.data.map((job) => job.id)).toEqual([tuned.id]);
     const sorted = await api.get<{ data: JobObject[] }>('/fine_tuning/jobs?sort=name&limit=1');
     expect(sorted.data).toHaveLength(1);
     expect(list.data[0]?.user_provided_suffix).toBeNull();

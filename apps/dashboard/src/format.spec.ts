@@ -47,7 +47,7 @@ describe('format', () => {
     expect(of({ peft_type: 'LORA', r: 16 })).toBe('LoRA r 16');
     expect(of({ peft_type: 'LORA', r: 16, use_dora: true })).toBe('DoRA r 16');
     expect(of({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe(
-      'PROMPT_TUNING 20 tokens',
+      'Prompt tuning 20 tokens',
     );
     expect(of(null)).toBe('full');
     const operation = { type: 'export', format: 'gguf', adapters: ['base'] } as const;

@@ -72,8 +72,10 @@ function searched(word: string, like: string): string {
   const places = [`${SEARCHED} ILIKE ${like}`, ofFile];
   if (methodNames().some((name) => name.includes(word.toLowerCase())))
     places.push(`${METHOD} ILIKE ${like}`);
-  const named = NAMED_METHODS.filter(({ name }) => name.toLowerCase().includes(word.toLowerCase()));
-  places.push(...named.map(isNamed));
+  const isIn = (name: string): boolean => name.toLowerCase().includes(word.toLowerCase());
+  places.push(...NAMED_METHODS.filter(({ name }) => isIn(name)).map(isNamed));
+  const titled = catalog().methods.filter(({ title }) => isIn(title));
+  places.push(...titled.map(({ peft_type: type }) => `${METHOD} = '${type}'`));
   return `(${places.join(' OR ')})`;
 }
 

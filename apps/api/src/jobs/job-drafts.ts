@@ -164,7 +164,7 @@ export function draftOf(plan: JobPlan): Draft {
   const method = methodTitle({
     peft: spec.peft,
     graft: { operation: null, quantization: spec.quantization },
-  });
+  }).replaceAll(/[()]/g, ''); // (IA)³ becomes "ia3", not "ia-3".
   return {
     defaultName: { stem: `${fileStem(training.filename)}-${nameStem(method, 'job')}` },
     job: {

@@ -81,7 +81,7 @@ function plainTitle(model: string): string {
 /** Converts text to a part of a name: lower case, with hyphens between its words. */
 export function nameStem(text: string, otherwise: string): string {
   const slug = text
-    .normalize('NFC')
+    .normalize('NFKC')
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}]+/gu, '-')
     .replaceAll(/^-+|-+$/g, '');

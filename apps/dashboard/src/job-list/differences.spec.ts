@@ -26,7 +26,7 @@ it('names the method with its variant, and does not repeat what it implies', () 
 
 it('leaves out settings that only one method has', () =>
   expect(found([job(lora), job({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 10 })])).toEqual([
-    ['Method', 'LoRA r 8', 'PROMPT_TUNING 10 tokens'],
+    ['Method', 'LoRA r 8', 'Prompt tuning 10 tokens'],
   ]));
 
 it('shows different values with the names that users know', () =>
@@ -37,7 +37,7 @@ it('shows different values with the names that users know', () =>
       job({ peft_type: 'IA3' }, { learning_rate: 0.002 }),
     ]),
   ).toEqual([
-    ['Method', 'LoRA r 8', 'LoRA r 16', 'IA3'],
+    ['Method', 'LoRA r 8', 'LoRA r 16', '(IA)³'],
     ['Rank', '8', '16', null],
     ['Learning rate', '0.001', '0.002', '0.002'],
   ]));

@@ -29,7 +29,7 @@ it('names a smaller method within the noise of the held-out examples', () => {
     100,
   );
   expect(answer?.sentence).toBe(
-    'LoRA r 16: 97 %. IA3 is within the noise (96 %) at 1/80 of the size.',
+    'LoRA r 16: 97 %. (IA)³ is within the noise (96 %) at 1/80 of the size.',
   );
   expect(answer?.best.options['peft']).toBe(lora);
   expect(answer?.smaller?.options['peft']).toBe(ia3);
@@ -40,7 +40,7 @@ it('calls a clear difference a difference', () => {
     sweep(trial(ia3, 0.5, 0.8, 61_000), trial(lora, 0.2, 0.97, 4_887_360)),
     100,
   );
-  expect(answer?.sentence).toBe('LoRA r 16: 97 %. Next is IA3 with 80 %.');
+  expect(answer?.sentence).toBe('LoRA r 16: 97 %. Next is (IA)³ with 80 %.');
   expect(answer?.smaller).toBeNull();
 });
 
@@ -57,7 +57,7 @@ it('compares losses if there is no accuracy, and ignores trials that were stoppe
     null,
   );
   expect(answer?.sentence).toBe(
-    'LoRA r 16: validation loss 2.443. VERA is within the noise (2.450) at 1/10 of the size.',
+    'LoRA r 16: validation loss 2.443. VeRA is within the noise (2.450) at 1/10 of the size.',
   );
   expect(methodAnswer(sweep(trial(lora, 2, null, 1000)), null)?.sentence).toBe(
     'LoRA r 16: validation loss 2.000. It is the only method that ran to the end.',

@@ -15,7 +15,8 @@ it.each([
   [{ peft_type: 'LORA', use_dora: true }, 'nf4', 'QDoRA'],
   [{ peft_type: 'LORA', init_lora_weights: 'eva' }, 'int8', 'QLoRA + EVA'],
   [{ peft_type: 'ADALORA', init_r: 12 }, null, 'AdaLoRA'],
-  [{ peft_type: 'IA3', use_dora: true }, 'nf4', 'IA3'],
+  [{ peft_type: 'IA3', use_dora: true }, 'nf4', '(IA)³'],
+  [{ peft_type: 'PREFIX_TUNING', num_virtual_tokens: 20 }, null, 'Prefix tuning'],
   [null, null, 'FULL'],
 ])('returns the title of %o on a base in %s: %s', (peft, quantization, name) => {
   expect(methodTitle({ peft, graft: { operation: null, quantization } })).toBe(name);

@@ -1,3 +1,4 @@
+import { METHOD_TITLES } from '../gen/method-titles.js';
 import { operationTitle } from './job-kinds.js';
 import type { JobObject } from './job-objects.js';
 
@@ -30,8 +31,6 @@ const CONFIGURED: Readonly<Record<string, string>> = {
 
 /** Methods with about 1 % of LoRA's parameters, in the order in which they are suggested. */
 export const SMALLEST_METHODS: readonly string[] = ['IA3', 'VERA', 'PROMPT_TUNING', 'LN_TUNING'];
-
-const TITLES: Readonly<Record<string, string>> = { LORA: 'LoRA', ADALORA: 'AdaLoRA' };
 
 /**
  * LoRA variant with its own name. Without a `value`, any value of the field but null and false selects it.
@@ -88,10 +87,10 @@ function isVariant(peft: Peft, { field, value }: LoraVariant): boolean {
 const variantsOf = (peft: Peft): readonly LoraVariant[] =>
   peft['peft_type'] === 'LORA' ? VARIANTS.filter((variant) => isVariant(peft, variant)) : [];
 
-/** Returns the common name of a method: LoRA with its variants (QLoRA on a quantized base), otherwise the `peft_type`. */
+/** Returns the common name of a method: LoRA with its variants (QLoRA on a quantized base), otherwise its title. */
 export function peftTitle(peft: Peft, quantization: unknown = null): string {
   const type = String(peft['peft_type']);
-  if (type !== 'LORA') return TITLES[type] ?? type;
+  if (type !== 'LORA') return METHOD_TITLES[type] ?? type;
   const names = variantsOf(peft).map(({ name }) => name);
   const isPacked = typeof quantization === 'string';
   if (names[0] !== 'DoRA' && (isPacked || names.length === 0)) names.unshift('LoRA');

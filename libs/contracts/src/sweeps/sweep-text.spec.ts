@@ -32,7 +32,10 @@ it('labels a trial by the options that distinguish it', () => {
   const label = (options: object): string => trialLabel({ options: options as never });
   expect(label({ 'peft.r': 8, 'graft.learning_rate': 2e-4 })).toBe('r 8, learning rate 0.0002');
   expect(label({ peft: { peft_type: 'LORA', use_dora: true, r: 16 } })).toBe('DoRA r 16');
-  expect(label({ 'peft.peft_type': 'IA3' })).toBe('IA3');
+  expect(label({ 'peft.peft_type': 'IA3' })).toBe('(IA)³');
+  expect(label({ peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 5 } })).toBe(
+    'Prefix tuning 5 tokens',
+  );
   expect(label({ 'peft.use_dora': true })).toBe('DoRA');
   expect(label({ 'peft.use_dora': false })).toBe('LoRA');
   expect(label({ 'peft.use_rslora': true, 'peft.use_dora': true, 'peft.r': 4 })).toBe(

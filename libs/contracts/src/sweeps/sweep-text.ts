@@ -87,7 +87,9 @@ function methodLabel(fields: Readonly<Record<string, unknown>>): string {
     ([name, value]) => !implied.includes(name) && value !== false && value !== null,
   );
   const isNamed = fields['peft_type'] !== undefined || implied.length > 1 || others.length === 0;
-  const shown = others.map(([name, value]) => `${words(name)} ${plain(value)}`);
+  const shown = others.map(([name, value]) =>
+    name === 'num_virtual_tokens' ? `${plain(value)} tokens` : `${words(name)} ${plain(value)}`,
+  );
   return [...(isNamed ? [peftTitle(peft)] : []), ...shown].join(' ');
 }
 
