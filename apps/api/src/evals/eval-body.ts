@@ -2,16 +2,13 @@ import { z } from 'zod';
 import { UNSUPPORTED_IN_CHAT, UNSUPPORTED_IN_EVALS } from '../chat/answers/unsupported-fields.js';
 import { asResponseFormat, ResponseFormat, TextFormat } from '../chat/response-format.js';
 import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
+import { Metadata } from '../http/parse.js';
 
-const metadata = z
-  .record(z.string().max(64), z.string().max(512))
-  .refine((pairs) => Object.keys(pairs).length <= 16, 'expected at most 16 pairs')
-  .nullish();
 const name = z.string().max(256);
 
 export const CreateEvalBody = z.strictObject({
   name: name.optional(),
-  metadata,
+  metadata: Metadata,
   data_source_config: z.strictObject({
     type: z.literal(
       'custom',
@@ -30,7 +27,7 @@ export const CreateEvalBody = z.strictObject({
     ),
 });
 
-export const UpdateEvalBody = z.strictObject({ name: name.optional(), metadata });
+export const UpdateEvalBody = z.strictObject({ name: name.optional(), metadata: Metadata });
 
 export const EvalRow = z.strictObject({
   item: z.record(z.string(), z.unknown()),
@@ -104,6 +101,6 @@ export function formatOf(
 
 export const CreateRunBody = z.strictObject({
   name: name.optional(),
-  metadata,
+  metadata: Metadata,
   data_source: DataSource,
 });

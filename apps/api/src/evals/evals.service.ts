@@ -6,7 +6,7 @@ import { Database } from '../database/database.js';
 import { Eval } from '../database/entities/evals.js';
 import { jsonbText } from '../database/jsonb.js';
 import { GradersService } from '../graders/graders.service.js';
-import { pageOf, pageQuery } from '../http/parse.js';
+import { oneOf, pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
 import { DefaultNames, nameStem } from '../lifecycle/default-names.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
@@ -131,11 +131,4 @@ export class EvalsService {
     if (!found) throw new DomainError('not_found', `No such Eval: ${id.slice(0, 60)}`, param);
     return found;
   }
-}
-
-/** Returns the value of a query parameter; the default is the first of the values. */
-export function oneOf(query: Query, field: string, values: readonly [string, ...string[]]): string {
-  const given = query[field] ?? values[0];
-  if (typeof given === 'string' && values.includes(given)) return given;
-  throw new DomainError('invalid_value', `${field}: expected ${values.join(' or ')}`, field);
 }

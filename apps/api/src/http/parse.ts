@@ -13,6 +13,12 @@ export function bodySchema(
   return json as Extract<ApiBodyOptions, { schema: unknown }>['schema'];
 }
 
+/** Key-value pairs that a client attaches to an object, as OpenAI limits them. */
+export const Metadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, 'expected at most 16 pairs')
+  .nullish();
+
 export interface PageQuery {
   readonly limit: number;
   readonly after: string | null;
@@ -48,6 +54,17 @@ export function pageQuery(
  * throws on.
  */
 export const numberIn = (raw: unknown): number => (typeof raw === 'string' ? Number(raw) : NaN);
+
+/** Returns the value of a query parameter; the default is the first of the values. */
+export function oneOf(
+  query: Record<string, unknown>,
+  field: string,
+  values: readonly [string, ...string[]],
+): string {
+  const given = query[field] ?? values[0];
+  if (typeof given === 'string' && values.includes(given)) return given;
+  throw new DomainError('invalid_value', `${field}: expected ${values.join(' or ')}`, field);
+}
 
 /** A page of rows. `rows` contains one more than `limit` if there is another page. */
 export function pageOf<Row, Shown extends { readonly id: string }>(
