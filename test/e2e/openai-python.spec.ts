@@ -78,6 +78,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       not_found: [404, 'fine_tune_id'],
       chat: ['str', true],
       response: [true, true, 'response.created', true],
+      stored: [true, ['user', 'assistant', 'user'], 'response_id'],
       embeddings: [2, 1],
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],

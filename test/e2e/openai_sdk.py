@@ -70,6 +70,14 @@ prompt = {"model": done.fine_tuned_model, "input": "abc", "max_output_tokens": 4
 response = client.responses.create(**prompt)
 events = list(client.responses.create(**prompt, stream=True))
 seen["response"] = [response.output_text == whole, events[-1].response.output_text == whole, events[0].type, events[-1].type == f"response.{response.status}"]
+stored = client.responses.retrieve(response.id)
+again = client.responses.create(**prompt, previous_response_id=response.id)
+roles = [item.role for item in client.responses.input_items.list(again.id, limit=2, order="asc")]
+client.responses.delete(response.id)
+try:
+    client.responses.retrieve(response.id)
+except openai.NotFoundError as error:
+    seen["stored"] = [stored.output_text == whole, roles, error.param]
 
 # embeddings
 vectors = client.embeddings.create(model=base, input=["abc", "bcd"]).data

@@ -83,6 +83,8 @@ export interface ApiConfig {
   /** Days for which audit entries and webhook deliveries are kept; null: forever. */
   readonly auditDays?: number | null;
   readonly deliveryDays?: number | null;
+  /** Days for which stored responses are kept; null: forever. */
+  readonly responseDays?: number | null;
   /** Days within which a deleted job can be restored. Its rows and bytes are kept. */
   readonly restoreDays?: number;
   /** Days within which a project can be restored after its deletion was requested. */
@@ -144,6 +146,7 @@ export class Settings {
   readonly blobGraceMs: number;
   readonly auditDays: number | null;
   readonly deliveryDays: number | null;
+  readonly responseDays: number | null;
   readonly restoreDays: number;
   readonly projectDeleteDays: number;
   readonly bodyStandsMs: number;
@@ -202,6 +205,7 @@ export class Settings {
     this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
     this.auditDays = config.auditDays ?? null;
     this.deliveryDays = config.deliveryDays === undefined ? 30 : config.deliveryDays;
+    this.responseDays = config.responseDays === undefined ? 30 : config.responseDays;
     this.restoreDays = config.restoreDays ?? 7;
     this.projectDeleteDays = config.projectDeleteDays ?? 7;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;

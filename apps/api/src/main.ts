@@ -118,6 +118,7 @@ if (values.help) {
   const graceHours = whole('blob-grace-hours', 100_000);
   const auditDays = whole('audit-days', 100_000);
   const deliveryDays = whole('delivery-days', 100_000);
+  const responseDays = whole('response-days', 100_000);
   const chatWait = whole('chat-wait', 3600);
   const drainSeconds = whole('drain-seconds', 3600) ?? DRAIN_MS / 1000;
   const evalWait = whole('eval-wait', 31_536_000);
@@ -147,6 +148,7 @@ if (values.help) {
     blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
     auditDays: auditDays === 0 ? null : auditDays,
     deliveryDays: deliveryDays === 0 ? null : deliveryDays,
+    responseDays: responseDays === 0 ? null : responseDays,
     restoreDays: whole('restore-days', 100_000),
     projectDeleteDays: whole('project-delete-days', 100_000),
     drainMs: drainSeconds * 1000,

@@ -294,6 +294,13 @@ export const API_OPTIONS = [
     text: 'time for which webhook deliveries are kept, 0 = forever',
   },
   {
+    flag: 'response-days',
+    value: 'N',
+    env: 'GRAFT_RESPONSE_DAYS',
+    default: '30',
+    text: 'time for which stored responses are kept, 0 = forever',
+  },
+  {
     flag: 'restore-days',
     value: 'N',
     env: 'GRAFT_RESTORE_DAYS',

@@ -11,6 +11,7 @@ import { at, ROUTES } from './routes.js';
 import { integrationChanges } from './changes/integration-changes.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 import { jobChanges } from './changes/job-changes.js';
+import { responseChanges } from './changes/response-changes.js';
 import { sweepChanges } from './changes/sweep-changes.js';
 import { webhookChanges } from './changes/webhook-changes.js';
 
@@ -82,7 +83,7 @@ describe('every route that changes something', () => {
   let project: TestProject;
   let file: string;
 
-  /** POST routes that change nothing. */
+  /** POST routes that change nothing, or only store what they generate. */
   const ASKS = [
     '/v1/fine_tuning/jobs/preview',
     '/v1/chat/completions',
@@ -155,6 +156,7 @@ describe('every route that changes something', () => {
     ...sweepChanges(() => api, own),
     ...hubChanges(adapter, own),
     ...integrationChanges(() => api, own),
+    ...responseChanges(() => api, own),
     'post /v1/files': () => ({ path: '/v1/files', type: 'file.created', project: own }),
     'delete /v1/files/{id}': async () => {
       const id = await uploadChats(api);

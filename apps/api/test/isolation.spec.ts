@@ -25,7 +25,8 @@ let objects: Record<
   | 'run'
   | 'item'
   | 'endpoint'
-  | 'delivery',
+  | 'delivery'
+  | 'response',
   string
 >;
 
@@ -76,6 +77,10 @@ beforeAll(async () => {
     [endpoint, run.id],
   );
   const delivery = `whd_${sent!.number}`;
+  await api.query(
+    `INSERT INTO response (id, project_id, response, input) VALUES ('resp_aardvark', $1, $2, '[]')`,
+    [a.id, { id: 'resp_aardvark', output: [] }],
+  );
   objects = {
     sweep: given(sweep.text),
     endpoint,
@@ -88,6 +93,7 @@ beforeAll(async () => {
     job: job.id,
     model,
     checkpoint: `${model}:ckpt-step-3`,
+    response: 'resp_aardvark',
   };
 });
 afterAll(() => api?.close());
@@ -117,6 +123,7 @@ function urlsOf(method: string, path: string): string[] {
   if (path.startsWith('/v1/sweeps')) return [filled(objects.sweep)];
   if (path.startsWith('/v1/uploads')) return [filled(objects.upload)];
   if (path.startsWith('/v1/files')) return [filled(objects.file)];
+  if (path.startsWith('/v1/responses')) return [filled(objects.response)];
   if (path.endsWith('/receipt/comparison')) return [`${filled(objects.job)}?with=${objects.job}`];
   if (path.startsWith('/v1/fine_tuning')) return [filled(objects.job)];
   if (path.startsWith('/v1/models')) return [filled(objects.model), filled(objects.checkpoint)];
@@ -135,7 +142,11 @@ const bodies = (path: string): object[] => {
   if (path === '/v1/chat/completions')
     return [{ model: objects.model, messages: [{ role: 'user', content: 'hi' }] }];
   if (path === '/v1/completions') return [{ model: objects.model, prompt: 'hi' }];
-  if (path === '/v1/responses') return [{ model: objects.model, input: 'hi' }];
+  if (path === '/v1/responses')
+    return [
+      { model: objects.model, input: 'hi' },
+      { model: 'tiny', input: 'hi', previous_response_id: objects.response },
+    ];
   if (path.endsWith('/api_keys') || path === '/v1/keys')
     return [{ name: 'x', member_id: a.viewer.id }];
   if (path.endsWith('/users')) return [{ name: 'intruder', role: 'owner' }];
@@ -146,6 +157,7 @@ const bodies = (path: string): object[] => {
 };
 
 const TABLES = [
+  'response',
   'file',
   'upload',
   'eval',

@@ -1,14 +1,15 @@
 // The Responses API through the official SDK, with a worker that the tests control.
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { caught, importBase, startTestApi, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import type { LimitsObject } from '@graft/contracts';
 import { ScriptedWorker } from './scripted-worker.js';
 
 let api: TestApi;
 let client: OpenAI;
 let worker: ScriptedWorker;
 beforeAll(async () => {
-  api = await startTestApi();
+  api = await startTestApi({ retentionMs: 100 });
   client = api.client;
   await importBase(api);
 });
@@ -91,7 +92,8 @@ describe('responses through the official SDK', () => {
       max_output_tokens: 20,
       tool_choice: 'auto',
       tools: [],
-      store: false,
+      store: true,
+      previous_response_id: null,
       output: [{ type: 'message', role: 'assistant', status: 'completed' }],
       usage: {
         input_tokens: 9,
@@ -280,11 +282,11 @@ describe('responses through the official SDK', () => {
         status: 400,
         param: 'max_output_tokens',
       });
-      const stored = { ...ask, store: true, stream };
-      expect(await caught(client.responses.create(stored))).toMatchObject({
-        status: 400,
-        code: 'unsupported',
-        param: 'store',
+      const continued = { ...ask, previous_response_id: 'resp_none', stream };
+      expect(await caught(client.responses.create(continued))).toMatchObject({
+        status: 404,
+        code: 'not_found',
+        param: 'previous_response_id',
       });
     }
   });
@@ -300,5 +302,172 @@ describe('responses through the official SDK', () => {
     const before = await sum();
     await Promise.all([client.responses.create(ask), say(HI)]);
     await expect.poll(sum).toBe(before + 2);
+  });
+});
+
+/** Generates a response of 'Hi there'. */
+async function made(
+  more: Partial<OpenAI.Responses.ResponseCreateParamsNonStreaming> = {},
+): Promise<OpenAI.Responses.Response> {
+  const [response] = await Promise.all([client.responses.create({ ...ask, ...more }), say(HI)]);
+  return response;
+}
+
+const storedBytes = async (): Promise<number> =>
+  (await api.get<LimitsObject>('/limits')).data.find(({ name }) => name === 'storage_bytes')!.used!;
+
+describe('stored responses', () => {
+  it('are returned as they were sent', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const whole = await made({ metadata: { team: 'ads' } });
+    const answered = say(HI);
+    const events = await eventsOf(await client.responses.create({ ...ask, stream: true }));
+    await answered;
+    const streamed = (events.at(-1) as OpenAI.Responses.ResponseCompletedEvent).response;
+    for (const response of [whole, streamed])
+      expect(await client.responses.retrieve(response.id)).toEqual({
+        ...response,
+        output_text: 'Hi there',
+      });
+    expect(
+      await caught(client.responses.retrieve(whole.id, { stream: true } as never)),
+    ).toMatchObject({ status: 400, code: 'unsupported', param: 'stream' });
+  });
+
+  it('are not stored with store: false, or if the client leaves', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const { id, ...rest } = await made({ store: false });
+    expect(rest).toMatchObject({ store: false });
+    expect(await caught(client.responses.retrieve(id))).toMatchObject({
+      status: 404,
+      code: 'not_found',
+      param: 'response_id',
+    });
+    const before = await api.query('SELECT 1 FROM response');
+    const stream = await Promise.all([
+      client.responses.create({ ...ask, stream: true }),
+      say([{ text: 'Hi' }]),
+    ]).then(([one]) => one);
+    stream.controller.abort();
+    await until(async () => (await api.query('SELECT 1 FROM answer')).length === 0);
+    expect(await api.query('SELECT 1 FROM response')).toEqual(before);
+  });
+
+  it('continue a conversation, without the instructions of the previous response', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const [first] = await Promise.all([
+      client.responses.create({ ...ask, tools, instructions: 'Be brief.' }),
+      say(CALLS),
+    ]);
+    const results = first.output.flatMap((item) =>
+      item.type === 'function_call'
+        ? [{ type: 'function_call_output' as const, call_id: item.call_id, output: 'sun' }]
+        : [],
+    );
+    const second = await made({ input: results, tools, previous_response_id: first.id });
+    const third = await made({ input: 'thanks', previous_response_id: second.id });
+    expect(third.previous_response_id).toBe(second.id);
+    const [call, other] = results.map(({ call_id }) => call_id);
+    const conversation = [
+      { role: 'user', content: 'hello?' },
+      { role: 'assistant', content: 'I look. ', tool_calls: [{ id: call }, { id: other }] },
+      { role: 'tool', tool_call_id: call, content: 'sun' },
+      { role: 'tool', tool_call_id: other, content: 'sun' },
+      { role: 'assistant', content: 'Hi there' },
+      { role: 'user', content: 'thanks' },
+    ];
+    expect(worker.requests.at(-1)?.messages).toMatchObject(conversation);
+    expect(worker.requests.at(-1)?.messages).toHaveLength(conversation.length);
+
+    // The conversation remains when an earlier response is deleted.
+    await client.responses.delete(first.id);
+    await made({ input: 'bye', previous_response_id: third.id });
+    expect(worker.requests.at(-1)?.messages).toMatchObject([
+      ...conversation,
+      { role: 'assistant', content: 'Hi there' },
+      { role: 'user', content: 'bye' },
+    ]);
+    const gone = { ...ask, previous_response_id: first.id };
+    expect(await caught(client.responses.create(gone))).toMatchObject({ status: 404 });
+  });
+
+  it('list the items that they answer in pages, newest first', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const first = await made({ input: [{ role: 'developer', content: 'Rhyme.' }, { role: 'user', content: 'hello?' }] }); // prettier-ignore
+    const { id } = await made({ input: 'again', previous_response_id: first.id });
+    const items = [];
+    for await (const item of client.responses.inputItems.list(id, { limit: 2 })) items.push(item);
+    const message = (role: string, type: string, text: string): object => ({
+      type: 'message',
+      role,
+      status: 'completed',
+      content: [{ type, text }],
+    });
+    const expected = [
+      message('user', 'input_text', 'again'),
+      message('assistant', 'output_text', 'Hi there'),
+      message('user', 'input_text', 'hello?'),
+      message('developer', 'input_text', 'Rhyme.'),
+    ];
+    expect(items).toMatchObject(expected);
+    expect(new Set(items.map((item) => item.id)).size).toBe(4);
+    const list = (query: object) => client.responses.inputItems.list(id, query as never);
+    expect((await list({ order: 'asc', limit: 1 })).data).toMatchObject([expected[3]]);
+    expect((await list({ order: 'asc', after: items[1]!.id })).data).toMatchObject([expected[0]]);
+    for (const [query, param] of [
+      [{ limit: 101 }, 'limit'],
+      [{ order: 'up' }, 'order'],
+      [{ after: 'msg_none' }, 'after'],
+    ] as const)
+      expect(await caught(list(query))).toMatchObject({ status: 400, param });
+  });
+
+  it('are deleted on request, and after their time', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const before = await storedBytes();
+    const [one, two, three] = [await made(), await made(), await made()];
+    await until(async () => (await storedBytes()) > before);
+    await client.responses.delete(one.id);
+    expect(await caught(client.responses.delete(one.id))).toMatchObject({ status: 404 });
+    await api.query(
+      `UPDATE response SET created_at = created_at - interval '31 days' WHERE id = $1`,
+      [two.id],
+    );
+    await until(
+      async () => (await api.query('SELECT 1 FROM response WHERE id = $1', [two.id])).length === 0,
+    );
+    await client.responses.retrieve(three.id);
+    await client.responses.delete(three.id);
+    expect(await storedBytes()).toBe(before);
+  });
+
+  it('are stored as failed if a stream is cut', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const stream = await Promise.all([
+      client.responses.create({ ...ask, stream: true }),
+      say([{ text: 'Hi' }]),
+    ]).then(([one]) => one);
+    worker.vanish();
+    const failed = (await eventsOf(stream)).at(-1) as OpenAI.Responses.ResponseFailedEvent;
+    expect(await client.responses.retrieve(failed.response.id)).toMatchObject({
+      status: 'failed',
+      error: { code: 'server_error' },
+      output: [{ status: 'incomplete', content: [{ text: 'Hi' }] }],
+    });
+  });
+
+  it('need space in the storage of their project, unlike those with store: false', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const limit = (bytes: number | null) =>
+      api.query('UPDATE project SET limits = $1', [bytes === null ? {} : { storage_bytes: bytes }]);
+    await limit(1);
+    try {
+      expect(await caught(client.responses.create(ask))).toMatchObject({
+        code: 'insufficient_quota',
+      });
+      await made({ store: false });
+    } finally {
+      await limit(null);
+    }
   });
 });

@@ -147,6 +147,8 @@ describe('an API process that gets SIGTERM', () => {
         response: { status: 'failed', output: [{ status: 'incomplete' }] },
       },
     ]);
+    const stored = await other.query<{ response: object }>('SELECT response FROM response');
+    expect(stored).toMatchObject([{ response: { status: 'failed' } }]);
     expect(await exited).toBe(0);
   }, 90_000);
 });

@@ -8,7 +8,7 @@ const MOST_CHANGES = 100;
 
 /**
  * Bytes of a project's files, checkpoints and results (`storage_bytes`). Each content counts once, regardless
- * of how many rows reference it. Items of eval runs count, except for evals of checkpoints. Base models are
+ * of how many rows reference it. Items of eval runs count, except for evals of checkpoints, and stored responses. Base models are
  * shared and count for no project.
  */
 @Injectable()
@@ -85,6 +85,6 @@ const exceeded = (of: { limit: number; used: number; bytes: number }): DomainErr
   const more = of.bytes > 0 ? `and this needs ${bytes} more` : ' with this';
   return new DomainError(
     'insufficient_quota',
-    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files, models or eval runs that you no longer need`,
+    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files, models, eval runs or responses that you no longer need`,
   );
 };

@@ -10,6 +10,7 @@ import { TranscriptionController } from './inference/transcription.controller.js
 import { TranscriptionService } from './inference/transcription.service.js';
 import { ResponsesController } from './responses/responses.controller.js';
 import { ResponsesService } from './responses/responses.service.js';
+import { StoredResponses } from './responses/stored-responses.js';
 
 export const CHAT: ModuleMetadata = {
   controllers: [ChatController, InferenceController, TranscriptionController, ResponsesController],
@@ -21,5 +22,6 @@ export const CHAT: ModuleMetadata = {
     InferenceService,
     TranscriptionService,
     ResponsesService,
+    StoredResponses,
   ],
 };

@@ -13,6 +13,7 @@ import { Installation } from './entities/installation.js';
 import { Integration, IntegrationRun } from './entities/integrations.js';
 import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entities/job.js';
 import { Eval, EvalItem, EvalRun } from './entities/evals.js';
+import { StoredResponse } from './entities/responses.js';
 import {
   Artifact,
   Blob,
@@ -42,7 +43,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964500000 } from './migrations/1764964500000-initial.js';
+import { Initial1764964600000 } from './migrations/1764964600000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -93,10 +94,11 @@ export const ENTITIES = [
   TraceExport,
   Sweep,
   SweepRung,
+  StoredResponse,
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964500000];
+export const MIGRATIONS = [Initial1764964600000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

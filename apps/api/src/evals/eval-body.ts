@@ -12,7 +12,7 @@ export const CreateEvalBody = z.strictObject({
   data_source_config: z.strictObject({
     type: z.literal(
       'custom',
-      'only custom is supported: Graft does not store responses, so there are no logs or stored completions',
+      'only custom is supported: chat completions are not stored, so there are no logs of them',
     ),
     item_schema: z.record(z.string(), z.unknown()),
     include_sample_schema: z.boolean().optional(),

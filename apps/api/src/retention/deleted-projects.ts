@@ -70,6 +70,7 @@ const OF_PROJECT = [
   'pool_grant',
   'chat_turn',
   'answer',
+  'response',
   'project_blob',
   'storage_change',
 ];

@@ -34,7 +34,7 @@ const batchOf = (deleted: number): Batch => ({ deleted, more: deleted >= BATCH }
  * - deleted jobs and projects that can no longer be restored
  * - texts of eval runs whose file or job was deleted
  * - blobs that no row has referenced for an hour, and what interrupted uploads left behind
- * - data reports older than 30 days, and old webhook deliveries and audit entries
+ * - data reports older than 30 days, and old webhook deliveries, responses and audit entries
  *
  * A row is always deleted before the bytes that it references. An advisory lock ensures that one process does
  * this at a time; several would be safe too.
@@ -87,6 +87,7 @@ export class Retention implements OnModuleDestroy {
       reports: async () => batchOf(await this.oldReports()),
       uploads: async () => batchOf(await this.uploads.expire(BATCH)),
       webhooks: async () => batchOf(await this.oldWebhooks()),
+      responses: async () => batchOf(await this.oldResponses()),
       audit: async () => batchOf(await this.oldAudit()),
     };
     const more = await this.database.runExclusively(ADVISORY_LOCK, async () => {
@@ -140,6 +141,18 @@ export class Retention implements OnModuleDestroy {
   /** Deletes old deliveries, long after their last retry. */
   private oldWebhooks(): Promise<number> {
     return this.deleteOlder('webhook_delivery', 'number', this.settings.deliveryDays);
+  }
+
+  private async oldResponses(): Promise<number> {
+    const days = this.settings.responseDays;
+    if (days === null) return 0;
+    const gone = await this.database.query(
+      `DELETE FROM response WHERE id IN (SELECT id FROM response
+         WHERE created_at < clock_timestamp() - $2 * interval '1 day' ORDER BY created_at LIMIT $1)
+       RETURNING id`,
+      [BATCH, days],
+    );
+    return gone.length;
   }
 
   private oldAudit(): Promise<number> {

@@ -1,4 +1,4 @@
-// OpenAI's Response object, and the events of its stream.
+// OpenAI's Response object, its input items, and the events of its stream.
 import { z } from 'zod';
 
 const token = z.object({
@@ -47,6 +47,32 @@ const functionCall = z
 const outputItem = z.discriminatedUnion('type', [outputMessage, functionCall]);
 export type ResponseOutputItem = z.infer<typeof outputItem>;
 
+const inputMessage = z
+  .object({
+    type: z.literal('message'),
+    id: z.string(),
+    role: z.enum(['user', 'system', 'developer']),
+    status: itemStatus,
+    content: z.array(z.object({ type: z.literal('input_text'), text: z.string() })),
+  })
+  .meta({ id: 'ResponseInputMessage' });
+
+const functionCallOutput = z
+  .object({
+    type: z.literal('function_call_output'),
+    id: z.string(),
+    call_id: z.string(),
+    output: z.string(),
+    status: itemStatus,
+  })
+  .meta({ id: 'ResponseFunctionCallOutput' });
+
+/** An item of the conversation that a response answers. */
+export const ResponseItem = z
+  .union([inputMessage, outputMessage, functionCall, functionCallOutput])
+  .meta({ id: 'ResponseItem' });
+export type ResponseItem = z.infer<typeof ResponseItem>;
+
 const usage = z.object({
   input_tokens: z.int(),
   input_tokens_details: z.object({
@@ -93,9 +119,9 @@ export const ResponseObject = z
     ),
     text: z.object({ format: z.looseObject({ type: z.string() }) }),
     truncation: z.literal('disabled'),
-    store: z.literal(false).describe('Responses are not stored'),
+    store: z.boolean().describe('Whether the response is stored when it ends'),
     background: z.literal(false),
-    previous_response_id: z.null(),
+    previous_response_id: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     usage: usage.nullable().describe('null while the response is in progress'),
   })

@@ -57,6 +57,7 @@ export const ProjectDeletionObject = z
         sweeps: z.number(),
         evals: z.number(),
         eval_runs: z.number(),
+        responses: z.number(),
         webhook_endpoints: z.number(),
         integrations: z.number(),
         api_keys: z.number(),

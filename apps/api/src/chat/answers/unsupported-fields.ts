@@ -47,7 +47,7 @@ export const UNSUPPORTED_IN_CHAT = {
   web_search_options: unsupported('there is no web search: leave it out'),
   reasoning_effort: unsupported(REASONING, z.literal('none')),
   verbosity: unsupported(REASONING, z.literal('medium')),
-  store: unsupported('responses are not stored: leave it out', no),
+  store: unsupported('chat completions are not stored: leave it out', no),
   service_tier: unsupported(
     'there is only one service tier: leave it out',
     z.enum(['auto', 'default']),
@@ -79,14 +79,10 @@ export const UNSUPPORTED_IN_STREAM = {
   include_obfuscation: unsupported('chunks are never padded: leave it out', no),
 };
 
-const NOT_STORED = 'responses are not stored: ';
-
 export const UNSUPPORTED_IN_RESPONSES = {
-  store: unsupported(`${NOT_STORED}leave it out`, no),
-  previous_response_id: unsupported(`${NOT_STORED}send the whole conversation as input`),
-  conversation: unsupported(`${NOT_STORED}send the whole conversation as input`),
+  conversation: unsupported('there are no conversations: use previous_response_id'),
   prompt: unsupported('prompts are not stored: use instructions and input'),
-  background: unsupported(`${NOT_STORED}use stream for long ones`, no),
+  background: unsupported('use stream for long responses', no),
   reasoning: unsupported(
     REASONING,
     z.strictObject({ effort: z.literal('none').nullish(), summary: z.null().optional() }),

@@ -1,5 +1,7 @@
-// `input` of a response: its schema, and its translation to chat messages.
+// `input` of a response: its schema, and its translation to items with ids and to chat messages.
+import type { ResponseItem } from '@graft/contracts';
 import { z } from 'zod';
+import { newId } from '../../ids.js';
 import { unsupported } from '../answers/unsupported-fields.js';
 
 /**
@@ -86,18 +88,54 @@ interface ChatMessage {
   readonly tool_call_id?: string;
 }
 
-/** Returns the input as chat messages, in the form that chat templates expect. */
+/** Returns the items of the input. They get new ids, because clients may send an item twice. */
+export function itemsOf(input: Input): readonly ResponseItem[] {
+  if (typeof input === 'string') return [messageOf('user', input)];
+  return input.map((item) => {
+    const status = 'completed';
+    if (item.type === 'function_call') {
+      const { type, call_id, name, arguments: given } = item;
+      return { type, id: newId('fc_'), call_id, name, arguments: given, status };
+    }
+    if (item.type === 'function_call_output') {
+      const { type, call_id, output } = item;
+      return { type, id: newId('fco_'), call_id, output: joined(output), status };
+    }
+    return messageOf(item.role, item.content);
+  });
+}
+
+function messageOf(
+  role: 'user' | 'assistant' | 'system' | 'developer',
+  content: z.infer<typeof Content>,
+): ResponseItem {
+  const texts = typeof content === 'string' ? [content] : content.map((part) => part.text);
+  const common = { type: 'message', id: newId('msg_'), status: 'completed' } as const;
+  if (role !== 'assistant')
+    return { ...common, role, content: texts.map((one) => ({ type: 'input_text', text: one })) };
+  return {
+    ...common,
+    role,
+    content: texts.map((one) => ({
+      type: 'output_text',
+      text: one,
+      annotations: [],
+      logprobs: [],
+    })),
+  };
+}
+
+/** Returns items as chat messages, in the form that chat templates expect. */
 export function messagesOf(
-  input: Input,
+  items: readonly ResponseItem[],
   instructions: string | null | undefined,
 ): readonly ChatMessage[] {
   const messages: ChatMessage[] = [];
   if (instructions) messages.push({ role: 'system', content: instructions });
-  if (typeof input === 'string') return [...messages, { role: 'user', content: input }];
-  for (const item of input) {
+  for (const item of items) {
     if (item.type === 'function_call') addCall(messages, item);
     else if (item.type === 'function_call_output')
-      messages.push({ role: 'tool', content: joined(item.output), tool_call_id: item.call_id });
+      messages.push({ role: 'tool', content: item.output, tool_call_id: item.call_id });
     else {
       const role = item.role === 'developer' ? 'system' : item.role;
       messages.push({ role, content: joined(item.content) });
@@ -119,5 +157,5 @@ function addCall(
   messages.push({ ...message, tool_calls: [...(message.tool_calls ?? []), one] });
 }
 
-const joined = (content: z.infer<typeof Content>): string =>
+const joined = (content: string | readonly { readonly text: string }[]): string =>
   typeof content === 'string' ? content : content.map((part) => part.text).join('');

@@ -1,9 +1,9 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, parseBody } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { parseResponse, type ParsedResponse } from './response-body.js';
+import { ResponseBody, responseRequest, type ParsedResponse } from './response-body.js';
 
 const parsed = (more: object): ParsedResponse =>
-  parseResponse({ model: 'm', input: 'hi', ...more });
+  responseRequest(parseBody(ResponseBody, { model: 'm', input: 'hi', ...more }), []);
 
 function refusal(more: object): DomainError {
   try {
@@ -21,8 +21,6 @@ const SCHEMA = { type: 'object', properties: { a: { type: 'boolean' } }, require
 
 /** Unsupported fields: values with an effect, values without effect. */
 const NOT_DONE: readonly (readonly [string, unknown[], unknown[]])[] = [
-  ['store', [true], [false]],
-  ['previous_response_id', ['resp_1'], []],
   ['conversation', ['conv_1', { id: 'conv_1' }], []],
   ['prompt', [{ id: 'pmpt_1' }], []],
   ['background', [true], [false]],
@@ -84,7 +82,7 @@ describe('the body of a response', () => {
   });
 
   it.each([[{}], [{ input: [] }], [{ input: 3 }]])('rejects %j as input', (input) => {
-    expect(() => parseResponse({ model: 'm', ...input })).toThrow(DomainError);
+    expect(() => parseBody(ResponseBody, { model: 'm', ...input })).toThrow(DomainError);
   });
 
   it('turns items into messages of a chat', () => {

@@ -1,11 +1,12 @@
 // Body of `POST /v1/responses`, and its translation to a request to a model.
-import { answerOptions, parseBody } from '@graft/contracts';
+import { answerOptions, type ResponseItem } from '@graft/contracts';
 import { z } from 'zod';
 import { UNSUPPORTED_IN_RESPONSES, unsupported } from '../answers/unsupported-fields.js';
+import { Metadata } from '../../http/parse.js';
 import { GraftOfChat, requestOf, unused, type ParsedRequest } from '../chat-body.js';
 import { asResponseFormat, formOf, TextFormat } from '../response-format.js';
 import { FunctionName, toolsOf } from '../tools.js';
-import { Input, messagesOf } from './input-items.js';
+import { Input, itemsOf, messagesOf } from './input-items.js';
 
 /** Names the type of a tool, or of a choice among them, that is not supported. */
 const functionOnly = z.literal('function', {
@@ -44,6 +45,13 @@ export const ResponseBody = z.strictObject({
   model: z.string().min(1).max(300),
   input: Input,
   instructions: z.string().max(1_000_000).nullish().describe('System message before the input'),
+  previous_response_id: z
+    .string()
+    .min(1)
+    .max(200)
+    .nullish()
+    .describe('Stored response whose conversation the input continues, without its instructions'),
+  store: z.boolean().nullish().describe('Whether the response is stored. Default: true'),
   stream: z.boolean().nullish(),
   max_output_tokens: answerOptions.max_tokens.describe(
     'Maximum number of tokens; a response that reaches it is incomplete. Default: 256',
@@ -85,6 +93,7 @@ export const ResponseBody = z.strictObject({
   user: z.string().nullish().describe('Accepted and ignored'),
   graft: GraftOfChat.nullish(),
   ...unused,
+  metadata: Metadata,
   ...UNSUPPORTED_IN_RESPONSES,
 });
 export type ResponseBody = z.infer<typeof ResponseBody>;
@@ -97,17 +106,26 @@ const NAMES = {
 
 export interface ParsedResponse extends ParsedRequest {
   readonly body: ResponseBody;
+  /** The whole conversation before the response. */
+  readonly items: readonly ResponseItem[];
 }
 
-export function parseResponse(given: unknown): ParsedResponse {
-  const body = parseBody(ResponseBody, given);
+/**
+ * Translates the body to a request to a model.
+ * @param earlier conversation of the previous response
+ */
+export function responseRequest(
+  body: ResponseBody,
+  earlier: readonly ResponseItem[],
+): ParsedResponse {
+  const items = [...earlier, ...itemsOf(body.input)];
   const { model, temperature, top_p, graft, max_output_tokens: tokens } = body;
   const format = body.text?.format && asResponseFormat(body.text.format);
   const wantsLogprobs = body.include?.includes(LOGPROBS) ?? false;
   const request = requestOf(
     { model, temperature, top_p, graft, max_tokens: tokens },
     {
-      messages: messagesOf(body.input, body.instructions),
+      messages: messagesOf(items, body.instructions),
       prompt: null,
       tools: toolsOf({ ...chatTools(body), response_format: format }, NAMES),
       response_format: formOf(format),
@@ -116,6 +134,7 @@ export function parseResponse(given: unknown): ParsedResponse {
   );
   return {
     body,
+    items,
     model,
     stream: body.stream,
     stream_options: null,

@@ -12,6 +12,12 @@ import { newId } from '../../ids.js';
 import { responseLogprobs } from '../logprobs.js';
 import type { ParsedResponse } from './response-body.js';
 
+/** A response that has ended, and its last events. */
+export interface EndedResponse {
+  readonly response: ResponseObject;
+  readonly events: readonly ResponseStreamEvent[];
+}
+
 type Message = Extract<ResponseOutputItem, { type: 'message' }>;
 type Text = Message['content'][number];
 
@@ -49,7 +55,7 @@ export class ResponseState {
   }
 
   /** Completes the response. Its object is in the last event. */
-  end(): { readonly response: ResponseObject; readonly events: readonly ResponseStreamEvent[] } {
+  end(): EndedResponse {
     const isCut = this.last?.finish_reason === 'length';
     const events: ResponseStreamEvent[] = [];
     if (!this.message && this.items.length === 0) events.push(...this.addText('', []));
@@ -68,7 +74,7 @@ export class ResponseState {
   }
 
   /** Ends an interrupted response. */
-  fail(error: DomainError): readonly ResponseStreamEvent[] {
+  fail(error: DomainError): EndedResponse {
     const { code, message, param } = error.body().error;
     const told = this.event({ type: 'error', code, message, param });
     if (this.message) this.items.push({ ...this.message, status: 'incomplete' });
@@ -79,7 +85,7 @@ export class ResponseState {
       output: this.items,
       usage: this.last && this.usage(),
     };
-    return [told, this.event({ type: 'response.failed', response })];
+    return { response, events: [told, this.event({ type: 'response.failed', response })] };
   }
 
   private addText(delta: string, tokens: readonly TokenLogprob[]): ResponseStreamEvent[] {
@@ -212,9 +218,9 @@ const startOf = ({ body, request }: ParsedResponse): ResponseObject => ({
   })),
   text: { format: body.text?.format ?? { type: 'text' } },
   truncation: 'disabled',
-  store: false,
+  store: body.store ?? true,
   background: false,
-  previous_response_id: null,
+  previous_response_id: body.previous_response_id ?? null,
   metadata: body.metadata ?? {},
   usage: null,
 });

@@ -1,12 +1,27 @@
-import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { ResponseObject, ResponseStreamEvent } from '@graft/contracts';
+import {
+  ResponseItem,
+  ResponseObject,
+  ResponseStreamEvent,
+  type Deleted,
+  type Page,
+} from '@graft/contracts';
 import type { Response } from 'express';
 import { Caller, RequireScope, type Principal } from '../../auth/principal.js';
-import { ApiJsonOrEventsResponse } from '../../http/openapi.js';
+import {
+  ApiDeletedResponse,
+  ApiJsonOrEventsResponse,
+  ApiJsonResponse,
+  ApiPageResponse,
+  ApiQueryParam,
+} from '../../http/openapi.js';
 import { bodySchema } from '../../http/parse.js';
 import { ResponseBody } from './response-body.js';
 import { ResponsesService } from './responses.service.js';
+import { StoredResponses } from './stored-responses.js';
+
+type QueryValues = Record<string, unknown>;
 
 const BODY_EXAMPLE = {
   model: 'ft:smollm2-135m::abc123',
@@ -19,7 +34,10 @@ const BODY_EXAMPLE = {
 @ApiBearerAuth()
 @Controller('v1/responses')
 export class ResponsesController {
-  constructor(private readonly responses: ResponsesService) {}
+  constructor(
+    private readonly responses: ResponsesService,
+    private readonly stored: StoredResponses,
+  ) {}
 
   @Post()
   @HttpCode(200)
@@ -32,5 +50,38 @@ export class ResponsesController {
     @Res() response: Response,
   ): Promise<void> {
     return this.responses.create(caller, body, response);
+  }
+
+  @Get(':id')
+  @RequireScope('models:read')
+  @ApiJsonResponse(ResponseObject, 'Returns a stored response')
+  get(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<ResponseObject> {
+    return this.stored.get(caller, id, query);
+  }
+
+  @Get(':id/input_items')
+  @RequireScope('models:read')
+  @ApiPageResponse(ResponseItem, 'Lists the conversation before a stored response', {
+    limit: 20,
+    most: 100,
+  })
+  @ApiQueryParam('order', { type: 'string', enum: ['desc', 'asc'], default: 'desc' })
+  inputItems(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<Page<ResponseItem>> {
+    return this.stored.inputItems(caller, id, query);
+  }
+
+  @Delete(':id')
+  @RequireScope('models:write')
+  @ApiDeletedResponse('response', 'Deletes a stored response')
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'response'>> {
+    return this.stored.remove(caller, id);
   }
 }

@@ -1,44 +1,69 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type ResponseStreamEvent } from '@graft/contracts';
+import { DomainError, parseBody, type ResponseStreamEvent } from '@graft/contracts';
 import type { Response } from 'express';
 import type { Principal } from '../../auth/principal.js';
 import { openStream } from '../../http/event-stream.js';
 import { waitForDrain } from '../../http/wait-for-drain.js';
+import { log } from '../../log.js';
 import type { Chunks } from '../answers/write-answer.js';
 import { ChatService } from '../chat.service.js';
-import { parseResponse } from './response-body.js';
-import { ResponseState } from './response-state.js';
+import { ResponseBody, responseRequest } from './response-body.js';
+import { ResponseState, type EndedResponse } from './response-state.js';
+import { StoredResponses } from './stored-responses.js';
+
+/** A response in progress, and how to store it when it ends. */
+interface InProgress {
+  readonly chunks: Chunks;
+  readonly state: ResponseState;
+  readonly store: (ended: EndedResponse) => Promise<void>;
+}
 
 /** OpenAI's Responses API: answers of chat models in another format. */
 @Injectable()
 export class ResponsesService {
-  constructor(private readonly chats: ChatService) {}
+  constructor(
+    private readonly chats: ChatService,
+    private readonly stored: StoredResponses,
+  ) {}
 
-  async create(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const parsed = parseResponse(body);
+  async create(caller: Principal, given: unknown, response: Response): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const chunks = await this.chats.chunks(caller, parsed, left.signal);
-    const state = new ResponseState(parsed);
-    if (parsed.stream) await writeEvents(response, chunks, state);
-    else await writeWhole(response, chunks, state);
+    const body = parseBody(ResponseBody, given);
+    const { previous_response_id: previous, store } = body;
+    const earlier = previous ? await this.stored.conversation(caller, previous) : [];
+    const parsed = responseRequest(body, earlier);
+    const isStored = store ?? true;
+    if (isStored) await this.stored.checkSpace(caller, parsed.items);
+    const one: InProgress = {
+      chunks: await this.chats.chunks(caller, parsed, left.signal),
+      state: new ResponseState(parsed),
+      store: async (ended) => {
+        if (isStored) await this.stored.add(caller, ended.response, parsed.items);
+      },
+    };
+    if (parsed.stream) await writeEvents(response, one);
+    else await writeWhole(response, one);
   }
 }
 
 /** Writes the response as one JSON body. */
-async function writeWhole(response: Response, chunks: Chunks, state: ResponseState): Promise<void> {
+async function writeWhole(response: Response, { chunks, state, store }: InProgress): Promise<void> {
   for await (const { piece } of chunks) if (piece) state.add(piece);
-  if (!response.destroyed) response.json(state.end().response);
+  if (response.destroyed) return;
+  const ended = state.end();
+  await store(ended);
+  response.json(ended.response);
 }
 
 /**
  * Writes the events of the response. The headers are sent with the first chunk, so that an early failure is a plain
- * HTTP error; a later one is an `error` event.
+ * HTTP error; a later one is an `error` event. The response is stored before its last event is sent, so that the client
+ * can continue it immediately.
  */
 async function writeEvents(
   response: Response,
-  chunks: Chunks,
-  state: ResponseState,
+  { chunks, state, store }: InProgress,
 ): Promise<void> {
   const write = async (events: readonly ResponseStreamEvent[]): Promise<void> => {
     if (events.length === 0) return;
@@ -55,16 +80,20 @@ async function writeEvents(
       if (piece) await write(state.add(piece));
     }
     if (response.destroyed) return;
-    await write(state.end().events);
+    const ended = state.end();
+    await store(ended);
+    await write(ended.events);
   } catch (error) {
     if (!response.headersSent) throw error;
-    await write(
-      state.fail(
-        error instanceof DomainError
-          ? error
-          : new DomainError('internal_error', 'the response was interrupted'),
-      ),
+    const failed = state.fail(
+      error instanceof DomainError
+        ? error
+        : new DomainError('internal_error', 'the response was interrupted'),
     );
+    await store(failed).catch((reason: unknown) =>
+      log.warn({ err: reason, response: failed.response.id }, 'could not store a failed response'),
+    );
+    await write(failed.events);
   }
   response.end();
 }

@@ -5,6 +5,7 @@ import { EVALS } from './initial/evals.js';
 import { INSTALLATION } from './initial/installation.js';
 import { INTEGRATIONS } from './initial/integrations.js';
 import { JOBS } from './initial/jobs.js';
+import { RESPONSES } from './initial/responses.js';
 import { STORAGE } from './initial/storage.js';
 import { SWEEPS } from './initial/sweeps.js';
 import { TENANCY } from './initial/tenancy.js';
@@ -22,6 +23,7 @@ const STATEMENTS = [
   ...WEBHOOKS,
   ...INTEGRATIONS,
   ...TRACES,
+  ...RESPONSES,
   ...BLOB_REFS,
 ];
 
@@ -30,8 +32,8 @@ const created = (what: RegExp): string =>
   STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
 
 /** Schema of the first release. After the release of 0.1.0, change the schema in new migrations. */
-export class Initial1764964500000 implements MigrationInterface {
-  readonly name = 'Initial1764964500000';
+export class Initial1764964600000 implements MigrationInterface {
+  readonly name = 'Initial1764964600000';
 
   async up(runner: QueryRunner): Promise<void> {
     for (const statement of STATEMENTS) await runner.query(statement);
