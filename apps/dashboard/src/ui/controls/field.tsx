@@ -49,7 +49,7 @@ export function Field({ id, label, help, info, problem, children }: FieldProps) 
 }
 
 /** The ⓘ next to a label. */
-export function FieldDetails({ path, text, label }: FieldInfo & { readonly label: ReactNode }) {
+function FieldDetails({ path, text, label }: FieldInfo & { readonly label: ReactNode }) {
   return (
     <Popover.Root>
       <Popover.Trigger
