@@ -33,3 +33,15 @@ it('includes finished trials with a cost and a score, however short', () => {
     [],
   );
 });
+
+it('formats times of less than a second, each differently', () => {
+  const { text } = COSTS['time']!;
+  expect([0, 0.2, 0.25, 0.456789, 12.5, 95].map(text)).toEqual([
+    '0 s',
+    '0.2 s',
+    '0.25 s',
+    '0.457 s',
+    '12.5 s',
+    '1 min 35 s',
+  ]);
+});

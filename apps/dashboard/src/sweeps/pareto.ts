@@ -10,12 +10,16 @@ export interface Cost {
   readonly text: (value: number) => string;
 }
 
+/** Formats seconds. Trials of small models take less than one, and their axis has such ticks. */
+const timeText = (seconds: number): string =>
+  seconds < 60 ? `${Number(seconds.toPrecision(3))} s` : duration(seconds);
+
 /** Costs that can be plotted against the score. */
 export const COSTS: Readonly<Record<string, Cost>> = {
   time: {
     name: 'Training time',
     of: (trial) => trial.training_seconds,
-    text: duration,
+    text: timeText,
   },
   memory: { name: 'Memory', of: (trial) => trial.memory_bytes, text: bytes },
   size: { name: 'Model size', of: (trial) => trial.model_bytes, text: bytes },
