@@ -141,6 +141,8 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await toggle(page, 'Change: Model');
     await pick(page, 'Base model', /^bare/);
     await page.getByText('Speech recognition (CTC)').first().waitFor();
+    await page.getByLabel('First rows').getByLabel('audio of line 1', { exact: true }).waitFor();
+    await screenshot(page, 'audio-first-rows');
     // The form opens the goal itself if it has shown a base model that no task fits.
     const goal = page.getByRole('button', { name: 'Change: Goal', exact: true });
     if (await goal.isVisible()) await goal.click();

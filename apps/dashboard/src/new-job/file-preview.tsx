@@ -3,6 +3,8 @@ import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { RecordFormats } from '../files/record-formats.js';
+import { mediaUrl, type MediaUrl } from '../media/media-url.js';
+import { Media } from '../media/media.js';
 import { Link } from '../ui/link.js';
 
 const ROWS = 3;
@@ -11,7 +13,9 @@ const LONG = 240;
 
 interface Part {
   readonly name: string;
+  /** Empty for an image or audio. */
   readonly text: string;
+  readonly media: MediaUrl | null;
   /** Whether the model learns to produce it. */
   readonly isTarget: boolean;
 }
@@ -23,7 +27,7 @@ const isMessages = (value: unknown): value is readonly Fields[] =>
   value.some((one) => typeof one === 'object' && one !== null && 'role' in one);
 
 function textOf(value: unknown): string {
-  if (typeof value === 'string') return value.startsWith('data:') ? '(media)' : value;
+  if (typeof value === 'string') return value;
   if (Array.isArray(value))
     return value
       .map((one) => textOf(typeof one === 'object' && one ? ((one as Fields)['text'] ?? '') : one))
@@ -34,8 +38,10 @@ function textOf(value: unknown): string {
 /** Returns the parts of a record, inputs before targets. */
 export function partsOf(record: Fields, targets: ReadonlySet<string>): readonly Part[] {
   const parts = Object.entries(record).flatMap(([name, value]): Part[] => {
+    const media = mediaUrl(value);
+    if (media) return [{ name, text: '', media, isTarget: targets.has(name) }];
     if (!isMessages(value))
-      return [{ name, text: textOf(value).slice(0, LONG), isTarget: targets.has(name) }];
+      return [{ name, text: textOf(value).slice(0, LONG), media, isTarget: targets.has(name) }];
     const last = value.findLast(({ role }) => role === 'assistant');
     const asked = value.findLast(({ role }) => role === 'user') ?? value[0];
     return [
@@ -44,6 +50,7 @@ export function partsOf(record: Fields, targets: ReadonlySet<string>): readonly 
             {
               name: String(asked['role']),
               text: textOf(asked['content']).slice(0, LONG),
+              media,
               isTarget: false,
             },
           ]
@@ -53,6 +60,7 @@ export function partsOf(record: Fields, targets: ReadonlySet<string>): readonly 
             {
               name: name === 'messages' ? 'assistant' : name,
               text: textOf(last['content']).slice(0, LONG),
+              media,
               isTarget: targets.has(name),
             },
           ]
@@ -60,7 +68,7 @@ export function partsOf(record: Fields, targets: ReadonlySet<string>): readonly 
     ];
   });
   return parts
-    .filter(({ text }) => text !== '')
+    .filter(({ text, media }) => text !== '' || media !== null)
     .sort((a, b) => Number(a.isTarget) - Number(b.isTarget));
 }
 
@@ -91,12 +99,16 @@ function PreviewRow({ row, targets }: { row: FileRecordObject; targets: Readonly
         line {row.line}: {row.problem}
       </span>
     );
-  return partsOf(row.record, targets).map(({ name, text, isTarget }) => (
-    <span key={name} className={isTarget ? 'part target' : 'part'} title={`${name}: ${text}`}>
-      <span className="unseen">{name}: </span>
-      {text}
-    </span>
-  ));
+  return partsOf(row.record, targets).map(({ name, text, media, isTarget }) =>
+    media ? (
+      <Media key={name} media={media} what={`${name} of line ${row.line}`} />
+    ) : (
+      <span key={name} className={isTarget ? 'part target' : 'part'} title={`${name}: ${text}`}>
+        <span className="unseen">{name}: </span>
+        {text}
+      </span>
+    ),
+  );
 }
 
 /** Link to all rows of a file. */
