@@ -29,6 +29,63 @@ describe('answers through the official SDK', () => {
     expect(error.headers?.get('retry-after')).toBe('5');
   });
 
+  it('returns several choices of several prompts, whole and streamed', async () => {
+    const worker = await new ScriptedWorker(api).connect();
+    const answerAll = async (count: number): Promise<void> => {
+      for (let n = 0; n < count; n++) {
+        const { id, prompt, top_logprobs } = await worker.nextRequest();
+        const logprob = {
+          token: 'x',
+          bytes: [120],
+          logprob: [-3, -1, -2][n % 3],
+          start: 0,
+          top: [],
+        };
+        const logprobs = top_logprobs == null ? undefined : [logprob];
+        const piece = { text: `${prompt}${n}`, finish_reason: 'stop', prompt_tokens: 4 };
+        worker.reply(id, { ...piece, completion_tokens: 2, logprobs });
+      }
+    };
+    const asked = { model: 'tiny', prompt: ['a', 'b'] };
+    const [several] = await Promise.all([
+      client.completions.create({ ...asked, n: 2 }),
+      answerAll(4),
+    ]);
+    expect(several.choices.map(({ index, text }) => [index, text])).toEqual([
+      [0, 'a0'],
+      [1, 'a1'],
+      [2, 'b2'],
+      [3, 'b3'],
+    ]);
+    expect(several.usage).toEqual({ prompt_tokens: 8, completion_tokens: 8, total_tokens: 16 });
+
+    const [best] = await Promise.all([
+      client.completions.create({ ...asked, n: 1, best_of: 3 }),
+      answerAll(6),
+    ]);
+    expect(best.choices).toEqual([
+      { index: 0, text: 'a1', finish_reason: 'stop', logprobs: null },
+      { index: 1, text: 'b4', finish_reason: 'stop', logprobs: null },
+    ]);
+    expect(best.usage).toEqual({ prompt_tokens: 8, completion_tokens: 12, total_tokens: 20 });
+
+    const answered = answerAll(2);
+    const stream_options = { include_usage: true };
+    const stream = await client.completions.create({ ...asked, stream: true, stream_options });
+    const parts: OpenAI.Completion[] = [];
+    for await (const part of stream) parts.push(part);
+    await answered;
+    const choices = parts.flatMap((part) => part.choices);
+    expect(choices.map((one) => [one.index, one.text, one.finish_reason])).toEqual([
+      [0, 'a0', null],
+      [0, '', 'stop'],
+      [1, 'b1', null],
+      [1, '', 'stop'],
+    ]);
+    expect(parts.at(-1)?.usage?.total_tokens).toBe(12);
+    worker.vanish();
+  });
+
   it('returns whole and streamed answers, and cancels at the worker if the client leaves', async () => {
     const worker = await new ScriptedWorker(api).connect();
     const say = async (texts: string[]): Promise<void> => {

@@ -1,6 +1,6 @@
 import { DomainError, parseBody } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { ChatBody, CompletionBody } from './chat-body.js';
+import { ChatBody, CompletionBody, parseCompletion } from './chat-body.js';
 
 const ENDPOINTS = {
   chat: { schema: ChatBody, least: { model: 'm', messages: [{ role: 'user', content: 'hi' }] } },
@@ -45,13 +45,11 @@ const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] =
   ['chat', 'verbosity', ['low'], ['medium']],
   ['chat', 'store', [true], [false]],
   ['chat', 'service_tier', ['flex'], ['auto', 'default']],
-  ['text', 'best_of', [3], [1]],
   ['text', 'echo', [true], [false]],
   ['text', 'suffix', ['the end'], ['']],
   ['text', 'presence_penalty', [0.5], [0]],
   ['text', 'frequency_penalty', [0.5], [0]],
   ['text', 'logit_bias', [{ '1': 1 }], [{}]],
-  ['text', 'n', [2], [1]],
 ];
 
 /** Fields about the caller or performance, which are accepted with any value. */
@@ -128,6 +126,42 @@ describe('completions', () => {
   ])('for chat rejects %j and names the alternative', (more, param) =>
     expect(refusal('chat', more)).toMatchObject({ code: 'unsupported', param }),
   );
+
+  it('generates n texts of each prompt, with consecutive seeds', () => {
+    const { groups, best } = parseCompletion({ model: 'm', prompt: ['a', 'b'], n: 2, seed: 7 });
+    expect(best).toBe(2);
+    expect(groups.map((group) => group.map(({ prompt, seed }) => [prompt, seed]))).toEqual([
+      [
+        ['a', 7],
+        ['a', 8],
+      ],
+      [
+        ['b', 7],
+        ['b', 8],
+      ],
+    ]);
+  });
+
+  it.each([
+    [{ n: 3, best_of: 2 }, 'best_of', 'at least n (3), got 2'],
+    [{ n: 2, best_of: 3, stream: true }, 'best_of', 'cannot be streamed'],
+    [{ prompt: Array(10).fill('a'), best_of: 20 }, 'best_of', 'at most 128 texts'],
+    [
+      { prompt: Array(65).fill('a'), n: 2 },
+      'n',
+      'at most 128 texts for all prompts together, got 130',
+    ],
+    [{ prompt: [] }, 'prompt', 'must not be empty'],
+    [{ prompt: ['a', 5] }, 'prompt', 'must be a string, got 5'],
+    [{ n: 0 }, 'n', 'at least 1'],
+    [{ n: 129 }, 'n', 'at most 128'],
+  ])('for text rejects the choices %j', (more, param, message) => {
+    const refused = (): unknown => parseCompletion({ model: 'm', prompt: 'a', ...more });
+    expect(refused).toThrow(
+      expect.objectContaining({ code: 'invalid_value', param: expect.stringMatching(`^${param}`) }),
+    );
+    expect(refused).toThrow(message);
+  });
 
   it('names the part of a message that is not text', () => {
     const image = { type: 'image_url', image_url: { url: 'data:' } };

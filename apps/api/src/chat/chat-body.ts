@@ -90,9 +90,23 @@ export const ChatBody = z.strictObject({
 });
 export type ChatBody = z.infer<typeof ChatBody>;
 
+/** Maximum number of texts that one request generates. */
+const MOST_CHOICES = 128;
+
+const Prompt = z.string().max(1_000_000);
+
 export const CompletionBody = z.strictObject({
   ...sampling,
   ...UNSUPPORTED_IN_TEXT,
+  n: z.int().min(1).max(MOST_CHOICES).nullish().describe('Number of choices for each prompt'),
+  best_of: z
+    .int()
+    .min(1)
+    .max(20)
+    .nullish()
+    .describe(
+      'Number of texts to generate for each prompt, of which the `n` with the highest mean log-probability per token are returned; default: `n`',
+    ),
   logprobs: z
     .int()
     .min(0)
@@ -101,7 +115,7 @@ export const CompletionBody = z.strictObject({
     .describe(
       'Returns the log-probability (ln p) of each token, and of this many of the most likely tokens at its position',
     ),
-  prompt: z.string().max(1_000_000),
+  prompt: z.union([Prompt, z.array(Prompt).min(1).max(MOST_CHOICES)]),
 });
 export type CompletionBody = z.infer<typeof CompletionBody>;
 
@@ -138,11 +152,49 @@ export function parseChat(body: unknown): ParsedRequest {
   return { ...parsed, request, limit, singleToolCall: parsed.parallel_tool_calls === false };
 }
 
-export function parseCompletion(body: unknown): ParsedRequest {
+/** A request for several texts: `best` choices of each group of requests, which have the same prompt. */
+export interface ParsedCompletion extends Omit<ParsedRequest, 'request'> {
+  readonly groups: readonly (readonly GenerateRequest[])[];
+  readonly best: number;
+  /** Whether the response has log-probabilities. */
+  readonly hasLogprobs: boolean;
+}
+
+export function parseCompletion(body: unknown): ParsedCompletion {
   const parsed = parseBody(CompletionBody, body);
-  const { prompt, logprobs } = parsed;
-  const request = requestOf(parsed, { messages: null, prompt, top_logprobs: logprobs });
-  return { ...parsed, request, limit: limitOf(parsed) };
+  const prompts = [parsed.prompt].flat();
+  const best = parsed.n ?? 1;
+  const count = parsed.best_of ?? best;
+  checkChoices(parsed, prompts.length * count);
+  // Choosing the best texts requires their log-probabilities.
+  const top_logprobs = parsed.logprobs ?? (count > best ? 0 : null);
+  const seed = parsed.seed ?? randomInt(2 ** 31);
+  const groups = prompts.map((prompt) =>
+    Array.from({ length: count }, (_, i) =>
+      requestOf(
+        { ...parsed, seed: (seed + i) % 2 ** 53 },
+        { messages: null, prompt, top_logprobs },
+      ),
+    ),
+  );
+  const hasLogprobs = parsed.logprobs != null;
+  return { ...parsed, groups, best, hasLogprobs, limit: limitOf(parsed) };
+}
+
+/** @throws DomainError if `n`, `best_of`, `stream` and the number of prompts do not fit together */
+function checkChoices({ n, best_of: of, stream }: CompletionBody, choices: number): void {
+  const refuse = (message: string, param: string): never => {
+    throw new DomainError('invalid_value', `${param}: ${message}`, param);
+  };
+  const best = n ?? 1;
+  if (of != null && of < best) refuse(`expected at least n (${best}), got ${of}`, 'best_of');
+  if (of != null && of > best && stream)
+    refuse(`cannot be streamed if it exceeds n (${best}); remove stream`, 'best_of');
+  if (choices > MOST_CHOICES)
+    refuse(
+      `expected at most ${MOST_CHOICES} texts for all prompts together, got ${choices}`,
+      of == null && n == null ? 'prompt' : of == null ? 'n' : 'best_of',
+    );
 }
 
 /**

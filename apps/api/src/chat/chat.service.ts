@@ -9,19 +9,29 @@ import {
 import type { Response } from 'express';
 import type { Principal } from '../auth/principal.js';
 import { newId } from '../ids.js';
-import { ModelsService } from '../models/models.service.js';
+import { ModelsService, type Resolved } from '../models/models.service.js';
 import { AnswerChunks } from './answers/answer-chunks.js';
 import {
   CHAT,
   TEXT,
   collectAnswer,
+  totalUsage,
+  writeAnswers,
   writeStream,
-  writeAnswer,
   type AnswerFormat,
+  type ChoiceChunks,
   type Chunks,
   type CompletedAnswer,
+  type PromptUsage,
 } from './answers/write-answer.js';
-import { parseChat, parseCompletion, type ParsedRequest, type TokenLimit } from './chat-body.js';
+import {
+  parseChat,
+  parseCompletion,
+  type ParsedCompletion,
+  type ParsedRequest,
+  type TokenLimit,
+} from './chat-body.js';
+import { meanLogprob } from './logprobs.js';
 import { checkUse, checkWindow } from './model-checks.js';
 
 @Injectable()
@@ -32,7 +42,10 @@ export class ChatService {
   ) {}
 
   async chat(caller: Principal, body: unknown, response: Response): Promise<void> {
-    await this.answer(caller, parseChat(body), CHAT, response);
+    const { request, ...parsed } = parseChat(body);
+    const hasLogprobs = request.top_logprobs != null;
+    const one = { ...parsed, groups: [[request]], best: 1, hasLogprobs };
+    await this.answer(caller, one, CHAT, response);
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
@@ -67,27 +80,41 @@ export class ChatService {
 
   private async answer(
     caller: Principal,
-    parsed: ParsedRequest,
+    parsed: ParsedCompletion,
     shape: AnswerFormat,
     response: Response,
   ): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const chunks = await this.chunks(caller, parsed, left.signal);
+    parsed.groups.flat().forEach(refuseTooLarge);
+    const model = await this.model(caller, parsed);
+    const groups = parsed.groups.map((requests, prompt) =>
+      requests.map((request): ChoiceChunks => {
+        const chunks = this.chunksOf(caller, { ...parsed, request }, model, left.signal);
+        return { chunks, prompt };
+      }),
+    );
     const head = {
       id: newId(shape.idPrefix),
       created: Math.floor(Date.now() / 1000),
       model: parsed.model,
     };
-    if (parsed.stream)
-      await writeStream(
-        response,
-        chunks,
-        head,
-        shape,
-        parsed.stream_options?.include_usage ?? false,
-      );
-    else await writeAnswer(response, chunks, head, shape);
+    const includeUsage = parsed.stream_options?.include_usage ?? false;
+    if (parsed.stream) return writeStream(response, groups.flat(), head, shape, includeUsage);
+    const answers: CompletedAnswer[] = [];
+    const usages: PromptUsage[] = [];
+    for (const group of groups) {
+      const all: CompletedAnswer[] = [];
+      for (const { chunks, prompt } of group) {
+        const answer = await collectAnswer(chunks);
+        if (!answer || response.destroyed) return;
+        usages.push({ prompt, ...answer.usage });
+        all.push(answer);
+      }
+      answers.push(...bestOf(all, parsed.best));
+    }
+    const shown = parsed.hasLogprobs ? answers : answers.map((one) => ({ ...one, logprobs: null }));
+    writeAnswers(response, shown, head, shape, totalUsage(usages));
   }
 
   /**
@@ -95,18 +122,39 @@ export class ChatService {
    * @throws DomainError if the request is too large, or the model does not exist, does not chat or is too small
    */
   async chunks(caller: Principal, parsed: ParsedRequest, left: AbortSignal): Promise<Chunks> {
-    const { request, limit } = parsed;
-    refuseTooLarge(request);
-    const model = await this.models.resolve(caller, parsed.model, 'model');
+    refuseTooLarge(parsed.request);
+    return this.chunksOf(caller, parsed, await this.model(caller, parsed), left);
+  }
+
+  private async model(
+    caller: Principal,
+    { model: name, limit }: Pick<ParsedRequest, 'model' | 'limit'>,
+  ): Promise<Resolved> {
+    const model = await this.models.resolve(caller, name, 'model');
     checkUse(model, 'chat');
     if (limit) checkWindow(limit, model);
+    return model;
+  }
+
+  private chunksOf(
+    caller: Principal,
+    { request, singleToolCall }: ParsedRequest,
+    model: Resolved,
+    left: AbortSignal,
+  ): Chunks {
     const tokensOf = (piece: GenerateAnswer): number =>
       Math.min(piece.completion_tokens, request.max_tokens);
     const question = { kind: 'generate' as const, payload: request, model };
     const chunks = this.answers.of(caller, question, left, tokensOf);
-    return parsed.singleToolCall ? withSingleToolCall(chunks) : chunks;
+    return singleToolCall ? withSingleToolCall(chunks) : chunks;
   }
 }
+
+/** Returns the answers with the highest mean log-probability per token, best first. */
+const bestOf = (answers: readonly CompletedAnswer[], count: number): readonly CompletedAnswer[] =>
+  answers.length === count
+    ? answers
+    : answers.toSorted((a, b) => meanLogprob(b.logprobs) - meanLogprob(a.logprobs)).slice(0, count);
 
 /** Removes all tool calls after the first one. */
 async function* withSingleToolCall(chunks: Chunks): Chunks {

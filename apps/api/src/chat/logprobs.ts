@@ -40,3 +40,7 @@ export const textLogprobs = (tokens: readonly TokenLogprob[]): object => ({
   ),
   text_offset: tokens.map(({ start }) => start),
 });
+
+/** Returns the mean log-probability per token; 0 without tokens. */
+export const meanLogprob = (tokens: readonly TokenLogprob[] | null): number =>
+  (tokens ?? []).reduce((sum, { logprob }) => sum + logprob, 0) / Math.max(1, tokens?.length ?? 0);

@@ -29,16 +29,16 @@ const REASONING = 'how a model reasons cannot be configured: leave it out';
 
 /** Unsupported fields of both endpoints. */
 export const UNSUPPORTED = {
-  n: unsupported(
-    'only one choice is generated: leave it out, and send another request for more',
-    z.literal(1),
-  ),
   presence_penalty: unsupported(PENALTY, zero),
   frequency_penalty: unsupported(PENALTY, zero),
   logit_bias: unsupported(PENALTY, z.strictObject({})),
 };
 
 export const UNSUPPORTED_IN_CHAT = {
+  n: unsupported(
+    'only one choice is generated: leave it out, and send another request for more',
+    z.literal(1),
+  ),
   functions: unsupported(FUNCTIONS, empty),
   function_call: unsupported(FUNCTIONS, z.enum(['none', 'auto'])),
   modalities: unsupported('responses are text: leave it out', z.tuple([z.literal('text')])),
@@ -55,7 +55,6 @@ export const UNSUPPORTED_IN_CHAT = {
 };
 
 export const UNSUPPORTED_IN_TEXT = {
-  best_of: unsupported('only one choice is generated: leave it out', z.literal(1)),
   echo: unsupported('only the text after the prompt is returned: leave it out', no),
   suffix: unsupported(
     'models continue a prompt and cannot fill a gap: leave it out',

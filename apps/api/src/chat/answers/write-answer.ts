@@ -14,6 +14,12 @@ import type { AnswerChunk } from './answer-chunks.js';
 
 export type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 
+/** Chunks of one choice, and the index of its prompt in the request. */
+export interface ChoiceChunks {
+  readonly chunks: Chunks;
+  readonly prompt: number;
+}
+
 export interface CompletedAnswer {
   readonly text: string;
   readonly finishReason: string;
@@ -75,27 +81,24 @@ export const TEXT: AnswerFormat = {
 /** Fields at the start of every message of an answer. */
 export type AnswerHead = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
-/** Writes the answer as one JSON body. */
-export async function writeAnswer(
+/** Writes the answers, one for each choice, as one JSON body. */
+export function writeAnswers(
   response: Response,
-  chunks: Chunks,
+  answers: readonly CompletedAnswer[],
   head: AnswerHead,
   shape: AnswerFormat,
-): Promise<void> {
-  const answer = await collectAnswer(chunks);
-  if (!answer || response.destroyed) return;
+  usage: Usage,
+): void {
   response.json({
     ...head,
     object: shape.object,
-    choices: [
-      {
-        index: 0,
-        ...shape.complete(answer),
-        finish_reason: answer.finishReason,
-        logprobs: answer.logprobs && shape.logprobs(answer.logprobs),
-      },
-    ],
-    usage: answer.usage,
+    choices: answers.map((answer, index) => ({
+      index,
+      ...shape.complete(answer),
+      finish_reason: answer.finishReason,
+      logprobs: answer.logprobs && shape.logprobs(answer.logprobs),
+    })),
+    usage,
   });
 }
 
@@ -122,12 +125,12 @@ export async function collectAnswer(chunks: Chunks): Promise<CompletedAnswer | n
 }
 
 /**
- * Writes the answer as server-sent events. The headers are sent with the first chunk, so that an early failure is a
- * plain HTTP error.
+ * Writes the answers, one after the other, as server-sent events. The headers are sent with the first chunk, so that
+ * an early failure is a plain HTTP error.
  */
 export async function writeStream(
   response: Response,
-  chunks: Chunks,
+  choices: readonly ChoiceChunks[],
   head: AnswerHead,
   shape: AnswerFormat,
   includeUsage: boolean,
@@ -136,32 +139,36 @@ export async function writeStream(
   const common = { ...head, object: shape.chunkObject, ...(includeUsage ? { usage: null } : {}) };
   const write = (data: object): boolean =>
     response.write(`data: ${JSON.stringify({ ...common, ...data })}\n\n`);
-  const choice = (part: object, finish: string | null, logprobs: object | null = null): object => ({
-    choices: [{ index: 0, ...part, finish_reason: finish, logprobs }],
-  });
-  let calls = 0;
+  const usages: PromptUsage[] = [];
   try {
-    for await (const { phase, piece } of chunks) {
-      if (!response.headersSent) {
-        openStream(response);
-        if (shape.first) write(choice(shape.first, null));
+    for (const [index, { chunks, prompt }] of choices.entries()) {
+      const choice = (part: object, finish: string | null, logprobs: object | null = null) => ({
+        choices: [{ index, ...part, finish_reason: finish, logprobs }],
+      });
+      let calls = 0;
+      let isFirst = true;
+      for await (const { phase, piece } of chunks) {
+        if (!response.headersSent) openStream(response);
+        if (isFirst && shape.first) write(choice(shape.first, null));
+        isFirst = false;
+        if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
+        if (!piece) continue;
+        const tokens = piece.logprobs ?? [];
+        const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
+        if (piece.text !== '' || logprobs) {
+          const isRead = write(choice(shape.part(piece.text), null, logprobs));
+          if (!isRead) await waitForDrain(response);
+        }
+        const called = piece.tool_calls ?? [];
+        if (called.length > 0) write(choice(shape.calls(called, calls), null));
+        calls += called.length;
+        if (piece.finish_reason === null) continue;
+        write(choice(shape.part(''), finished(piece.finish_reason, calls)));
+        usages.push({ prompt, ...usage(piece) });
       }
-      if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (!piece) continue;
-      const tokens = piece.logprobs ?? [];
-      const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
-      if (piece.text !== '' || logprobs) {
-        const isRead = write(choice(shape.part(piece.text), null, logprobs));
-        if (!isRead) await waitForDrain(response);
-      }
-      const called = piece.tool_calls ?? [];
-      if (called.length > 0) write(choice(shape.calls(called, calls), null));
-      calls += called.length;
-      if (piece.finish_reason === null) continue;
-      write(choice(shape.part(''), finished(piece.finish_reason, calls)));
-      if (includeUsage) write({ choices: [], usage: usage(piece) });
+      if (response.destroyed) return;
     }
-    if (response.destroyed) return;
+    if (includeUsage) write({ choices: [], usage: totalUsage(usages) });
     response.write('data: [DONE]\n\n');
   } catch (error) {
     if (!response.headersSent) throw error;
@@ -174,7 +181,20 @@ export async function writeStream(
   response.end();
 }
 
-interface Usage {
+/** Usage of one answer, and the index of its prompt. */
+export interface PromptUsage extends Usage {
+  readonly prompt: number;
+}
+
+/** Adds the usage of answers. A prompt that has several answers counts once. */
+export function totalUsage(usages: readonly PromptUsage[]): Usage {
+  const prompts = new Map(usages.map(({ prompt, prompt_tokens: tokens }) => [prompt, tokens]));
+  const prompt_tokens = [...prompts.values()].reduce((sum, tokens) => sum + tokens, 0);
+  const completion_tokens = usages.reduce((sum, one) => sum + one.completion_tokens, 0);
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+export interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
