@@ -1,8 +1,8 @@
 // Receipts of jobs and their comparison.
 import { createHash } from 'node:crypto';
 import type { JobObject, JobReceiptObject, ReceiptComparisonObject } from '@graft/contracts';
+import { compareReceipts } from '@graft/contracts/compare-receipts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { compareReceipts } from '../src/jobs/compare-receipts.js';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { ask, makeProject } from './projects.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';

@@ -20,7 +20,7 @@ export * from './jobs/requests/interrupt-job.js';
 export * from './jobs/job-kinds.js';
 export * from './jobs/job-method.js';
 export * from './jobs/job-orders.js';
-export * from './jobs/job-receipt.js';
+export * from './jobs/receipts/job-receipt.js';
 export * from './jobs/job-status.js';
 export * from './jobs/confusion.js';
 export * from './jobs/loss-ledger.js';

@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type JobReceiptObject, type ReceiptComparisonObject } from '@graft/contracts';
+import { hashOfJson, sorted } from '@graft/contracts/canonical-json';
+import { compareReceipts } from '@graft/contracts/compare-receipts';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import type { Attempt, Job } from '../database/entities/job.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 import { unix, unixOrNull } from '../ids.js';
-import { hashOfJson, sorted } from './canonical-json.js';
-import { compareReceipts } from './compare-receipts.js';
 
 type Receipt = JobReceiptObject;
 type ReceiptFile = Receipt['base']['files'][number];

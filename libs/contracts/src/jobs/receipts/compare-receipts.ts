@@ -1,4 +1,4 @@
-import type { JobReceiptObject, ReceiptComparisonObject } from '@graft/contracts';
+import type { JobReceiptObject, ReceiptComparisonObject } from './job-receipt.js';
 import { hashOfJson } from './canonical-json.js';
 
 type Receipt = JobReceiptObject;

@@ -1,6 +1,6 @@
 // GET /v1/fine_tuning/jobs/{id}/receipt: what a job was made of and what came out, by SHA-256; and the comparison of two.
 import { z } from 'zod';
-import { JobStatus } from './job-objects.js';
+import { JobStatus } from '../job-objects.js';
 
 const Sha256 = z.string().describe('SHA-256 in lower-case hexadecimal digits');
 
