@@ -19,6 +19,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'job priority': ['graft job priority my-job 10'],
   'job note': ['graft job note my-job "best so far"', 'graft job note my-job'],
   'job rename': ['graft job rename g2njNIrq tickets-v2', 'graft job rename tickets-v2'],
+  'job interrupt': ['graft job interrupt my-job', 'graft job interrupt my-job --force --yes'],
   'job archive': ['graft job archive my-job old-job'],
   'job unarchive': ['graft job unarchive old-job'],
   'job delete': ['graft job delete my-job'],

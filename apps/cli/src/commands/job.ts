@@ -1,16 +1,21 @@
-import type { DeletedJobObject, JobObject } from '@graft/contracts';
+import type { DeletedJobObject, JobInterruptObject, JobObject } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
 import type { Command } from 'commander';
-import type { Api } from '../client/api.js';
+import { ApiError, type Api } from '../client/api.js';
+import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { AMONG, findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
 import { positiveInteger } from '../command-line/parse-number.js';
+import { answered, canAsk, prompts } from '../output/prompts.js';
 import { printable, type Output } from '../output/terminal.js';
 import { GRAFT } from '../called.js';
 
 export function addJob(program: Command): void {
-  const job = program.command('job').description('Rename, tag, prioritize, archive or delete jobs');
+  const job = program
+    .command('job')
+    .description('Rename, tag, prioritize, archive, interrupt or delete jobs');
   addLabelCommands(job);
+  addInterrupt(job);
   eachJob(job, 'archive', 'Hide jobs from lists (graft jobs --archived shows them)', (api, id) =>
     change(api, id, { archived: true }, 'archived'),
   );
@@ -132,4 +137,58 @@ function addLabelCommands(job: Command): void {
       const value = await api().post<JobObject>(jobPath(id), { graft: { name: to ?? null } });
       print(out, { value, text: `${id} ${ownName(value)}` });
     });
+}
+
+interface InterruptOptions {
+  readonly force?: boolean;
+  readonly yes?: boolean;
+}
+
+function addInterrupt(job: Command): void {
+  job
+    .command('interrupt')
+    .description("Kill a job's trainer process, to see the job resume")
+    .argument('<job>')
+    .option('--force', 'also if other jobs train in the same process; they resume, too')
+    .option('-y, --yes', 'skip the confirmation')
+    .action(async (name: string, { force, yes }: InterruptOptions, command: Command) => {
+      const { out, api } = callOf(command);
+      const id = await findJobId(api(), name);
+      if (!yes) await confirmInterrupt(name);
+      const value = await api()
+        .post<JobInterruptObject>(`${jobPath(id)}/interrupt`, { force: force === true })
+        .catch((error: unknown) => {
+          throw withFlag(error);
+        });
+      print(out, { value, text: interruptText(value) });
+      out.note(`Follow it: ${GRAFT} watch ${name}`);
+    });
+}
+
+/** @throws CliError if the user does not agree, or cannot be asked */
+async function confirmInterrupt(name: string): Promise<void> {
+  if (!canAsk())
+    throw new CliError(
+      'interrupt kills a trainer process; pass --yes to confirm it without a terminal',
+      EXIT.usage,
+    );
+  const { confirm } = await prompts();
+  const message = `Kill the trainer process of ${printable(name)}? The job resumes from its newest checkpoint.`;
+  if (!(await answered(confirm({ message, initialValue: false }))))
+    throw new CliError('nothing was interrupted');
+}
+
+/** Names the flag in an error about the field that it sets. */
+function withFlag(error: unknown): unknown {
+  if (!(error instanceof ApiError) || error.param !== 'force') return error;
+  return new CliError(error.message.replace('set force', 'pass --force'));
+}
+
+function interruptText({ worker, process, jobs, others }: JobInterruptObject): string {
+  const lines = jobs.map(
+    ({ id, step, resumes_from: from }) =>
+      `${id} interrupted at step ${step}: ${from === 0 ? 'no checkpoint yet, starts over' : `resumes from step ${from}`}`,
+  );
+  const foreign = others === 0 ? [] : [`${others} of other projects interrupted`];
+  return [...lines, ...foreign, `process ${process} on ${worker} is being killed`].join('\n');
 }
