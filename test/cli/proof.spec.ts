@@ -1,5 +1,7 @@
-// graft job interrupt, against a real API with a scripted worker.
-import type { JobObject } from '@graft/contracts';
+// graft job interrupt and graft receipt, against a real API with a scripted worker.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JobObject, JobReceiptObject, ReceiptComparisonObject } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -18,6 +20,7 @@ let api: TestApi;
 let file: string;
 let worker: ScriptedWorker;
 const run = (...args: string[]): Promise<Done> => graft(api.home, args);
+const receiptOf = (id: string) => api.get<JobReceiptObject>(`/fine_tuning/jobs/${id}/receipt`);
 
 beforeAll(async () => {
   api = await startTestApi();
@@ -119,5 +122,107 @@ describe('graft job interrupt', () => {
     expect(jobs.map(({ id }) => id).sort()).toEqual([first.id, second.id].sort());
     await until(() => kills() === before + 1);
     for (const { id } of [first, second]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  });
+});
+
+describe('graft receipt', () => {
+  let id: string;
+  beforeAll(async () => {
+    const one = await begin('first', 'p-3');
+    await worker.finish(one.lease, 3, {}, { [WEIGHTS]: 'weights' });
+    id = one.id;
+  });
+
+  it('shows the hashes of a job and saves them as the API returns them', async () => {
+    const receipt = await receiptOf(id);
+    const { code, out, err } = await run('receipt', 'first');
+    expect(code).toBe(0);
+    for (const line of [
+      `first  ${id}  succeeded`,
+      /^WHAT +SHA-256 +DETAILS$/m,
+      new RegExp(`^base model +${receipt.base.sha256} +tiny$`, 'm'),
+      new RegExp(`^training file +${receipt.data.training_sha256}$`, 'm'),
+      new RegExp(`^settings +${receipt.spec_sha256} +seed 42$`, 'm'),
+      /^attempt 1 +steps 0–3, done, scripted, cpu, 2 threads, build-7$/m,
+      new RegExp(`^weights +${receipt.result?.weights_sha256} +of step 3$`, 'm'),
+      new RegExp(`^file +\\w{64} +${WEIGHTS}$`, 'm'),
+      new RegExp(`^this receipt +${receipt.receipt_sha256}$`, 'm'),
+    ])
+      expect(out).toMatch(line);
+    expect(err).toBe('Compare it: graft receipt compare first OTHER\n');
+    expect(JSON.parse((await run('receipt', 'first', '--json')).out)).toEqual(receipt);
+
+    const path = join(api.home, 'first.receipt.json');
+    expect(await run('receipt', 'show', id, '--out', path)).toMatchObject({
+      code: 0,
+      out: `${path}\n`,
+    });
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(receipt);
+    expect(existsSync(`${path}.part`)).toBe(false);
+    expect((await run('receipt', 'first', '-o', '-')).out).toBe(readFileSync(path, 'utf8'));
+    expect(await run('receipt', 'missing')).toMatchObject({
+      code: 1,
+      err: 'graft: no job named missing; see graft jobs\n',
+    });
+  });
+
+  it('compares an interrupted job with an undisturbed one, as the API does', async () => {
+    const twin = await begin('interrupted', 'p-1');
+    await run('job', 'interrupt', twin.id, '--yes');
+    await resume(twin.lease);
+    const { code, out } = await run('receipt', 'compare', 'first', 'interrupted');
+    expect(code).toBe(0);
+    expect(out).toContain(
+      'Identical: equal inputs, and the weights are equal byte for byte, with no interruption in the first job and 1 interruption in the second\n',
+    );
+    expect(out).toMatch(/^PART +first +interrupted$/m);
+    expect(out).toMatch(/^weights +equal +(\w{64}) +\1$/m);
+    expect(out).toContain('The checkpoint at step 2 is equal, too.');
+    const asked = await api.get<ReceiptComparisonObject>(
+      `/fine_tuning/jobs/${id}/receipt/comparison?with=${twin.id}`,
+    );
+    expect(JSON.parse((await run('receipt', 'compare', id, twin.id, '--json')).out)).toEqual(asked);
+  });
+
+  it('exits with 1 and names what differs', async () => {
+    const other = await begin('other', 'p-4', { seed: 7 });
+    expect((await run('receipt', 'compare', 'other', 'other')).out).toMatch(
+      /^A job has no result yet/,
+    );
+    await worker.finish(other.lease, 3, {}, { [WEIGHTS]: 'others' });
+    const { code, out, err } = await run('receipt', 'compare', 'first', 'other');
+    expect({ code, err }).toEqual({ code: 1, err: '' });
+    expect(out).toMatch(/^The jobs are not comparable: different settings\n/);
+    expect(out).toMatch(/^weights +different /m);
+    expect(out).toMatch(/^SETTING +first +other$/m);
+    expect(out).toMatch(/^seed +42 +7$/m);
+  });
+
+  it('compares saved receipts, and rejects other and changed files', async () => {
+    const path = join(api.home, 'saved.receipt.json');
+    await run('receipt', 'first', '--out', path);
+    expect((await run('receipt', 'compare', path, 'first')).code).toBe(0);
+    // Two files need no API.
+    const nowhere = { GRAFT_URL: 'http://127.0.0.1:9', GRAFT_API_KEY: 'k' };
+    const both = await graft(api.home, ['receipt', 'compare', path, path], '', nowhere);
+    expect(both.code).toBe(0);
+
+    const changed = { ...(await receiptOf(id)), seed: 43 };
+    writeFileSync(path, JSON.stringify(changed));
+    expect(await run('receipt', 'compare', path, 'first')).toEqual({
+      code: 1,
+      out: '',
+      err: `graft: ${path} was changed: its content does not have the hash in receipt_sha256\n`,
+    });
+    for (const text of ['{"object":"file"}', 'null', '{']) {
+      writeFileSync(path, text);
+      expect(await run('receipt', 'compare', 'first', path), text).toMatchObject({
+        code: 2,
+        err: `graft: ${path} is not a receipt; graft receipt JOB --out FILE saves one\n`,
+      });
+    }
+    expect((await run('receipt', 'compare', 'first', `${path}.json`)).err).toContain(
+      'no such file',
+    );
   });
 });

@@ -35,6 +35,7 @@ import { addOpen } from './commands/open.js';
 import { addOperations } from './commands/operations.js';
 import { addPools } from './commands/pools.js';
 import { addProjects } from './commands/projects.js';
+import { addReceipt } from './commands/receipt.js';
 import { addRun } from './commands/run.js';
 import { addSamples } from './commands/samples.js';
 import { addStatus } from './commands/status.js';
@@ -72,7 +73,16 @@ const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Comman
     ],
     [
       'Results:',
-      [addCompare, addCheckpoints, addSamples, addLedger, addConfusion, addTensorboard, addTrace],
+      [
+        addCompare,
+        addReceipt,
+        addCheckpoints,
+        addSamples,
+        addLedger,
+        addConfusion,
+        addTensorboard,
+        addTrace,
+      ],
     ],
     [
       'Serve and export:',

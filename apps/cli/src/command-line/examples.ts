@@ -63,6 +63,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'graft compare my-sweep',
     'graft compare my-sweep/1 job-a',
   ],
+  'receipt show': ['graft receipt my-job', 'graft receipt my-job --out my-job.receipt.json'],
+  'receipt compare': [
+    'graft receipt compare my-job its-twin',
+    'graft receipt compare my-job.receipt.json my-job',
+  ],
   checkpoints: ['graft checkpoints my-job'],
   samples: ['graft samples my-job', 'graft samples my-job --prompt 2'],
   ledger: ['graft ledger my-job', 'graft ledger my-job --limit 50'],

@@ -161,7 +161,9 @@ function addInterrupt(job: Command): void {
           throw withFlag(error);
         });
       print(out, { value, text: interruptText(value) });
-      out.note(`Follow it: ${GRAFT} watch ${name}`);
+      out.note(
+        `Follow it: ${GRAFT} watch ${name}\nThen compare it with a twin: ${GRAFT} receipt compare ${name} TWIN`,
+      );
     });
 }
 

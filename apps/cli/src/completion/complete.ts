@@ -20,6 +20,8 @@ const KINDS: Readonly<Record<string, readonly Kind[]>> = {
   'job-or-model': ['jobs', 'models'],
   model: ['models', 'jobs'],
   models: ['models', 'jobs'],
+  'job-or-file': ['jobs'],
+  'other-job-or-file': ['jobs'],
   'job-or-sweep': ['jobs', 'sweeps'],
   sweep: ['sweeps'],
   eval: ['evals'],
@@ -154,7 +156,7 @@ async function ofValue(
   const kinds =
     (isFlag ? FLAGS[one.long ?? ''] : IN_COMMAND[command.name()]?.[name]) ?? KINDS[name] ?? [];
   const values = (await Promise.all(kinds.map((kind) => valuesOf(kind, typed)))).flat();
-  const files = isFlag && kinds.includes('files');
+  const files = (isFlag && kinds.includes('files')) || name.endsWith('or-file');
   return {
     values: values.filter(fits),
     files: files || (kinds.length === 0 && IS_PATH.test(name)),
