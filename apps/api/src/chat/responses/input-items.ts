@@ -125,22 +125,28 @@ function messageOf(
   };
 }
 
-/** Returns items as chat messages, in the form that chat templates expect. */
+/**
+ * Returns items as chat messages, in the form that chat templates expect. The instructions and the system messages at
+ * the start become one, because many templates reject a second one.
+ */
 export function messagesOf(
   items: readonly ResponseItem[],
   instructions: string | null | undefined,
 ): readonly ChatMessage[] {
   const messages: ChatMessage[] = [];
-  if (instructions) messages.push({ role: 'system', content: instructions });
+  const system = instructions ? [instructions] : [];
   for (const item of items) {
     if (item.type === 'function_call') addCall(messages, item);
     else if (item.type === 'function_call_output')
       messages.push({ role: 'tool', content: item.output, tool_call_id: item.call_id });
     else {
       const role = item.role === 'developer' ? 'system' : item.role;
-      messages.push({ role, content: joined(item.content) });
+      const content = joined(item.content);
+      if (role === 'system' && messages.length === 0) system.push(content);
+      else messages.push({ role, content });
     }
   }
+  if (system.length > 0) messages.unshift({ role: 'system', content: system.join('\n\n') });
   return messages;
 }
 

@@ -110,12 +110,27 @@ describe('the body of a response', () => {
       function: { name: 'f', arguments: '{}' },
     });
     expect(request.messages).toEqual([
-      { role: 'system', content: 'Be brief.' },
-      { role: 'system', content: 'In German.' },
+      { role: 'system', content: 'Be brief.\n\nIn German.' },
       { role: 'user', content: 'ab' },
       { role: 'assistant', content: 'I look.', tool_calls: [call('call_1'), call('call_2')] },
       { role: 'tool', content: 'sun', tool_call_id: 'call_1' },
       { role: 'tool', content: 'rain', tool_call_id: 'call_2' },
+    ]);
+  });
+
+  it('keeps system messages within the conversation where they are', () => {
+    const { request } = parsed({
+      input: [
+        { role: 'system', content: 'a' },
+        { role: 'developer', content: 'b' },
+        { role: 'user', content: 'c' },
+        { role: 'developer', content: 'd' },
+      ],
+    });
+    expect(request.messages).toEqual([
+      { role: 'system', content: 'a\n\nb' },
+      { role: 'user', content: 'c' },
+      { role: 'system', content: 'd' },
     ]);
   });
 
