@@ -99,6 +99,22 @@ it('rejects a request that never fits and states how many tokens would', () => {
   expect(ends().map(({ id }) => id)).toEqual(['long', 'prompt', 'good', 'now']);
 });
 
+it('lowers a limit that may be lowered to what fits, but rejects a prompt that does not', () => {
+  const { it: answers, facts, ends } = scheduler();
+  const cacheBytes = rows(1);
+  answers.start(ask('fits', { max_tokens: 90, may_lower_max_tokens: true, cacheBytes }));
+  answers.start(ask('prompt', { prompt: 'a'.repeat(50), may_lower_max_tokens: true, cacheBytes }));
+  while (answers.busy) answers.work(0);
+  expect(ends().map(({ id, errorCode }) => [id, errorCode])).toEqual([
+    ['prompt', 'request_too_large'],
+    ['fits', null],
+  ]);
+  expect(facts.findLast(({ id }) => id === 'fits')).toMatchObject({
+    completion_tokens: 15,
+    finish_reason: 'length',
+  });
+});
+
 it('counts the convolution states of a base in addition to the KV cache', () => {
   const convolving = loadBase(writeTinyBase(join(dir, 'lfm2'), 'lfm2'), { dtype: 'f32', quantization: null }); // prettier-ignore
   const facts: FlatAnswer[] = [];

@@ -1,6 +1,7 @@
 // Generation requests in a trainer. They are decoded together, in time slices between training steps.
 import { DomainError, gigabytes, type GenerateAnswer } from '@graft/contracts';
 import {
+  BARE_BASE,
   isFatal,
   calledForm,
   Constraints,
@@ -65,8 +66,13 @@ export class GenerationScheduler {
       const constraint = form
         ? (this.constraints ??= new Constraints(this.base.tokenizer)).of(form)
         : null;
-      const answer = new Generation(this.base, this.cache, { ...payload, run, constraint });
       this.cacheBytes = command.cacheBytes ?? Infinity;
+      const answer = new Generation(this.base, this.cache, {
+        ...payload,
+        run,
+        constraint,
+        ...(payload.may_lower_max_tokens && { mostRows: this.rowsThatFit(run ?? BARE_BASE) }),
+      });
       if (this.bytesOf(answer) > this.cacheBytes) {
         answer.close();
         throw this.tooLarge(answer);
@@ -108,9 +114,14 @@ export class GenerationScheduler {
     return mostRows * this.cache.bytesPerRow(run) + this.cache.extraBytes(run);
   }
 
+  /** Returns the number of key and value rows that fit in the memory for caches. */
+  private rowsThatFit(run: number): number {
+    const freeBytes = Math.max(0, this.cacheBytes - this.cache.extraBytes(run));
+    return Math.floor(freeBytes / this.cache.bytesPerRow(run));
+  }
+
   private tooLarge(answer: Generation): DomainError {
-    const freeBytes = Math.max(0, this.cacheBytes - this.cache.extraBytes(answer.run));
-    const fits = Math.floor(freeBytes / this.cache.bytesPerRow(answer.run));
+    const fits = this.rowsThatFit(answer.run);
     const most = fits - (answer.mostRows - answer.mostTokens);
     const advice =
       most > 0

@@ -28,6 +28,8 @@ export interface GenerationRequest extends Omit<GenerateRequest, 'response_forma
   readonly promptTokens?: readonly number[];
   /** Id of the attached adapter; null for the base model. */
   readonly run: number | null;
+  /** Maximum number of key and value rows, to which `max_tokens` is lowered. */
+  readonly mostRows?: number;
   /** Constraint on the answer. The answer is complete when no further token is allowed. */
   readonly constraint?: Constraint | null;
 }
@@ -104,7 +106,8 @@ export class Generation {
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
     // Prompts shared by several sequences need positions that are the same for all of them.
     const most = model.modules.inputs.of(this.run) ? model.fixedRopePositions : model.maxPositions;
-    const available = most - virtualTokens(model, this.run) - this.promptTokens;
+    const read = virtualTokens(model, this.run) + this.promptTokens;
+    const available = most - read;
     if (available < 1) {
       throw new DomainError(
         'invalid_value',
@@ -119,7 +122,8 @@ export class Generation {
       this.pending = [model.startToken ?? 0];
     }
     this.prompt = this.pending;
-    this.limit = Math.min(request.max_tokens, available);
+    const fits = Math.max(1, (request.mostRows ?? Infinity) - read);
+    this.limit = Math.min(request.max_tokens, available, fits);
     this.stream = new TextStream(tokenizer, request.stop);
     this.calls = request.tools ? callReader(tokenizer, request.tools) : null;
     this.handle = cache.open(this.run, this.mostRows);

@@ -142,12 +142,17 @@ describe('the body of a response', () => {
       limit: { tokens: 7, param: 'max_output_tokens' },
       request: {
         max_tokens: 7,
+        may_lower_max_tokens: false,
         temperature: 0.5,
         top_p: 0.9,
         tools: null,
         top_logprobs: null,
         response_format: { type: 'json_schema', schema: SCHEMA },
       },
+    });
+    expect(parsed({})).toMatchObject({
+      limit: null,
+      request: { max_tokens: 4096, may_lower_max_tokens: true },
     });
     const tools = [{ ...FUNCTION, description: 'does', parameters: SCHEMA }];
     const { request, singleToolCall } = parsed({ tools, tool_choice: { type: 'function', name: 'f' }, parallel_tool_calls: false }); // prettier-ignore

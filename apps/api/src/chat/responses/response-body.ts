@@ -41,6 +41,9 @@ const isNew = (tools: readonly z.infer<typeof Tool>[]): boolean =>
 
 const LOGPROBS = 'message.output_text.logprobs';
 
+/** Maximum number of tokens of a response whose request has no limit. It bounds models that never end. */
+const DEFAULT_OUTPUT_TOKENS = 4096;
+
 export const ResponseBody = z.strictObject({
   model: z.string().min(1).max(300),
   input: Input,
@@ -54,7 +57,7 @@ export const ResponseBody = z.strictObject({
   store: z.boolean().nullish().describe('Whether the response is stored. Default: true'),
   stream: z.boolean().nullish(),
   max_output_tokens: answerOptions.max_tokens.describe(
-    'Maximum number of tokens; a response that reaches it is incomplete. Default: 256',
+    `Maximum number of tokens; a response that reaches it is incomplete. Default: the rest of the context, at most ${DEFAULT_OUTPUT_TOKENS}`,
   ),
   temperature: answerOptions.temperature,
   top_p: answerOptions.top_p,
@@ -123,8 +126,9 @@ export function responseRequest(
   const format = body.text?.format && asResponseFormat(body.text.format);
   const wantsLogprobs = body.include?.includes(LOGPROBS) ?? false;
   const request = requestOf(
-    { model, temperature, top_p, graft, max_tokens: tokens },
+    { model, temperature, top_p, graft, max_tokens: tokens ?? DEFAULT_OUTPUT_TOKENS },
     {
+      may_lower_max_tokens: tokens == null,
       messages: messagesOf(items, body.instructions),
       prompt: null,
       tools: toolsOf({ ...chatTools(body), response_format: format }, NAMES),

@@ -86,6 +86,10 @@ export const generateRequest = z.object({
     .describe('Chat messages in OpenAI’s format; null: `prompt` is continued'),
   prompt: z.string().nullable(),
   max_tokens: z.int().min(1).max(MAX_TOKENS),
+  may_lower_max_tokens: z
+    .boolean()
+    .nullish()
+    .describe('Whether a worker whose memory is too small for `max_tokens` generates fewer'),
   temperature: temperature.describe(
     'Sampling temperature from 0 to 2; 0: always the most likely token',
   ),
