@@ -79,6 +79,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       chat: ['str', true],
       response: [true, true, 'response.created', true],
       stored: [true, ['user', 'assistant', 'user'], 'response_id'],
+      truncated: ['auto', true, null],
       embeddings: [2, 1],
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],

@@ -78,6 +78,12 @@ try:
     client.responses.retrieve(response.id)
 except openai.NotFoundError as error:
     seen["stored"] = [stored.output_text == whole, roles, error.param]
+long = {"model": base, "input": [{"role": "user", "content": "abc"}] * 500}
+try:
+    client.responses.create(**long)
+except openai.BadRequestError:
+    cut = client.responses.create(**long, truncation="auto")
+    seen["truncated"] = [cut.truncation, cut.usage.input_tokens > 16, cut.max_output_tokens]
 
 # embeddings
 vectors = client.embeddings.create(model=base, input=["abc", "bcd"]).data

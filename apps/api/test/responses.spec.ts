@@ -66,6 +66,7 @@ describe('responses through the official SDK', () => {
         metadata: { team: 'ads' },
         temperature: 0.5,
         max_output_tokens: 20,
+        truncation: 'auto',
       }),
       say(HI),
     ]);
@@ -75,6 +76,7 @@ describe('responses through the official SDK', () => {
         { role: 'user', content: 'hello?' },
       ],
       max_tokens: 20,
+      truncation: 'auto',
       temperature: 0.5,
     });
     expect(response.output_text).toBe('Hi there');
@@ -89,6 +91,7 @@ describe('responses through the official SDK', () => {
       metadata: { team: 'ads' },
       temperature: 0.5,
       top_p: 1,
+      truncation: 'auto',
       max_output_tokens: 20,
       tool_choice: 'auto',
       tools: [],

@@ -25,7 +25,7 @@ const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> =
     operations: 'a1eabc1e9b5d5b37',
     protocol: '8b5bfa8e113d97aa',
     quantizers: 'dbdb31d49f4b125e',
-    requests: '1cec2db2ae311a44',
+    requests: 'cc80f15680e66fe4',
     spec: '95ae5c3856743c9e',
     tasks: '8b5dba297dd7cd06',
   },

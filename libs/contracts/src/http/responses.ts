@@ -118,7 +118,7 @@ export const ResponseObject = z
       }),
     ),
     text: z.object({ format: z.looseObject({ type: z.string() }) }),
-    truncation: z.literal('disabled'),
+    truncation: z.enum(['auto', 'disabled']),
     store: z.boolean().describe('Whether the response is stored when it ends'),
     background: z.literal(false),
     previous_response_id: z.string().nullable(),

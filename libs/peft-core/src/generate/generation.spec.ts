@@ -86,6 +86,29 @@ function written(
   return answers.map(({ ids }) => ids);
 }
 
+it('removes the oldest messages with truncation, and leaves space for the answer', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const said = (n: number): string => Array.from({ length: n }, () => '5').join(' ');
+  const messages = Array.from({ length: model.maxPositions }, () => ({
+    role: 'user',
+    content: said(1),
+  }));
+  const base = {
+    model,
+    tokenizer: {
+      ...tokenizer,
+      render: (all: readonly { content: string }[]) => all.map(({ content }) => content).join(' '),
+    } as unknown as Tokenizer,
+  };
+  const cache = model.cache();
+  const long = { ...REQUEST, messages, max_tokens: 8 };
+  expect(() => new Generation(base, cache, long)).toThrow(/tokens; the model supports/);
+  const answer = new Generation(base, cache, { ...long, truncation: 'auto' });
+  expect([answer.promptTokens, answer.mostTokens]).toEqual([model.maxPositions - 8, 8]);
+  answer.close();
+  cache.dispose();
+});
+
 it.each([1, 5, 16])('generates the same if prompts are read in chunks of %i rows', (rows) => {
   const prompts = [29, 3, 61].map((length, n) =>
     Array.from({ length }, (_, i) => 2 + ((7 * i + 11 * n) % 90)),

@@ -21,6 +21,7 @@ import { sample } from '../nn/sample.js';
 import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader } from './tool-calls.js';
 import { stepTogether } from './step-together.js';
+import { truncatedPrompt } from './truncated-prompt.js';
 
 /** Request of the client, and the fields that the trainer adds. */
 export interface GenerationRequest extends Omit<GenerateRequest, 'response_format'> {
@@ -100,13 +101,14 @@ export class Generation {
     const { tokenizer, model } = base;
     this.run = request.run ?? BARE_BASE;
     this.taskId = taskOf(model, this.run, request.task_id ?? null);
-    this.pending = request.promptTokens ?? promptIds(base, request);
+    // Prompts shared by several sequences need positions that are the same for all of them.
+    const most = model.modules.inputs.of(this.run) ? model.fixedRopePositions : model.maxPositions;
+    const virtual = virtualTokens(model, this.run);
+    this.pending = request.promptTokens ?? promptIds(base, request, most - virtual);
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0)
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
-    // Prompts shared by several sequences need positions that are the same for all of them.
-    const most = model.modules.inputs.of(this.run) ? model.fixedRopePositions : model.maxPositions;
-    const read = virtualTokens(model, this.run) + this.promptTokens;
+    const read = virtual + this.promptTokens;
     const available = most - read;
     if (available < 1) {
       throw new DomainError(
@@ -302,9 +304,18 @@ const callReader = (tokenizer: Tokenizer, { tools }: AnswerTools): ToolCallReade
  * Returns the prompt ids. An encoder's input ends with the end-of-sequence token, as in training
  * (tasks/seq-2-seq-lm.ts).
  */
-function promptIds({ model, tokenizer }: GenerationBase, request: GenerationRequest): number[] {
-  const ids = encodePrompt(tokenizer, request);
+function promptIds(
+  { model, tokenizer }: GenerationBase,
+  request: GenerationRequest,
+  context: number,
+): number[] {
   const { eosId } = tokenizer;
-  const isOpen = ids.length > 0 && ids.at(-1) !== eosId;
-  return model.stacks.encoder && eosId !== null && isOpen ? [...ids, eosId] : ids;
+  const encode = (messages: GenerationRequest['messages']): number[] => {
+    const ids = encodePrompt(tokenizer, { ...request, messages });
+    const isOpen = ids.length > 0 && ids.at(-1) !== eosId;
+    return model.stacks.encoder && eosId !== null && isOpen ? [...ids, eosId] : ids;
+  };
+  const { messages, truncation, max_tokens: wanted } = request;
+  if (!messages || truncation !== 'auto') return encode(messages);
+  return truncatedPrompt(messages, context - Math.min(wanted, Math.floor(context / 4)), encode);
 }

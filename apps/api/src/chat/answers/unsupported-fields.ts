@@ -86,10 +86,6 @@ export const UNSUPPORTED_IN_RESPONSES = {
     REASONING,
     z.strictObject({ effort: z.literal('none').nullish(), summary: z.null().optional() }),
   ),
-  truncation: unsupported(
-    'an input that is too long is rejected: shorten it',
-    z.literal('disabled'),
-  ),
   context_management: unsupported('the input is used as it is: leave it out', empty),
   max_tool_calls: unsupported('there are no built-in tools: leave it out'),
   moderation: UNSUPPORTED_IN_CHAT.moderation,

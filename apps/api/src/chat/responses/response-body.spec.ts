@@ -25,7 +25,6 @@ const NOT_DONE: readonly (readonly [string, unknown[], unknown[]])[] = [
   ['prompt', [{ id: 'pmpt_1' }], []],
   ['background', [true], [false]],
   ['reasoning', [{ effort: 'low' }, { summary: 'auto' }], [{ effort: 'none' }, {}]],
-  ['truncation', ['auto'], ['disabled']],
   ['context_management', [[{ type: 'compaction' }]], [[]]],
   ['max_tool_calls', [3], []],
   ['moderation', [{ model: 'm' }], []],
@@ -150,6 +149,8 @@ describe('the body of a response', () => {
         response_format: { type: 'json_schema', schema: SCHEMA },
       },
     });
+    expect(parsed({ truncation: 'auto' }).request.truncation).toBe('auto');
+    expect(parsed({ truncation: 'disabled' }).request.truncation).toBeNull();
     expect(parsed({})).toMatchObject({
       limit: null,
       request: { max_tokens: 4096, may_lower_max_tokens: true },

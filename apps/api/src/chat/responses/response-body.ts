@@ -59,6 +59,12 @@ export const ResponseBody = z.strictObject({
   max_output_tokens: answerOptions.max_tokens.describe(
     `Maximum number of tokens; a response that reaches it is incomplete. Default: the rest of the context, at most ${DEFAULT_OUTPUT_TOKENS}`,
   ),
+  truncation: z
+    .enum(['auto', 'disabled'])
+    .nullish()
+    .describe(
+      'auto: the oldest items are omitted if the conversation is longer than the context. Default: it is rejected',
+    ),
   temperature: answerOptions.temperature,
   top_p: answerOptions.top_p,
   top_logprobs: z
@@ -131,6 +137,7 @@ export function responseRequest(
       may_lower_max_tokens: tokens == null,
       messages: messagesOf(items, body.instructions),
       prompt: null,
+      truncation: body.truncation === 'auto' ? 'auto' : null,
       tools: toolsOf({ ...chatTools(body), response_format: format }, NAMES),
       response_format: formOf(format),
       top_logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : body.top_logprobs || null,

@@ -217,7 +217,7 @@ const startOf = ({ body, request }: ParsedResponse): ResponseObject => ({
     strict: strict ?? null,
   })),
   text: { format: body.text?.format ?? { type: 'text' } },
-  truncation: 'disabled',
+  truncation: body.truncation ?? 'disabled',
   store: body.store ?? true,
   background: false,
   previous_response_id: body.previous_response_id ?? null,

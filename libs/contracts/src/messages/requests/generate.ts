@@ -85,6 +85,12 @@ export const generateRequest = z.object({
     .nullable()
     .describe('Chat messages in OpenAI’s format; null: `prompt` is continued'),
   prompt: z.string().nullable(),
+  truncation: z
+    .literal('auto')
+    .nullish()
+    .describe(
+      'auto: the oldest messages are removed until the prompt leaves space for the response: `max_tokens`, at most a quarter of the context',
+    ),
   max_tokens: z.int().min(1).max(MAX_TOKENS),
   may_lower_max_tokens: z
     .boolean()
