@@ -1,4 +1,4 @@
-import type { JobObject, ModelObject, Page } from '@graft/contracts';
+import type { Catalog, JobObject, ModelObject, Page } from '@graft/contracts';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -227,6 +227,25 @@ async function uploadClasses(): Promise<string> {
   const file = new File([lines.join('\n')], 'classes.jsonl');
   return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
 }
+
+it('the catalog has which methods can be merged and converted, and how large their adapters are', async () => {
+  const { body } = await request(api.url).get('/v1/catalog').set(api.headers).expect(200);
+  const { methods } = body as Catalog;
+  const facts = (name: string) => {
+    const { merges, converts_to_lora, relative_size } = methods.find((one) => one.peft_type === name)!; // prettier-ignore
+    return [merges, converts_to_lora, relative_size];
+  };
+  // LoRA is the measure of the others, and the size of full fine-tuning depends on the base.
+  expect(facts('LORA')).toEqual([true, true, null]);
+  expect(facts('FULL')).toEqual([true, false, null]);
+  expect(facts('VERA')).toEqual([true, true, expect.any(Number)]);
+  expect(facts('IA3')).toEqual([true, false, expect.any(Number)]);
+  expect(facts('PROMPT_TUNING')).toEqual([false, false, expect.any(Number)]);
+  const sizes = methods.flatMap(({ relative_size: size }) => size ?? []);
+  expect(sizes.every((size) => size > 0)).toBe(true);
+  // OSF alone trains more than LoRA.
+  expect(methods.filter(({ relative_size: size }) => (size ?? 0) > 1)).toHaveLength(1);
+});
 
 describe('an operation that a model does not support is rejected and not offered', () => {
   it.each<[string, object, { readonly graft?: object }, readonly string[], RegExp]>([

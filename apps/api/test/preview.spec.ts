@@ -100,6 +100,7 @@ describe('a preview', () => {
     const { graft: model } = await api.get<ModelObject>('/models/tiny');
     expect(found.total_parameters).toBe(model?.parameters);
     expect(found.trainable_parameters).toBeGreaterThan(1_000);
+    expect(found.linear_modules).toEqual(expect.arrayContaining(['q_proj', 'v_proj']));
     expect((await api.client.fineTuning.jobs.list()).data).toEqual([]);
     const job = await create({ training_file });
     expect(job.hyperparameters).toEqual(found.hyperparameters);
