@@ -26,8 +26,12 @@ const events = async (job: string) =>
   (await api.get<{ data: { level: string; message: string }[] }>(`/fine_tuning/jobs/${job}/events`))
     .data;
 
-const table = async (header: string, columns: Readonly<Record<string, string>> = {}) => {
-  const rows = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
+const table = async (
+  header: string,
+  columns: Readonly<Record<string, string>> = {},
+  label = (n: number) => n % 3,
+) => {
+  const rows = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${label(n)}\n`).join('');
   const form = new FormData();
   form.set('purpose', 'fine-tune');
   for (const [field, column] of Object.entries(columns)) form.set(`columns[${field}]`, column);
@@ -70,4 +74,20 @@ it('a job is rejected if the columns of its table were not mapped, or if it sets
   const training_file = await table('message,category', { text: 'message', label: 'category' });
   for (const more of [{ graft: { task: 'causal_lm' } }, { method: { type: 'supervised' } }])
     expect(await refused(path, { training_file, ...more })).toMatchObject(wrong);
+});
+
+it('a job is rejected if all labels are equal, and warns of one label per row', async () => {
+  const columns = { text: 'message', label: 'category' };
+  const single = await table('message,category', columns, () => 7);
+  expect(await refused('/fine_tuning/jobs', { training_file: single })).toMatchObject({
+    status: 400,
+    param: 'training_file',
+    message: expect.stringContaining('every record has the label "7"'),
+  });
+  const training_file = await table('message,category', columns, (n) => n);
+  const message =
+    'Each of the 12 records of the training file has a label of its own: a model learns a label from several records.';
+  expect((await preview({ training_file })).warnings).toContain(message);
+  const { id } = await create({ training_file });
+  expect(await events(id)).toContainEqual(expect.objectContaining({ level: 'warn', message }));
 });

@@ -17,6 +17,7 @@ export type { AdapterInspection } from './io/adapter/inspect-adapter.js';
 export { inspectModelFolder } from './io/base/inspect.js';
 export type { ModelInspection } from './io/base/inspect.js';
 export { taskFor } from './tasks/registry.js';
+export { labelVariety } from './tasks/labels/label-variety.js';
 export { TaskFit } from './datasets/task-fit.js';
 export {
   defaultOptions,

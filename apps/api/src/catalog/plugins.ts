@@ -24,6 +24,7 @@ export {
   checkWrites,
   withBaseVocabulary,
   charactersIn,
+  labelVariety,
   LineRanges,
   meantAsRecord,
   metricsOf,

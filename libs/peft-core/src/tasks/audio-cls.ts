@@ -20,6 +20,7 @@ import {
   targetOf,
   TOP_5,
 } from './labels/label-task.js';
+import { labelVariety } from './labels/label-variety.js';
 import { labelConfig, labelFact, labelNames } from './labels/labels.js';
 import {
   AT_LEAST_TWO,
@@ -84,6 +85,7 @@ export const audioCls = defineTask<LabelledClip, Prepared, Options>({
     chats: [],
     ...labelFact(labelOf(record)),
   }),
+  balance: (labels) => labelVariety(labels, 'training file'),
   survey(options) {
     const survey = new LabelSurvey(options, { measures: false });
     return {

@@ -35,7 +35,7 @@ describe('records', () => {
     [{ image: 'cat.png', label: 'cat' }, /must be an image as a data URL/],
     [{ image: URL_, label: 'cat', labels: [] }, /remove one of them/],
     [{ image: URL_, labels: 'cat' }, /"labels" must be a list/],
-    [{ image: URL_, label: '' }, /"label" must be a name/],
+    [{ image: URL_, label: '' }, /"label" is empty/],
     [{ image: URL_, label: 'cat', size: 3 }, /unknown key "size"/],
     [chat(['user', 'cat?'], ['assistant', 'cat']), /expected one image .* got 0/],
     [chat(['user', [picture, picture]], ['assistant', 'cat']), /expected one image .* got 2/],

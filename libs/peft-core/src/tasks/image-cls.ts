@@ -19,6 +19,7 @@ import {
   targetOf,
   TOP_5,
 } from './labels/label-task.js';
+import { labelVariety } from './labels/label-variety.js';
 import { labelConfig, labelFact, labelNames } from './labels/labels.js';
 import { AT_LEAST_TWO, mediaInput, problemType } from './records/media-records.js';
 import { checkImageRecord, imageRecord, IMAGE_RECORDS } from './records/image-records.js';
@@ -75,6 +76,7 @@ export const imageCls = defineTask<LabelledImage, Prepared, Options>({
     const identity = [image, JSON.stringify(label)];
     return { format, ignored, identity, chats: [], ...labelFact(label) };
   },
+  balance: (labels) => labelVariety(labels, 'training file'),
   survey(options) {
     const labels = new LabelSurvey(options, { measures: false });
     return {

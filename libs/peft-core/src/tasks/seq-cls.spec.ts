@@ -33,8 +33,8 @@ describe('a record', () => {
   it.each<[JsonObject, RegExp]>([
     [{ text: 'hello' }, /must be \{"text","label"\}/],
     [{ text: '', label: 'x' }, /"text" is empty/],
-    [{ text: 'hello', label: '' }, /"label" must be a name/],
-    [{ text: 'hello', label: null }, /"label" must be a name/],
+    [{ text: 'hello', label: '' }, /"label" is empty: label the record/],
+    [{ text: 'hello', label: null }, /"label" is empty/],
     [{ text: 'hello', label: ['x', {}] }, /"label"\[1\] must be a name/],
     [{ text: 'hello', label: ['x', 'x'] }, /lists a label twice/],
     [{ text: 'hello', label: 'x', labels: [] }, /unknown key "labels"/],

@@ -23,6 +23,7 @@ import {
   LABEL_METRICS,
   targetOf,
 } from './labels/label-task.js';
+import { labelVariety } from './labels/label-variety.js';
 import { labelConfig, labelFact, labelNames } from './labels/labels.js';
 import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
@@ -115,6 +116,8 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
     chats: [],
     ...labelFact(label),
   }),
+  balance: (labels, { problem_type: problem }) =>
+    problem === 'regression' ? null : labelVariety(labels, 'training file'),
   survey: (options) => new LabelSurvey(options),
   prepare: (record, _, options) => ({
     text: textOf(record),

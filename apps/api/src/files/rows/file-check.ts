@@ -1,5 +1,5 @@
 import { shorten, type FileReport, type FileTask } from '@graft/contracts';
-import { LineRanges, readLine, TaskFit } from '../../catalog/plugins.js';
+import { labelVariety, LineRanges, readLine, TaskFit } from '../../catalog/plugins.js';
 import { LabelCounts } from './label-counts.js';
 import { Problems } from './problems.js';
 import type { Row } from './rows.js';
@@ -91,11 +91,24 @@ export class FileCheck {
       ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
       ...table,
     };
-    const warnings = [...notes, ...warningsOf(counted, this.duplicates.label('line'))];
+    const variety = this.lacksVariety();
+    const warnings = [
+      ...notes,
+      ...warningsOf(counted, this.duplicates.label('line')),
+      ...(variety === null ? [] : [variety]),
+    ];
     return {
       report: { ...counted, warnings },
       details: problems.length > 0 ? problems.join('; ') : fewRecordsWarning(this.records),
     };
+  }
+
+  /** Returns why a classifier cannot learn from the labels, or null. Only records with a single label count. */
+  private lacksVariety(): string | null {
+    const { labelled, head } = this.fit.lead;
+    const { all } = this.labels;
+    const counted = [...all.values()].reduce((sum, n) => sum + n, 0);
+    return labelled && head && counted === this.records ? labelVariety(all, 'file') : null;
   }
 
   /**

@@ -71,6 +71,23 @@ describe('LineCheck', () => {
     expect(check(measures.join('\n')).labels).toBeUndefined();
   });
 
+  it('warns of labels that a classifier cannot learn', () => {
+    const labelled = (...labels: unknown[]): FileReport =>
+      check(labels.map((label, n) => JSON.stringify({ text: `${n}`, label })).join('\n'));
+    expect(labelled('card', 'card').warnings).toContain(
+      'Every record of the file has the label "card": there is nothing to distinguish.',
+    );
+    expect(labelled('a', 'b', 'c').warnings).toContainEqual(
+      expect.stringMatching(/^Each of the 3 records of the file has a label of its own: /),
+    );
+    const lists = labelled(['a'], ['a', 'b'], []);
+    for (const report of [labelled('a', 'b', 'a'), lists])
+      expect(report.warnings).toEqual([expect.stringMatching(/^Only 3 examples/)]);
+    expect(labelled('a', '', 'b').problems).toEqual([
+      'line 2: "label" is empty: label the record, or remove it from the file',
+    ]);
+  });
+
   it('groups lines by problem and lists at most twenty problems', () => {
     const empty = '{"prompt":"a","completion":""}\n';
     expect(check(`${empty.repeat(12)}${good}\n${good}\n${empty}x\n${empty}`).problems).toEqual([

@@ -11,6 +11,8 @@ import { mean, type Chance, type Metric, type Share, type Sums } from '../task.j
 
 /** Returns why a label is invalid, or null. */
 export function checkLabel(label: unknown): string | null {
+  if (label === '' || label === null)
+    return '"label" is empty: label the record, or remove it from the file';
   const list = Array.isArray(label) ? (label as unknown[]) : null;
   if (list === null)
     return isLabel(label)
