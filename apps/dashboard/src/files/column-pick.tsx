@@ -1,9 +1,9 @@
-import { useContext, useId, useState } from 'react';
+import { useId, useState } from 'react';
 import {
   fieldsOf,
   likeliest,
   pickedOf,
-  RecordFormats,
+  useRecordFormats,
   titleOf,
   type Picked,
 } from './record-formats.js';
@@ -16,7 +16,7 @@ import { dropUpload, pickColumns, type Upload } from './uploads.js';
 export function ColumnPick({ table }: { table: Upload }) {
   const { name: filename, columns, suggested } = table;
   const id = useId();
-  const known = useContext(RecordFormats);
+  const known = useRecordFormats();
   const formats = known.filter(({ keys }) => keys.length <= Math.max(1, columns.length));
   const [name, setName] = useState<string | null>(null);
   const [chosen, setChosen] = useState<Picked>({});

@@ -1,8 +1,7 @@
 import type { FileObject, FileReport as Report, RecordFormatDescription } from '@graft/contracts';
-import { useContext } from 'react';
 import { count } from '../format.js';
 import { Callout } from '../ui/feedback/callout.js';
-import { RecordFormats } from './record-formats.js';
+import { useRecordFormats } from './record-formats.js';
 
 const SOURCES: Readonly<Record<string, string>> = {
   csv: 'CSV',
@@ -56,7 +55,7 @@ export const problemsOf = (file: FileObject): readonly string[] =>
 
 /** Summary of an upload: its contents, warnings, or why it cannot be used. */
 export function FileReport({ file }: { file: FileObject }) {
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const report = file.graft;
   if (file.status === 'error')
     return (

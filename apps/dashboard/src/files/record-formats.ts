@@ -1,14 +1,14 @@
 import type { Catalog, RecordFormatDescription } from '@graft/contracts';
 import { useQuery } from '@tanstack/react-query';
-import { createContext, useMemo } from 'react';
+import { useMemo } from 'react';
 import { api } from '../api/api.js';
 
-/** Formats of training data that the server supports. Empty until loaded. */
-export const RecordFormats = createContext<readonly RecordFormatDescription[]>([]);
-
-/** Loads the formats while signed in. */
-export function useRecordFormats(isIn: boolean): readonly RecordFormatDescription[] {
-  const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, enabled: isIn });
+/**
+ * Returns the formats of training data that the server supports. Empty until loaded. They change only
+ * with the server's version, so they are requested once.
+ */
+export function useRecordFormats(): readonly RecordFormatDescription[] {
+  const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, staleTime: Infinity });
   return useMemo(() => (data ? formatsOf(data) : []), [data]);
 }
 

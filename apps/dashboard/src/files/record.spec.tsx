@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import type { RecordFormatDescription } from '@graft/contracts';
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { cleanup, render } from '@testing-library/react';
 import { afterEach, expect, it } from 'vitest';
-import { RecordFormats } from './record-formats.js';
 import { TrainingRecord } from './record.js';
 
 afterEach(cleanup);
@@ -24,10 +24,12 @@ const FORMATS = [
 ];
 
 function tinted(record: Record<string, unknown>): (string | null)[] {
+  const client = new QueryClient();
+  client.setQueryData(['catalog'], { tasks: [{ record_formats: FORMATS }] });
   const { container } = render(
-    <RecordFormats value={FORMATS}>
+    <QueryClientProvider client={client}>
       <TrainingRecord item={{ line: 1, record, problem: null, text: null }} />
-    </RecordFormats>,
+    </QueryClientProvider>,
   );
   return [...container.querySelectorAll('.target')].map((one) => one.textContent);
 }

@@ -1,8 +1,8 @@
 import type { FileRecordObject } from '@graft/contracts';
-import { Fragment, useContext, useState, type ReactNode } from 'react';
+import { Fragment, useState, type ReactNode } from 'react';
 import { count } from '../format.js';
 import { mediaUrl, type MediaUrl } from '../media/media-url.js';
-import { RecordFormats } from './record-formats.js';
+import { useRecordFormats } from './record-formats.js';
 import { Media } from '../media/media.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -17,7 +17,7 @@ interface RecordProps {
 
 /** One training example in readable form. Parts that are trained on are highlighted. */
 export function TrainingRecord({ item, actions }: RecordProps) {
-  const targets = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
+  const targets = new Set(useRecordFormats().flatMap((format) => format.learnt));
   return (
     <li className={`example${item.problem ? ' wrong' : ''}`} id={`line-${item.line}`}>
       <div className="line">

@@ -1,11 +1,10 @@
 import type { DataReport, JobObject, RecordFormatDescription } from '@graft/contracts';
 import { vocabularyText } from '@graft/contracts/plan-line';
-import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { count } from '../format.js';
-import { RecordFormats } from '../files/record-formats.js';
+import { useRecordFormats } from '../files/record-formats.js';
 import { Figure } from '../ui/figure.js';
 import { kindsIn, Sentences } from '../files/file-report.js';
 import { Lines } from '../files/lines.js';
@@ -65,7 +64,7 @@ function TrainingFile({ id, name }: { id: string; name: string }) {
 
 function Found({ report, file }: { report: DataReport; file: string }) {
   const may = useMay();
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const { cut_lines: lines, cut } = report;
   return (
     <>

@@ -1,8 +1,7 @@
 import type { FileObject, FileRecordObject } from '@graft/contracts';
-import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { RecordFormats } from '../files/record-formats.js';
+import { useRecordFormats } from '../files/record-formats.js';
 import { mediaUrl, type MediaUrl } from '../media/media-url.js';
 import { Media } from '../media/media.js';
 import { Link } from '../ui/link.js';
@@ -78,7 +77,7 @@ export function FilePreview({ file }: { file: FileObject }) {
     ['first-records', file.id],
     async () => (await api.records(file.id, 0, ROWS)).data,
   );
-  const known = useContext(RecordFormats);
+  const known = useRecordFormats();
   const own = known.filter(({ name }) => file.graft?.formats[name] !== undefined);
   const targets = new Set(own.flatMap((format) => format.learnt));
   return (

@@ -8,12 +8,12 @@ import type {
 } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { CircleCheck, CircleX, Copy, Download, Trash2 } from 'lucide-react';
-import { useContext, useEffect, useState } from 'react';
+import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { download } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
-import { RecordFormats } from '../files/record-formats.js';
+import { useRecordFormats } from '../files/record-formats.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
 import { copyText } from '../ui/controls/copy-button.js';
@@ -114,7 +114,7 @@ function Actions({ file, users, onError }: ActionsProps) {
   const may = useMay();
   const confirm = useConfirm();
   const toast = useToast();
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const navigate = useNavigate();
   const remove = () => {
     confirm(lossOf(file, formats, users), 'Delete', () =>
@@ -162,7 +162,7 @@ export function lossOf(
 /** Result of the check as large numbers. */
 function Numbers({ file }: { file: FileObject }) {
   const { graft: report } = file;
-  const kinds = kindsIn(report ?? { formats: {} }, useContext(RecordFormats));
+  const kinds = kindsIn(report ?? { formats: {} }, useRecordFormats());
   const source = report && sourceOf(report);
   const fitting = report?.tasks?.filter(({ fits }) => fits).map(({ task }) => task);
   return (

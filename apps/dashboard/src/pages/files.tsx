@@ -1,14 +1,14 @@
 import type { FileObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { CircleCheck, CircleX, Copy, Download, FileUp, Trash2 } from 'lucide-react';
-import { useContext, useEffect, useRef, useState, type DragEvent } from 'react';
+import { useEffect, useRef, useState, type DragEvent } from 'react';
 import { api } from '../api/api.js';
 import { download } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { ColumnPick } from '../files/column-pick.js';
 import { examplesIn, FileReport, labelsIn, problemsOf } from '../files/file-report.js';
-import { namesOf, RecordFormats } from '../files/record-formats.js';
+import { namesOf, useRecordFormats } from '../files/record-formats.js';
 import { ACCEPTED, upload, useUploads } from '../files/uploads.js';
 import { ago, bytes, moment } from '../format.js';
 import { Callout } from '../ui/feedback/callout.js';
@@ -105,7 +105,7 @@ const SAMPLE =
   '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}';
 
 function NoFile() {
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const mayWrite = useMay()('files:write');
   return (
     <EmptyState
@@ -164,7 +164,7 @@ interface TableProps {
 }
 
 function FileTable({ files, onError, reload }: TableProps) {
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   return (
     <Table columns={['Name', 'Contents', 'State', 'Size', 'Added', '']} numbers={['Size']}>
       {files.map((file) => (
@@ -217,7 +217,7 @@ interface FileActionsProps {
 
 function FileActions({ file, onError, removed }: FileActionsProps) {
   const { id, filename } = file;
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const confirm = useConfirm();
   const toast = useToast();
   const actions: (Action | typeof LINE)[] = [

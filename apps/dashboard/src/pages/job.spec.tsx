@@ -8,7 +8,6 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import type { ReactNode } from 'react';
 import { InApp } from '../in-app.js';
 import { OwnKey } from '../api/own-key.js';
-import { RecordFormats } from '../files/record-formats.js';
 import { ContactBanner } from '../shell/contact-banner.js';
 import { ErrorBoundary } from '../shell/error-boundary.js';
 import { drawn } from '../job/job-charts.js';
@@ -217,13 +216,9 @@ const data: DataReport = {
 it('shows the data’s statistics, and links to truncated lines', async () => {
   answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
-  show(
-    <RecordFormats
-      value={[{ name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] }]}
-    >
-      <JobPage id="ftjob-abc" tab="data" />
-    </RecordFormats>,
-  );
+  const chats = { name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] };
+  answers['/v1/catalog'] = { tasks: [{ name: 'causal_lm', record_formats: [chats] }] };
+  show(<JobPage id="ftjob-abc" tab="data" />);
   const part = within(await screen.findByRole('region', { name: 'Data' }));
   expect(screen.getByRole('tab', { name: 'Data with warnings' })).toBeTruthy();
   const link = await part.findByRole('link', { name: 'desk.jsonl' });

@@ -11,7 +11,6 @@ import { useKeys } from '../browser/keyboard.js';
 import { GROUPS, NEW_JOB, PLACES, type Place } from './navigation.js';
 import { missingScopes, OwnKey, useOwnKey } from '../api/own-key.js';
 import { SignInPage } from './sign-in.js';
-import { RecordFormats, useRecordFormats } from '../files/record-formats.js';
 import { useSession } from '../api/session.js';
 
 const CommandMenu = lazy(async () => ({
@@ -64,7 +63,6 @@ export function App() {
   const navigate = useNavigate();
   const session = useSession();
   const key = useOwnKey(session === 'in');
-  const formats = useRecordFormats(session === 'in');
   const [help, setHelp] = useState(false);
   const commands = useCommandMenu(session === 'in');
   const isAllowed = ({ needs }: Place) => missingScopes(key, needs).length === 0;
@@ -102,9 +100,7 @@ export function App() {
               {here && missing.length > 0 ? (
                 <NotAllowed page={here.label} missing={missing} />
               ) : (
-                <RecordFormats value={formats}>
-                  <Outlet />
-                </RecordFormats>
+                <Outlet />
               )}
             </div>
             <UploadTray />

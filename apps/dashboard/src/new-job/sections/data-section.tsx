@@ -1,10 +1,10 @@
 import type { FileObject } from '@graft/contracts';
 import { FileUp } from 'lucide-react';
-import { useContext, useEffect, useState, type DragEvent } from 'react';
+import { useEffect, useState, type DragEvent } from 'react';
 import { useMay } from '../../api/own-key.js';
 import { ColumnPick } from '../../files/column-pick.js';
 import { examplesIn, FileReport, labelsIn } from '../../files/file-report.js';
-import { namesOf, RecordFormats } from '../../files/record-formats.js';
+import { namesOf, useRecordFormats } from '../../files/record-formats.js';
 import {
   ACCEPTED,
   markUploadSelected,
@@ -120,7 +120,7 @@ const problemIn = (problems: readonly Problem[]): boolean =>
 
 /** The file's name and contents: "tickets.csv · 300 labeled texts · 6 labels". */
 function Summary({ file }: { file: FileObject }) {
-  const formats = useContext(RecordFormats);
+  const formats = useRecordFormats();
   const report = file.graft;
   return (
     <>
@@ -179,7 +179,7 @@ function useOwnUploads(): readonly Upload[] {
 /** Area that takes a dropped file, with buttons for choosing one and for the sample. */
 export function DropZone({ uploads }: { uploads: readonly Upload[] }) {
   const [isOver, setOver] = useState(false);
-  const expected = namesOf(useContext(RecordFormats));
+  const expected = namesOf(useRecordFormats());
   if (!useMay()('files:write')) return null;
   const last = uploads.at(-1);
   const over = (is: boolean) => (event: DragEvent) => {
