@@ -28,6 +28,7 @@ import { LabelShares } from '../files/label-shares.js';
 import { Lines } from '../files/lines.js';
 import { Link } from '../ui/link.js';
 import { Loading } from '../ui/feedback/loading.js';
+import { Skeleton } from '../ui/feedback/skeleton.js';
 import { galleryOf, MediaGallery } from '../media/media-gallery.js';
 import { TrainingRecord } from '../files/record.js';
 import { StateDot } from '../ui/state-pill.js';
@@ -265,7 +266,7 @@ function Examples({ id, after, total }: ExamplesProps) {
     >
       <Failure error={page.error} />
       {page.value === null ? (
-        <Loading error={page.error} />
+        !page.error && <Skeleton height={96} rows={Math.min(total ?? PAGE, PAGE)} />
       ) : gallery ? (
         <MediaGallery items={gallery} />
       ) : (

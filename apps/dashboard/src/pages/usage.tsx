@@ -108,7 +108,7 @@ export function UsagePage({ range: given, by }: PageProps) {
     >
       <Failure error={usage.error} />
       {value === null ? (
-        !usage.error && <Skeleton height={232} rows={2} />
+        !usage.error && <LoadingCharts />
       ) : value.totals.length === 0 ? (
         <EmptyState
           title={`Nothing was used in the last ${RANGES[range].label}`}
@@ -117,7 +117,8 @@ export function UsagePage({ range: given, by }: PageProps) {
       ) : (
         <Charts usage={value} range={range} by={by} nameOf={nameOf} />
       )}
-      <Limits />
+      {/* Its place depends on the number of groups above. */}
+      {(value !== null || usage.error) && <Limits />}
     </Page>
   );
 }
@@ -215,6 +216,17 @@ function Charts({ usage, range, by, nameOf }: ChartsProps) {
     </>
   );
 }
+
+const LoadingCharts = () => (
+  <>
+    <div className="bars-grid">
+      {CHARTS.map(([measure]) => (
+        <Skeleton key={measure} height={234} />
+      ))}
+    </div>
+    <Skeleton height={36} rows={2} />
+  </>
+);
 
 const columns = (by: GroupBy): readonly string[] => [
   by === 'model' ? 'Model' : 'Project',
