@@ -2,8 +2,8 @@
 // Lighthouse on pages of the dashboard with real runs, for desktop and phone:
 //   npx vite build apps/dashboard && node test/bench/lighthouse.mjs [--pages jobs,chat] [--base FOLDER]
 //     [--browser /usr/bin/chromium]
-// Prints accessibility, best practices and performance by page, and the failed audits of the first two. The exit code
-// is 1 if one of these two is below 95. Performance is only valid if the load before is near 0. Lighthouse is installed
+// Prints for each page the scores and the bytes that were transferred, and the failed audits of all categories but
+// performance. The exit code is 1 if one of these is below 95. Performance is only valid if the load before is near 0. Lighthouse is installed
 // from npm into .cache: with its dependencies it has 185 MB, which is too much for a dependency of the repository.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** The last version that runs on Node 20. */
 const VERSION = '12.8.2';
 const FOLDER = join(ROOT, `.cache/lighthouse-${VERSION}`);
-const CATEGORIES = ['accessibility', 'best-practices', 'performance'];
+const CATEGORIES = ['accessibility', 'best-practices', 'seo', 'performance'];
 const LEAST = 0.95;
 /** Pages with an event stream never become idle; their first paint is much earlier than this limit. */
 const LONGEST_MS = 15_000;
@@ -50,15 +50,17 @@ function fetched() {
 
 const ofLighthouse = (path) => import(pathToFileURL(join(FOLDER, 'node_modules', path)).href);
 
-const pagesOf = ({ base, jobs }) => ({
+const pagesOf = ({ base, jobs, train: file, sweep }) => ({
   jobs: '/',
   job: `/jobs/${jobs[0]}`,
   'new job': '/new',
   models: '/models',
   chat: `/chat?model=${base}`,
   files: '/files',
+  file: `/files/${file}`,
+  sweep: `/sweeps/${sweep}`,
   compare: `/compare?jobs=${jobs.join()}`,
-  workers: '/workers',
+  cluster: '/cluster',
 });
 
 const mark = (score) => (score === null ? '–' : String(Math.round(100 * score)));
@@ -74,6 +76,12 @@ function checkSignedIn(lhr, page) {
   const requests = lhr.audits['network-requests'].details.items;
   const answers = requests.filter(({ url }) => new URL(url).pathname.startsWith('/v1/'));
   if (!answers.some(({ statusCode }) => statusCode === 200) || answers.some(({ statusCode }) => statusCode === 401)) throw new Error(`${page}: not signed in`); // prettier-ignore
+}
+
+/** Sum of all responses of the first visit, as transferred. */
+function kilobytes(lhr) {
+  const { items } = lhr.audits['network-requests'].details;
+  return Math.round(items.reduce((sum, { transferSize = 0 }) => sum + transferSize, 0) / 1000);
 }
 
 async function measure(url, { apiKey, port, config, lighthouse, page }) {
@@ -98,8 +106,8 @@ try {
   const chromeFlags = ['--headless=new', '--no-sandbox', '--disable-gpu'];
   chrome = await launch({ chromePath: options.browser, chromeFlags, logLevel: 'error' });
   console.log(`Lighthouse ${VERSION}, load before: ${loadavg()[0].toFixed(2)}\n`);
-  console.log('| page, as | accessibility | best practices | performance | first contentful, largest paint | blocked | layout shift |'); // prettier-ignore
-  console.log('|---|---|---|---|---|---|---|');
+  console.log('| page, as | accessibility | best practices | SEO | performance | first contentful, largest paint | blocked | layout shift | kB |'); // prettier-ignore
+  console.log('|---|---|---|---|---|---|---|---|---|');
   const short = [];
   for (const page of wanted) {
     for (const [as, config] of [['desktop', desktopConfig], ['phone']]) {
@@ -109,8 +117,8 @@ try {
       const marks = CATEGORIES.map((category) => mark(lhr.categories[category].score));
       const shown = (id) => lhr.audits[id].displayValue?.replaceAll('\u00a0', ' ') ?? '–';
       const paints = `${shown('first-contentful-paint')}, ${shown('largest-contentful-paint')}`;
-      console.log(`| ${page}, ${as} | ${marks.join(' | ')} | ${paints} | ${shown('total-blocking-time')} | ${shown('cumulative-layout-shift')} |`); // prettier-ignore
-      for (const category of CATEGORIES.slice(0, 2)) {
+      console.log(`| ${page}, ${as} | ${marks.join(' | ')} | ${paints} | ${shown('total-blocking-time')} | ${shown('cumulative-layout-shift')} | ${kilobytes(lhr)} |`); // prettier-ignore
+      for (const category of CATEGORIES.slice(0, -1)) {
         if ((lhr.categories[category].score ?? 0) < LEAST) process.exitCode = 1;
         for (const { id, title, details } of faults(lhr, category)) {
           const where = details?.items?.map(
