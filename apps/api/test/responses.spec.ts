@@ -394,6 +394,18 @@ describe('stored responses', () => {
     expect(await caught(client.responses.create(gone))).toMatchObject({ status: 404 });
   });
 
+  it('name the input if it is too large together with the conversation', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const { id } = await made({ input: 'x'.repeat(600_000) });
+    const more = { ...ask, input: 'y'.repeat(600_000), previous_response_id: id };
+    expect(await caught(client.responses.create(more))).toMatchObject({
+      status: 413,
+      code: 'request_too_large',
+      param: 'input',
+      message: expect.stringContaining('input with the previous responses') as unknown,
+    });
+  });
+
   it('list the items that they answer in pages, newest first', async () => {
     worker = await new ScriptedWorker(api).connect();
     const first = await made({ input: [{ role: 'developer', content: 'Rhyme.' }, { role: 'user', content: 'hello?' }] }); // prettier-ignore

@@ -136,6 +136,8 @@ export interface ParsedRequest extends Pick<Sampling, 'model' | 'stream' | 'stre
   readonly request: GenerateRequest;
   readonly limit: TokenLimit | null;
   readonly singleToolCall?: boolean;
+  /** Field of the body with the text, and a list of all fields that can be large. Default: those of chats. */
+  readonly largeFields?: { readonly param: string; readonly list: string };
 }
 
 export function parseChat(body: unknown): ParsedRequest {

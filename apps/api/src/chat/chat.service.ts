@@ -86,7 +86,7 @@ export class ChatService {
   ): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    parsed.groups.flat().forEach(refuseTooLarge);
+    for (const request of parsed.groups.flat()) refuseTooLarge(request);
     const model = await this.model(caller, parsed);
     const groups = parsed.groups.map((requests, prompt) =>
       requests.map((request): ChoiceChunks => {
@@ -122,7 +122,7 @@ export class ChatService {
    * @throws DomainError if the request is too large, or the model does not exist, does not chat or is too small
    */
   async chunks(caller: Principal, parsed: ParsedRequest, left: AbortSignal): Promise<Chunks> {
-    refuseTooLarge(parsed.request);
+    refuseTooLarge(parsed.request, parsed.largeFields);
     return this.chunksOf(caller, parsed, await this.model(caller, parsed), left);
   }
 
@@ -167,13 +167,21 @@ async function* withSingleToolCall(chunks: Chunks): Chunks {
 }
 
 /** Rejects requests that are too large for a trainer: they would break the worker's stream or its trainer. */
-function refuseTooLarge(request: GenerateRequest): void {
+function refuseTooLarge(
+  request: GenerateRequest,
+  largeFields: ParsedRequest['largeFields'] = chatFields(request),
+): void {
   const bytes = Buffer.byteLength(JSON.stringify(request));
   if (bytes <= MAX_ORDER_BYTES) return;
-  const param = request.messages === null ? 'prompt' : 'messages';
+  const { param, list } = largeFields;
   throw new DomainError(
     'request_too_large',
-    `${param}, stop, tools and response_format are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
+    `${list} are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
     param,
   );
+}
+
+function chatFields({ messages }: GenerateRequest): NonNullable<ParsedRequest['largeFields']> {
+  const param = messages === null ? 'prompt' : 'messages';
+  return { param, list: `${param}, stop, tools and response_format` };
 }

@@ -151,6 +151,10 @@ export function responseRequest(
     stream_options: null,
     request,
     limit: tokens == null ? null : { tokens, param: 'max_output_tokens' },
+    largeFields: {
+      param: 'input',
+      list: 'input with the previous responses, instructions, tools and text.format',
+    },
     singleToolCall: body.parallel_tool_calls === false,
   };
 }
