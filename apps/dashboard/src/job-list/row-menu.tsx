@@ -18,7 +18,8 @@ import {
 } from 'lucide-react';
 import { canPause, isOver, jobName } from '../job/job-text.js';
 import { Link } from '../ui/link.js';
-import { LINE, OpenActionMenu, type Action } from '../ui/overlays/menu.js';
+import { OpenActionMenu } from '../ui/overlays/loaded-menu.js';
+import { LINE, type Action } from '../ui/overlays/menu.js';
 import type { EditedField } from './edit-job.js';
 import type { JobActions } from './job-actions.js';
 
