@@ -166,6 +166,52 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
+  it('fixes and removes rows in a new version of a file, and lists the versions', async () => {
+    const path = join(home, 'tickets.jsonl');
+    const lines = Array.from({ length: 12 }, (_, n) => `{"text":"ticket ${n}","label":"${n % 3}"}`);
+    writeFileSync(path, lines.join('\n'));
+    const [id = ''] = (await run('files', 'upload', path)).out.split(' ');
+    expect((await run('files', 'revisions', id)).out).toBe(
+      `no revisions yet: graft files revise ${id} --set LINE.FIELD=VALUE\n`,
+    );
+    const record = '3={"text":"all new","label":"2"}';
+    const flags = ['--set', '2.label=0', '--set', '2.text=a = b', '--record', record];
+    const revised = await run('files', 'revise', 'tickets.jsonl', ...flags, '--remove', '5', '7');
+    expect(revised.code).toBe(0);
+    const [, made = ''] = /^(file-\w+) tickets \(4 rows fixed\)\.jsonl\n$/.exec(revised.out) ?? [];
+    expect(revised.err).toBe(
+      `2 changed, 2 removed; ${id} stays\nTrain on it: graft submit --model MODEL --train ${made}\n`,
+    );
+    expect((await run('files', 'get', made, '-o', '-')).out.trimEnd().split('\n')).toEqual([
+      lines[0],
+      '{"text":"a = b","label":"0"}',
+      '{"text":"all new","label":"2"}',
+      lines[3],
+      lines[5],
+      ...lines.slice(7),
+    ]);
+    expect((await run('files', 'revisions', id)).out).toMatch(
+      new RegExp(`${made} +tickets \\(4 rows fixed\\)\\.jsonl +lines 2, 3 +lines 5, 7 `),
+    );
+    const listed = JSON.parse((await run('files', 'revisions', id, '--json')).out) as { id: string }[]; // prettier-ignore
+    expect(listed.map((file) => file.id)).toEqual([made]);
+    for (const [wrong, message] of [
+      [[], 'specify what to change: --set, --record or --remove'],
+      [['--set', '2'], '--set 2: expected LINE.FIELD=VALUE'],
+      [['--set', '99.label=a'], 'tickets.jsonl has no record at line 99'],
+      [['--set', '2.lable=a'], '--set 2.lable: the record has the fields text, label; --record'],
+      [['--record', '2=[]'], '--record 2: expected a JSON object'],
+      [['--remove', 'two'], '--remove two: expected the number of a line, from 1'],
+      [['--set', '2.label=a', '--remove', '2'], '--set: line 2 is changed by another flag, too'],
+    ] as const) {
+      const { code, err } = await run('files', 'revise', id, ...wrong);
+      expect([code, err], message).toEqual([2, expect.stringContaining(`graft: ${message}`)]);
+    }
+    const empty = await run('files', 'revise', id, '--record', '2={"text":""}');
+    expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('records[0].record') });
+    expect((await run('files', 'delete', made, id)).code).toBe(0);
+  });
+
   it('reads a table, and suggests how to map its columns', async () => {
     const path = join(home, 'table.csv');
     writeFileSync(path, `frage,antwort\n${'a?,b\n'.repeat(12)}`);

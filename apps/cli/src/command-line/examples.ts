@@ -44,6 +44,12 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'graft files upload table.csv --map prompt=question --map completion=answer',
     'graft files upload pets/',
   ],
+  'files revise': [
+    'graft files revise data.jsonl --set 52.label=card_declined',
+    'graft files revise data.jsonl --remove 109 120 --hold-out-as my-job',
+    "graft files revise data.jsonl --record '7={...}' --name fixed.jsonl",
+  ],
+  'files revisions': ['graft files revisions data.jsonl'],
   'files get': ['graft files get data.jsonl', 'graft files get data.jsonl --out -'],
   'files delete': ['graft files delete data.jsonl', 'graft files delete --unusable'],
   'models list': ['graft models', 'graft models --json'],

@@ -4,6 +4,7 @@ import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { findFile, findFileId } from '../find/find-file.js';
+import { addFileRevisions } from './file-revisions.js';
 import { contentsOf, fileCard, problemsOf } from '../output/file-card.js';
 import { saveFile } from '../client/save-file.js';
 import { positiveInteger } from '../command-line/parse-number.js';
@@ -48,6 +49,7 @@ export function addFiles(program: Command): void {
       else out.line(fileCard(file));
     });
   addUpload(files);
+  addFileRevisions(files);
   files
     .command('get')
     .description('Download a file (-o - writes to stdout)')

@@ -44,6 +44,8 @@ const IN_COMMAND: Readonly<Record<string, Readonly<Record<string, readonly Kind[
   show: { file: ['files'] },
   get: { file: ['files'] },
   delete: { file: ['files'] },
+  revise: { file: ['files'] },
+  revisions: { file: ['files'] },
 };
 
 /** Options by their flag. Other options go by the name of their value. */
