@@ -247,11 +247,29 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
     const column = (part: string) => form.getByLabel(part, { exact: true });
     expect(await column('prompt').inputValue()).toBe('frage');
+    // One click for each column makes it a table of labeled texts, and a second one swaps them.
+    const use = (name: string) => form.getByRole('button', { name, exact: true });
+    await use('Use antwort as label').click();
+    await use('Use frage as text').click();
+    expect(await form.getByLabel('Record format').inputValue()).toBe('classification');
+    expect(await column('label').inputValue()).toBe('antwort');
+    await use('Use frage as label').click();
+    expect(await column('text').inputValue()).toBe('antwort');
+    expect(await use('Use frage as label').getAttribute('aria-pressed')).toBe('true');
+    await screenshot(page, 'files-columns-uses');
+    for (const width of [390, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      expect(await tooWide(page)).toEqual([]);
+    }
+    await form.getByLabel('Record format').selectOption('Prompts with completions');
+    await column('prompt').selectOption('frage');
     await column('completion').selectOption('frage');
-    expect(await form.getByRole('button', { name: 'Use' }).isDisabled()).toBe(true);
+    expect(await form.getByRole('button', { name: /^Use (this|these) column/ }).isDisabled()).toBe(
+      true,
+    );
     await column('completion').selectOption('antwort');
     await screenshot(page, 'files-columns');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await text(page, '12 prompts with completions, read from CSV');
     await rows(page).getByRole('link', { name: 'fragen.csv', exact: true }).click();
     await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
@@ -275,7 +293,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       '',
     ]);
     await screenshot(page, 'files-columns-labels');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await text(page, /12 labeled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -288,7 +306,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of text-category.csv' });
     expect(await form.getByLabel('label', { exact: true }).inputValue()).toBe('category');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await text(page, /12 labeled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -318,7 +336,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await form.getByLabel('tokens', { exact: true }).selectOption('words');
     await form.getByLabel('tags', { exact: true }).selectOption('marks');
     await screenshot(page, 'files-columns-tags');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await text(page, /12 sentences with tags, read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -333,7 +351,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await form.getByLabel('Record format').inputValue()).toBe('text');
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
     await screenshot(page, 'files-columns-text');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await text(page, '12 plain texts, read from CSV');
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });

@@ -216,7 +216,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
     await form.getByLabel('prompt', { exact: true }).selectOption('frage');
     await form.getByLabel('completion', { exact: true }).selectOption('antwort');
-    await form.getByRole('button', { name: 'Use' }).click();
+    await form.getByRole('button', { name: /^Use (this|these) column/ }).click();
     await tray(page).getByText('✓ uploaded').waitFor();
     expect(await filesNamed('fragen.csv')).toMatchObject([{ graft: { records: 12 } }]);
     expect(parts).toBe(1);

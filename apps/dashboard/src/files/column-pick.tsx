@@ -1,10 +1,13 @@
 import { useId, useState } from 'react';
+import { Button } from '../ui/controls/button.js';
 import {
+  classification,
   fieldsOf,
   likeliest,
   pickedOf,
   useRecordFormats,
   titleOf,
+  withColumn,
   type Picked,
 } from './record-formats.js';
 import { dropUpload, pickColumns, type Upload } from './uploads.js';
@@ -25,10 +28,23 @@ export function ColumnPick({ table }: { table: Upload }) {
   const picked = pickedOf(format, columns, suggested, chosen);
   const read = Object.entries(picked).filter(([, column]) => column !== '');
   const twice = new Set(read.map(([, column]) => column)).size < read.length;
+  const labelled = classification(formats);
+  const use = (field: string, column: string) => {
+    if (labelled) setName(labelled.name);
+    setChosen(withColumn(format === labelled ? picked : {}, field, column));
+  };
   return (
     // Not a form element, because it can be nested in one.
     <section className="card" aria-label={`Columns of ${filename}`}>
       <h2 className="break">Choose the columns of {filename}</h2>
+      {labelled && (
+        <ColumnUses
+          columns={columns}
+          fields={labelled.keys}
+          picked={format === labelled ? picked : {}}
+          use={use}
+        />
+      )}
       <div className="field">
         <label htmlFor={`${id}format`}>Record format</label>
         <select
@@ -78,3 +94,32 @@ export function ColumnPick({ table }: { table: Upload }) {
     </section>
   );
 }
+
+interface UsesProps {
+  readonly columns: readonly string[];
+  readonly fields: readonly string[];
+  readonly picked: Picked;
+  readonly use: (field: string, column: string) => void;
+}
+
+/** Buttons that make a column the text or the label in one click. */
+const ColumnUses = ({ columns, fields, picked, use }: UsesProps) => (
+  <ul className="column-uses" aria-label="Columns">
+    {columns.map((column) => (
+      <li key={column}>
+        <span className="break">{column}</span>
+        {fields.map((field) => (
+          <Button
+            key={field}
+            size="s"
+            aria-pressed={picked[field] === column}
+            aria-label={`Use ${column} as ${field}`}
+            onClick={() => use(field, column)}
+          >
+            Use as {field}
+          </Button>
+        ))}
+      </li>
+    ))}
+  </ul>
+);

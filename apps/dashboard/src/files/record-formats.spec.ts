@@ -1,6 +1,6 @@
 import type { RecordFormatDescription } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { likeliest, pickedOf } from './record-formats.js';
+import { classification, likeliest, pickedOf, withColumn } from './record-formats.js';
 
 const format = (
   name: string,
@@ -51,4 +51,13 @@ it('assigns each column once, and none to optional fields', () => {
     tools: '',
   });
   expect(pickedOf(labelled, ['a'], null, {})).toMatchObject({ text: 'a', label: 'a' });
+});
+
+it('finds the format of labeled texts, and swaps their columns', () => {
+  expect(classification(formats)).toBe(labelled);
+  expect(classification([text, chosen])).toBeUndefined();
+  const picked = { text: 'a', label: 'b' };
+  expect(withColumn(picked, 'label', 'c')).toEqual({ text: 'a', label: 'c' });
+  expect(withColumn(picked, 'label', 'a')).toEqual({ text: 'b', label: 'a' });
+  expect(withColumn({}, 'label', 'a')).toEqual({ label: 'a' });
 });

@@ -81,3 +81,19 @@ export function pickedOf(
     }),
   );
 }
+
+/** Returns the format of texts with one label. Undefined if it is not among the formats. */
+export const classification = (
+  formats: readonly RecordFormatDescription[],
+): RecordFormatDescription | undefined =>
+  formats.find(
+    ({ keys, learnt }) => keys.length === 2 && keys.includes('text') && learnt.includes('label'),
+  );
+
+/** Assigns a column to a field. Another field that had it gets the column that the field had before. */
+export function withColumn(picked: Picked, field: string, column: string): Picked {
+  const others = Object.entries(picked).map(([name, had]) =>
+    had === column && name !== field ? [name, picked[field] ?? ''] : [name, had],
+  );
+  return { ...Object.fromEntries(others), [field]: column };
+}
