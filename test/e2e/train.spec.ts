@@ -202,11 +202,12 @@ it('a preference job from the SDK produces an adapter that PEFT can read', async
     ...{ graft: { learning_rate: 0.005, base_dtype: 'f32', eval_steps: 12 } },
   });
   const job = await graft.succeeded(id);
-  expect(job.hyperparameters).toBeNull();
+  const numbers = { n_epochs: 8, batch_size: 4, learning_rate_multiplier: 'auto' };
+  expect(job.hyperparameters).toEqual(numbers);
   expect(job.method).toEqual({
     type: 'dpo',
     dpo: {
-      hyperparameters: { beta: 0.2, n_epochs: 8, batch_size: 4, learning_rate_multiplier: 'auto' },
+      hyperparameters: { beta: 0.2, ...numbers },
     },
   });
   expect(job.graft).toMatchObject({

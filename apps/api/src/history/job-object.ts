@@ -62,7 +62,7 @@ export function jobObject(
     fine_tuned_model: job.fine_tuned_model,
     organization_id: job.project_id,
     status: job.state,
-    hyperparameters: method.type === 'supervised' ? hyperparameters : null,
+    hyperparameters,
     method,
     training_file: job.training_file,
     validation_file: job.validation_file,

@@ -48,7 +48,7 @@ function withBatchSize(body: Body, batch_size: number): Body {
 
 /** Lowers the memory of a step: half the batch at the same effective size, then recomputed activations. */
 function lessMemory({ hyperparameters, graft }: JobObject): Fix | null {
-  const batch = hyperparameters?.batch_size;
+  const batch = hyperparameters.batch_size;
   const steps = graft.gradient_accumulation_steps ?? 1;
   if (typeof batch === 'number' && batch > 1) {
     const half = Math.floor(batch / 2);

@@ -265,8 +265,8 @@ export const JobObject = z
     fine_tuned_model: z.string().nullable(),
     organization_id: z.string(),
     status: JobStatus,
-    hyperparameters: JobHyperparameters.nullable().describe(
-      'Null unless the method is supervised; `method` always has them.',
+    hyperparameters: JobHyperparameters.describe(
+      'Hyperparameters that all methods have; `method` has all of them.',
     ),
     method: JobMethod,
     training_file: z.string().nullable().describe('Null for an operation on adapters.'),
