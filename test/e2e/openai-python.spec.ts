@@ -84,6 +84,8 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],
       cancelled: true,
+      given: 'a',
+      validated: true,
       deleted: true,
     });
   });

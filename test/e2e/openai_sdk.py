@@ -8,10 +8,27 @@ import sys
 import time
 
 import openai
+import pydantic
 from openai import OpenAI
+from openai import _base_client
 
 base, chats = sys.argv[1:]
-client = OpenAI(max_retries=0)
+validated = set()
+
+
+def validate(*, type_, value):
+    """Validates a response strictly against the SDK's type. By default the SDK builds the type without validation."""
+    validated.add(getattr(type_, "__name__", str(type_)))
+    # OpenAI's examples of runs and items have null as their error, which its types do not allow.
+    for one in value.get("data", [value]):
+        holder = one.get("sample") if one.get("object") == "eval.run.output_item" else one
+        if one.get("object", "").startswith("eval.run") and holder.get("error", "") is None:
+            holder["error"] = {"code": "", "message": ""}
+    return pydantic.TypeAdapter(type_).validate_python(value, strict=True)
+
+
+_base_client.validate_type = validate
+client = OpenAI(max_retries=0, _strict_response_validation=True)
 seen = {"version": openai.__version__}
 
 
@@ -86,7 +103,7 @@ except openai.BadRequestError:
     seen["truncated"] = [cut.truncation, cut.usage.input_tokens > 16, cut.max_output_tokens]
 
 # embeddings
-vectors = client.embeddings.create(model=base, input=["abc", "bcd"]).data
+vectors = client.embeddings.create(model=base, input=["abc", "bcd"], encoding_format="float").data
 seen["embeddings"] = [len(vectors), round(sum(x * x for x in vectors[0].embedding), 3)]
 
 # evals
@@ -108,8 +125,11 @@ run = client.evals.runs.create(
 counts = until("the run", lambda: (now := client.evals.runs.retrieve(run.id, eval_id=made.id)).status == "completed" and now).result_counts
 seen["run"] = [counts.total, counts.passed, counts.failed, counts.errored]
 seen["items"] = [item.status for item in client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=1)]
-left = client.evals.runs.create(made.id, data_source={"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {"word": "abc", "answer": "a"}, "sample": {"output_text": "a"}}]}})
-seen["cancelled"] = client.evals.runs.cancel(left.id, eval_id=made.id).id == left.id
+given = client.evals.runs.create(made.id, data_source={"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {"word": "abc", "answer": "a"}, "sample": {"output_text": "a"}}]}})
+until("the given answer", lambda: client.evals.runs.retrieve(given.id, eval_id=made.id).status == "completed")
+seen["cancelled"] = client.evals.runs.cancel(given.id, eval_id=made.id).id == given.id
+seen["given"] = list(client.evals.runs.output_items.list(given.id, eval_id=made.id, limit=1))[0].sample.output[0].content
 seen["deleted"] = client.evals.delete(made.id).deleted
 
+seen["validated"] = len(validated) > 10
 print(json.dumps(seen))

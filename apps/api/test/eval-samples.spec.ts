@@ -78,6 +78,28 @@ it('reads tool calls and choices of a sample', async () => {
   ]);
 });
 
+it('fills the sample of a given answer with every field that the SDK’s types require', async () => {
+  const given = { output_text: 'W', model: 'other' };
+  const { items } = await graded(
+    [same('{{item.answer}}')],
+    jsonl([{ item: { answer: 'W' }, sample: given }, { item: { answer: 'W' } }]),
+  );
+  const empty = {
+    model: '',
+    input: [],
+    output: [],
+    finish_reason: '',
+    usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, cached_tokens: 0 },
+    temperature: 1,
+    top_p: 1,
+    seed: 0,
+    max_completion_tokens: 0,
+    error: null,
+  };
+  const output = [{ role: 'assistant', content: 'W' }];
+  expect(items.map(({ sample }) => sample)).toEqual([{ ...empty, ...given, output }, empty]);
+});
+
 it('reports the sampling parameters of an answer, including defaults', async () => {
   const worker = await new ScriptedWorker(api).connect();
   const source = {

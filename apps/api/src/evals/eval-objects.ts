@@ -61,6 +61,28 @@ export function itemNumber(runId: string, id: string): number | null {
   return id === outputItemId(runId, number) ? number : null;
 }
 
+/**
+ * Values of the fields that OpenAI's SDKs require in every sample, for answers that Graft did not generate and
+ * requests that failed.
+ */
+const EMPTY_SAMPLE = {
+  model: '',
+  input: [],
+  finish_reason: '',
+  usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, cached_tokens: 0 },
+  temperature: 1,
+  top_p: 1,
+  seed: 0,
+  max_completion_tokens: 0,
+  error: null,
+};
+
+function sampleObject({ sample }: Pick<EvalItem, 'sample'>): EvalOutputItemObject['sample'] {
+  const text = sample?.['output_text'];
+  const output = typeof text === 'string' ? [{ role: 'assistant', content: text }] : [];
+  return { ...EMPTY_SAMPLE, output, ...sample };
+}
+
 export const itemObject = (item: EvalItem, run: EvalRun): EvalOutputItemObject =>
   withoutTexts(
     {
@@ -73,7 +95,7 @@ export const itemObject = (item: EvalItem, run: EvalRun): EvalOutputItemObject =
       datasource_item_id: item.number,
       datasource_item: item.item,
       results: item.results,
-      sample: item.sample,
+      sample: sampleObject(item),
     },
     run,
   );

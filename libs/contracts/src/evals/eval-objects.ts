@@ -98,7 +98,13 @@ export const EvalOutputItemObject = z
       .readonly()
       .describe('Item that was graded; empty if it was deleted with its file.'),
     results: z.array(EvalItemResult).readonly(),
-    sample: z.record(z.string(), z.unknown()).readonly().nullable(),
+    sample: z
+      .record(z.string(), z.unknown())
+      .readonly()
+      .nullable()
+      .describe(
+        'Answer that was graded, with its model, messages and sampling parameters; those of a given answer are empty. Null if it was deleted.',
+      ),
   })
   .meta({ id: 'EvalOutputItemObject' });
 export type EvalOutputItemObject = z.infer<typeof EvalOutputItemObject>;
