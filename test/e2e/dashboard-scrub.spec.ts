@@ -81,7 +81,7 @@ describe.skipIf(!program)('the replay of a training', () => {
     await slider(page).waitFor();
     await here.succeeded(id);
     await page.getByText(`Step ${STEPS}`, { exact: true }).waitFor();
-    expect(await page.getByLabel('Prompt').inputValue()).toBe(QUESTION);
+    expect(await page.getByLabel('Prompt', { exact: true }).inputValue()).toBe(QUESTION);
     await answer(page).getByText('Ask to see the answer').waitFor();
 
     const stops = await models(id, ['tiny']);
@@ -128,7 +128,7 @@ describe.skipIf(!program)('the replay of a training', () => {
     // Without a worker it shows the error of the API, and asks again on request.
     worker.child.kill('SIGTERM');
     await worker.exited;
-    await page.getByLabel('Prompt').fill('and 4 plus 4?');
+    await page.getByLabel('Prompt', { exact: true }).fill('and 4 plus 4?');
     await ask(page).click();
     await page.getByText(/no connected worker that this project may use/).waitFor();
     await page.getByRole('link', { name: 'Open cluster' }).waitFor();

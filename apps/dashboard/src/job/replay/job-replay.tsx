@@ -14,7 +14,7 @@ import { EmptyState } from '../../ui/feedback/empty-state.js';
 import { Skeleton } from '../../ui/feedback/skeleton.js';
 import { Section } from '../../ui/page.js';
 import { isOver } from '../job-text.js';
-import { indexAt, promptOf, samplePromptOf, stopsOf, type Stop } from './stops.js';
+import { indexAt, promptOf, samplePromptOf, stopsOf, type Prompt, type Stop } from './stops.js';
 import { useStepAnswer, type Answered, type Question } from './use-step-answer.js';
 
 /** Time for which the replay shows an answer. */
@@ -30,11 +30,11 @@ interface Props {
 export function JobReplay({ job, checkpoints, use }: Props) {
   const stops = stopsOf(job, checkpoints, use);
   const suggested = useSuggestion(job);
-  const [draft, setDraft] = useState<string | null>(null);
+  const [draft, setDraft] = useState<Partial<Prompt>>({});
   const [question, setQuestion] = useState<Question | null>(null);
   if (stops.length === 0) return <NoStops job={job} />;
-  const prompt = draft ?? suggested ?? '';
-  const isReady = prompt.trim() !== '';
+  const prompt = { system: '', text: '', ...suggested, ...draft };
+  const isReady = prompt.text.trim() !== '';
   const submit = () => isReady && setQuestion({ use, prompt });
   return (
     <Section title="Replay the training">
@@ -45,6 +45,16 @@ export function JobReplay({ job, checkpoints, use }: Props) {
           submit();
         }}
       >
+        {use === 'chat' && (
+          <Field id="replay-system" label="System prompt">
+            <textarea
+              id="replay-system"
+              rows={1}
+              value={prompt.system}
+              onChange={({ target }) => setDraft((now) => ({ ...now, system: target.value }))}
+            />
+          </Field>
+        )}
         <Field
           id="replay-prompt"
           label={use === 'chat' ? 'Prompt' : 'Text'}
@@ -53,8 +63,8 @@ export function JobReplay({ job, checkpoints, use }: Props) {
           <textarea
             id="replay-prompt"
             rows={3}
-            value={prompt}
-            onChange={(event) => setDraft(event.target.value)}
+            value={prompt.text}
+            onChange={({ target }) => setDraft((now) => ({ ...now, text: target.value }))}
             onKeyDown={(event) => submits(event) && (event.preventDefault(), submit())}
           />
         </Field>
@@ -68,7 +78,7 @@ export function JobReplay({ job, checkpoints, use }: Props) {
 }
 
 /** Returns a prompt of the job, or of the first usable record of its data. */
-function useSuggestion(job: JobObject): string | null {
+function useSuggestion(job: JobObject): Prompt | null {
   const mayRead = useMay()('files:read');
   const sample = samplePromptOf(job);
   const file = job.validation_file ?? job.training_file ?? null;

@@ -50,15 +50,22 @@ describe('the suggested prompt', () => {
       { role: 'user', content: 'three' },
       { role: 'assistant', content: 'four' },
     ];
-    expect(promptOf({ messages })).toBe('three');
-    expect(promptOf({ completion: 'no', prompt: 'yes' })).toBe('yes');
-    expect(promptOf({ label: 'spam', text: 'win a prize' })).toBe('win a prize');
+    expect(promptOf({ messages })).toEqual({ system: 'Be brief.', text: 'three' });
+    expect(promptOf({ completion: 'no', prompt: 'yes' })?.text).toBe('yes');
+    expect(promptOf({ label: 'spam', text: 'win a prize' })?.text).toBe('win a prize');
     expect(promptOf({ image: 'data:' })).toBeNull();
   });
 
   it("is the job's first sample prompt, if it has one", () => {
-    expect(samplePromptOf(job({ sample_prompts: ['a', 'b'] }))).toBe('a');
-    expect(samplePromptOf(job({ sample_prompts: [[{ role: 'user', content: 'c' }]] }))).toBe('c');
+    const messages = [
+      { role: 'system', content: 'Be kind.' },
+      { role: 'user', content: 'c' },
+    ];
+    expect(samplePromptOf(job({ sample_prompts: ['a', 'b'] }))).toEqual({ system: '', text: 'a' });
+    expect(samplePromptOf(job({ sample_prompts: [messages] }))).toEqual({
+      system: 'Be kind.',
+      text: 'c',
+    });
     expect(samplePromptOf(job())).toBeNull();
   });
 });

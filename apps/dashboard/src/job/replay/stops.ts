@@ -48,24 +48,37 @@ const isMessage = (value: unknown): value is Message =>
 /** Names of the input in records that are not chats, most likely first. */
 const INPUTS = ['prompt', 'input', 'text', 'sentence', 'question', 'instruction'];
 
-function asked(value: unknown): string | null {
-  if (typeof value === 'string') return value;
+/** Messages for the model at each stop. */
+export interface Prompt {
+  /** Empty without a system prompt. */
+  readonly system: string;
+  readonly text: string;
+}
+
+const textOf = (messages: readonly Message[], role: string): string | null => {
+  const content = messages.findLast((message) => message['role'] === role)?.['content'];
+  return typeof content === 'string' ? content : null;
+};
+
+function asked(value: unknown): Prompt | null {
+  if (typeof value === 'string') return { system: '', text: value };
   if (!Array.isArray(value)) return null;
-  const message = value.filter(isMessage).findLast(({ role }) => role === 'user');
-  return typeof message?.['content'] === 'string' ? message['content'] : null;
+  const messages = value.filter(isMessage);
+  const text = textOf(messages, 'user');
+  return text === null ? null : { system: textOf(messages, 'system') ?? '', text };
 }
 
 /** Returns what a record of the data asks the model; null if it has no such text. */
-export function promptOf(record: Readonly<Record<string, unknown>>): string | null {
+export function promptOf(record: Readonly<Record<string, unknown>>): Prompt | null {
   for (const name of ['messages', ...INPUTS]) {
-    const text = asked(record[name]);
-    if (text !== null && text.trim() !== '') return text;
+    const prompt = asked(record[name]);
+    if (prompt !== null && prompt.text.trim() !== '') return prompt;
   }
   return null;
 }
 
-/** Returns the first sample prompt of a job as text; null if it has none. */
-export function samplePromptOf({ graft }: JobObject): string | null {
+/** Returns the first sample prompt of a job; null if it has none. */
+export function samplePromptOf({ graft }: JobObject): Prompt | null {
   const [first] = graft.sample_prompts ?? [];
   return first === undefined ? null : asked(first);
 }

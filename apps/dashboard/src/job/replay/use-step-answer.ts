@@ -3,7 +3,7 @@ import { useEffect } from 'react';
 import { api } from '../../api/api.js';
 import { streamAnswer } from '../../chat/conversation/stream-answer.js';
 import type { RawAnswer } from '../../chat/text/label-answer.js';
-import type { Stop } from './stops.js';
+import type { Prompt, Stop } from './stops.js';
 
 /** Short, so that a step answers quickly, and the answer fits the windows of small models. */
 const MAX_TOKENS = 64;
@@ -15,7 +15,7 @@ export type StepAnswer =
 /** Question to the model at each stop. */
 export interface Question {
   readonly use: 'chat' | 'classify';
-  readonly prompt: string;
+  readonly prompt: Prompt;
 }
 
 async function ask(
@@ -24,20 +24,25 @@ async function ask(
   signal: AbortSignal,
 ): Promise<StepAnswer> {
   if (use === 'classify') {
-    const [labels = {}] = await api.classify(model, [prompt], signal);
+    const [labels = {}] = await api.classify(model, [prompt.text], signal);
     return { kind: 'labels', labels };
   }
-  const messages = [{ role: 'user', content: prompt }];
+  const messages = [
+    ...(prompt.system.trim() === '' ? [] : [{ role: 'system', content: prompt.system }]),
+    { role: 'user', content: prompt.text },
+  ];
   const body = { model, messages, temperature: 0, max_tokens: MAX_TOKENS };
   const { content, figures } = await streamAnswer(body, () => undefined, signal);
   return { kind: 'text', text: content, isCut: figures?.isCut === true };
 }
 
+const NOTHING: Question = { use: 'chat', prompt: { system: '', text: '' } };
+
 /** A request for one stop. A checkpoint does not change, so its answer is kept until the page is closed. */
 const queryOf = (stop: Stop | undefined, question: Question | null) => ({
   queryKey: ['replay', stop?.model, question],
   queryFn: ({ signal }: { readonly signal: AbortSignal }) =>
-    ask(stop?.model ?? '', question ?? { use: 'chat', prompt: '' }, signal),
+    ask(stop?.model ?? '', question ?? NOTHING, signal),
   staleTime: Infinity,
   gcTime: Infinity,
 });
