@@ -49,7 +49,8 @@ export function methodName(job: Parameters<typeof methodTitle>[0]): string {
   const { peft, graft } = job;
   if (graft.operation) return methodTitle(job);
   if (peft === null) return 'full';
-  const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
+  // OFT has a rank of 0 if its block size is given instead.
+  const size = peft['r'] ? ` r ${String(peft['r'])}` : '';
   const tokens =
     peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
   return `${methodTitle(job)}${size}${tokens}`;

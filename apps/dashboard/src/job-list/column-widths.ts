@@ -46,7 +46,9 @@ function widthsOf(job: JobObject): ReadonlyMap<string, number> {
   const widths = new Map<string, number>();
   for (const [id, { text, extra = 0 }] of Object.entries(COLUMNS)) {
     const content = text(job);
-    widths.set(id, content === '' ? 0 : Math.ceil(textWidth(content)) + extra);
+    // Tabular digits, which the table uses, are all as wide as the zero.
+    const even = content.replaceAll(/\d/g, '0');
+    widths.set(id, content === '' ? 0 : Math.ceil(textWidth(even)) + extra);
   }
   widths.set(NAME_ALONE, Math.ceil(textWidth(jobName(job))) + NAME_EXTRA);
   measured.set(job, widths);

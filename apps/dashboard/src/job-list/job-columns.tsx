@@ -81,6 +81,8 @@ export const COLUMNS: Readonly<Record<string, Column>> = {
     order: 'best_valid_loss',
     isUsual: true,
     isNumber: true,
+    // The value is bold, which is a little wider than measured.
+    extra: 8,
     text: (job) => {
       const result = resultOf(job);
       return result ? `${result.value} ${result.name}` : '';
