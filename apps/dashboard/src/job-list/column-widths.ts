@@ -3,8 +3,8 @@ import type { JobObject } from '@graft/contracts';
 import { jobName } from '../job/job-text.js';
 import { columnTitle, COLUMNS } from './job-columns.js';
 
-/** Pixels left and right of a cell's content. */
-const PADDING = 20;
+/** Pixels left and right of a cell's content, and two because text is drawn in fractions of pixels. */
+const PADDING = 22;
 const NAME = 'name';
 /** Key of the width of a job's name without the explanation after it. */
 const NAME_ALONE = 'name alone';
