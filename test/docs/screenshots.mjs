@@ -28,28 +28,43 @@ if (!options.base) throw new Error('--base FOLDER is missing: the folder of Smol
 const WIDTH = 1440;
 const MOST_BYTES = 120_000;
 
+/** Asks the adapter and its base model the same question. */
 async function ask(page, asked) {
   const content = (role) => asked.find((message) => message.role === role).content;
+  await page.getByRole('button', { name: /^Settings/ }).click();
   await page.getByLabel('System prompt').fill(content('system'));
-  await page.getByLabel('Temperature').fill('0');
-  await page.getByLabel('Max tokens').fill('48');
+  await page.getByLabel('Temperature', { exact: true }).fill('0');
+  await page.getByLabel('Maximum length', { exact: true }).fill('48');
+  await page.getByRole('button', { name: /^Settings/ }).click();
   await page.getByLabel('Message').fill(content('user').replaceAll(/\s+/g, ' '));
   await page.getByRole('button', { name: 'Send' }).click();
-  await page.locator('.figures').nth(1).waitFor({ timeout: 120_000 });
+  await page.getByRole('button', { name: 'Regenerate' }).nth(1).waitFor({ timeout: 120_000 });
+}
+
+/** Asks the suggested prompt at the newest checkpoint. */
+async function replay(page) {
+  await page.waitForFunction(() => document.querySelector('#replay-prompt').value !== '');
+  await page.getByRole('button', { name: 'Ask' }).click();
+  const answer = page.getByRole('status', { name: 'Answer' }).locator('.pre');
+  await answer.waitFor({ timeout: 120_000 });
 }
 
 /** Screens by name: path, height, sign that the page has loaded, and preparation. */
 const screensOf = ({ train, jobs, sweep, asked, models }) => ({
+  jobs: ['/', 760, 'tbody tr'],
+  'new-job': [`/new?training_file=${train}`, 900, '[aria-label="Length"] .radio-cards'],
   job: [`/jobs/${jobs[0]}`, 900, '.chart canvas'],
+  replay: [`/jobs/${jobs[0]}?tab=replay`, 760, '#replay-prompt', replay],
   samples: [`/jobs/${jobs[0]}?tab=samples`, 760, 'tbody tr'],
   sweep: [`/sweeps/${sweep}`, 900, '.chart canvas'],
   chat: [
     `/chat?model=${encodeURIComponent(models[0])}`,
     760,
-    '.sides section',
+    '.composer',
     (page) => ask(page, asked[0]),
   ],
   file: [`/files/${train}`, 900, '.example'],
+  cluster: ['/cluster', 760, '.slot'],
 });
 
 /** Waits for fonts, for animations, and for two frames, after which charts are drawn. */
@@ -94,6 +109,7 @@ try {
     const page = await browser.newPage({ viewport, colorScheme: 'light' });
     await page.goto(`${here.url}${path}#key=${encodeURIComponent(here.apiKey)}`);
     await page.locator(ready).first().waitFor();
+    await page.getByText(/slots busy/).waitFor(); // the worker is online
     await first?.(page);
     await settled(page);
     await take(page, name);
