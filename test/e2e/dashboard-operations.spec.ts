@@ -146,6 +146,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     expect(await names(page)).toContain('pirate');
     await screenshot(page, 'jobs-of-all-kinds');
     const kind = page.getByLabel('Filter by kind');
+    await kind.waitFor();
     expect(await kind.locator('option').allTextContents()).toEqual([
       'Any',
       'training run',
