@@ -116,7 +116,7 @@ describe.skipIf(!program)('the cluster in the dashboard', () => {
     await page.waitForURL(/\/cluster/);
     const lane = page.getByRole('region', { name: 'Pool gpu' });
     const queue = lane.getByRole('list', { name: 'Queue of gpu' });
-    await queue.getByRole('listitem').first().waitFor();
+    await queue.getByRole('listitem').nth(2).waitFor();
     const waiting = await queue.getByRole('listitem').allInnerTexts();
     expect(waiting).toHaveLength(3);
     expect(waiting[0]).toMatch(/^1\s+recipes\s+starts in about/);
