@@ -256,7 +256,7 @@ async function measurePage() {
   await shows('run-1');
   const [first] = await names();
   await timed('archived a job, until the undo button is shown', async () => {
-    await tab.getByRole('button', { name: `Actions for ${first}` }).click();
+    await tab.getByRole('button', { name: `Actions for ${first}`, exact: true }).click();
     await tab.getByRole('menuitem', { name: 'Archive' }).click();
     await tab.getByRole('button', { name: 'Undo' }).waitFor();
   });
