@@ -1,9 +1,9 @@
 import type { JobReceiptObject, ReceiptComparisonObject } from '@graft/contracts';
+import { PART_NAMES } from '@graft/contracts/compare-receipts';
 import { faint, failure, strong, warning } from './style.js';
 import { printable, table } from './terminal.js';
 
 type Verdict = ReceiptComparisonObject['verdict'];
-type Part = ReceiptComparisonObject['parts'][number];
 type Row = readonly [what: string, sha256: string | null, detail: string];
 
 /** Table of the hashes of a job's inputs, attempts and result. */
@@ -58,16 +58,6 @@ const TONES: Readonly<Record<Verdict, (text: string) => string>> = {
   unknown: warning,
 };
 
-const PARTS: Readonly<Record<Part['part'], string>> = {
-  base: 'base model',
-  training_data: 'training file',
-  validation_data: 'validation file',
-  init_adapter: 'starting adapter',
-  spec: 'settings',
-  trainer: 'trainer',
-  weights: 'weights',
-};
-
 const equality = (equal: boolean | null): string =>
   equal === null ? 'unknown' : equal ? 'equal' : 'different';
 
@@ -81,7 +71,7 @@ export function receiptComparison(
   const header = names.map(printable);
   const rows = parts
     .filter(({ values }) => values.some((value) => value !== null))
-    .map(({ part, equal, values }) => [PARTS[part], equality(equal), ...values.map(shown)]);
+    .map(({ part, equal, values }) => [PART_NAMES[part], equality(equal), ...values.map(shown)]);
   const settings = options.map(({ name, values }) => [name, ...values.map(shown)]);
   return [
     TONES[verdict](printable(text)),

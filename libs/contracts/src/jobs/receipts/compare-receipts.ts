@@ -122,7 +122,8 @@ const haveEqualWeights = (parts: readonly Part[]): boolean =>
 const unknownIn = (parts: readonly Part[]): readonly Part['part'][] =>
   parts.filter(({ part, equal }) => equal === null && INPUTS.has(part)).map(({ part }) => part);
 
-const NAMES: Readonly<Record<Part['part'], string>> = {
+/** Names of the parts for people. */
+export const PART_NAMES: Readonly<Record<Part['part'], string>> = {
   base: 'base model',
   training_data: 'training file',
   validation_data: 'validation file',
@@ -144,11 +145,11 @@ function textOf(
     case 'unfinished':
       return 'A job has no result yet; the inputs are equal';
     case 'different_inputs': {
-      const inputs = differing.filter((part) => INPUTS.has(part)).map((part) => NAMES[part]);
+      const inputs = differing.filter((part) => INPUTS.has(part)).map((part) => PART_NAMES[part]);
       return `The jobs are not comparable: different ${inputs.join(', ')}`;
     }
     case 'unknown': {
-      const missing = unknownIn(parts).map((part) => NAMES[part]);
+      const missing = unknownIn(parts).map((part) => PART_NAMES[part]);
       const weights = haveEqualWeights(parts) ? 'are equal byte for byte' : 'differ';
       return `The comparison is incomplete, because a job has no hash of: ${missing.join(', ')}; the weights ${weights}`;
     }
