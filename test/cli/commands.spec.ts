@@ -371,9 +371,10 @@ describe('graft, against a running API', () => {
     expect((await run('cancel', id)).code).toBe(0);
     const packed = ['--suffix', 'packed', '--set', 'graft.quantization=nf4'];
     expect((await run('submit', '-m', 'planned', '-t', chats, ...packed)).code).toBe(0);
-    expect((await run('jobs', '-s', 'packed')).out).toMatch(
-      / queued +QLoRA +planned \(nf4\) +\d of \d in queue /,
-    );
+    // The API computes the position a moment after it queued the job.
+    await expect
+      .poll(async () => (await run('jobs', '-s', 'packed')).out, { timeout: 30_000 })
+      .toMatch(/ queued +QLoRA +planned \(nf4\) +\d of \d in queue /);
     expect((await run('jobs', id)).out).toMatch(/^ +Base +planned$/m);
     expect((await run('cancel', 'packed')).code).toBe(0);
     const refused = await run(
