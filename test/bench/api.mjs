@@ -347,7 +347,7 @@ class ScriptedWorker {
       const { id } = body.value;
       const counts = { prompt_tokens: 9, completion_tokens: 1 };
       const piece = { text: 'Ahoy', finish_reason: 'stop', ...counts };
-      const empty = { errorCode: '', errorMessage: '', phase: '' };
+      const empty = { errorCode: '', errorMessage: '', errorParam: '', phase: '' };
       this.send('modelResponse', {
         id,
         pieces: [Buffer.from(JSON.stringify(piece))],

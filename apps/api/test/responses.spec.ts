@@ -16,6 +16,12 @@ beforeAll(async () => {
 afterEach(() => worker?.vanish());
 afterAll(() => api?.close());
 
+interface UsagePage {
+  readonly data: readonly {
+    readonly results: readonly { output_tokens?: number; num_model_requests?: number }[];
+  }[];
+}
+
 interface Piece {
   readonly text?: string;
   readonly finish_reason?: 'stop' | 'length';
@@ -294,17 +300,56 @@ describe('responses through the official SDK', () => {
     }
   });
 
-  it('counts as a completion in the usage of the project', async () => {
+  it('names its own fields in errors of workers', async () => {
     worker = await new ScriptedWorker(api).connect();
-    const sum = async (): Promise<number> => {
-      const [row] = await api.query(
-        `SELECT coalesce(sum(output_tokens), 0)::int AS n FROM usage_hour WHERE kind = 'completions'`,
-      );
-      return (row as { n: number }).n;
+    const refuse = async (errorParam: string): Promise<void> => {
+      const { id } = await worker.nextRequest();
+      const failure = { errorCode: 'request_too_large', errorMessage: 'lower max_tokens to 5' };
+      worker.reply(id, null, { ...failure, errorParam });
     };
-    const before = await sum();
+    const limited = { ...ask, max_output_tokens: 20 };
+    for (const stream of [true, false])
+      for (const [theirs, param] of [
+        ['max_tokens', 'max_output_tokens'],
+        ['messages', 'input'],
+        ['other', 'other'],
+      ] as const) {
+        const asked = caught(client.responses.create({ ...limited, stream }));
+        await refuse(theirs);
+        expect(await asked).toMatchObject({ status: 413, code: 'request_too_large', param });
+      }
+    const asked = caught(client.responses.create(limited));
+    await refuse('max_tokens');
+    expect((await asked).message).toContain('lower max_output_tokens to 5');
+    const chat = caught(
+      client.chat.completions.create({
+        model: 'tiny',
+        messages: [{ role: 'user', content: 'hi' }],
+        max_completion_tokens: 20,
+      }),
+    );
+    await refuse('max_tokens');
+    expect(await chat).toMatchObject({ param: 'max_completion_tokens' });
+    const text = caught(client.completions.create({ model: 'tiny', prompt: 'hi' }));
+    await refuse('messages');
+    expect(await text).toMatchObject({ param: 'prompt' });
+  });
+
+  it('counts as a completion in the usage of the organization', async () => {
+    worker = await new ScriptedWorker(api).connect();
+    const start = Math.floor(Date.now() / 86_400_000) * 86_400;
+    const used = async (): Promise<number[]> => {
+      const { data } = await api.get<UsagePage>(
+        `/organization/usage/completions?start_time=${start}`,
+      );
+      const results = data.flatMap((bucket) => bucket.results);
+      const sum = (name: 'output_tokens' | 'num_model_requests'): number =>
+        results.reduce((total, result) => total + (result[name] ?? 0), 0);
+      return [sum('num_model_requests'), sum('output_tokens')];
+    };
+    const [requests = 0, tokens = 0] = await used();
     await Promise.all([client.responses.create(ask), say(HI)]);
-    await expect.poll(sum).toBe(before + 2);
+    await expect.poll(used).toEqual([requests + 1, tokens + 2]);
   });
 });
 

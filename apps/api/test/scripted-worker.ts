@@ -340,7 +340,16 @@ export class ScriptedWorker {
    */
   reply(id: string, piece: object | null, more: Partial<ModelResponse> = {}): void {
     const pieces = piece === null ? [] : [Buffer.from(JSON.stringify(piece))];
-    const value = { id, pieces, last: true, errorCode: '', errorMessage: '', phase: '', ...more };
+    const value = {
+      id,
+      pieces,
+      last: true,
+      errorCode: '',
+      errorMessage: '',
+      errorParam: '',
+      phase: '',
+      ...more,
+    };
     this.send({ $case: 'modelResponse', value });
   }
 

@@ -138,14 +138,15 @@ export class ChatService {
 
   private chunksOf(
     caller: Principal,
-    { request, singleToolCall }: ParsedRequest,
+    parsed: ParsedRequest,
     model: Resolved,
     left: AbortSignal,
   ): Chunks {
+    const { request, singleToolCall } = parsed;
     const tokensOf = (piece: GenerateAnswer): number =>
       Math.min(piece.completion_tokens, request.max_tokens);
     const question = { kind: 'generate' as const, payload: request, model };
-    const chunks = this.answers.of(caller, question, left, tokensOf);
+    const chunks = withFieldsOf(parsed, this.answers.of(caller, question, left, tokensOf));
     return singleToolCall ? withSingleToolCall(chunks) : chunks;
   }
 }
@@ -155,6 +156,28 @@ const bestOf = (answers: readonly CompletedAnswer[], count: number): readonly Co
   answers.length === count
     ? answers
     : answers.toSorted((a, b) => meanLogprob(b.logprobs) - meanLogprob(a.logprobs)).slice(0, count);
+
+/** Changes the fields of the worker's request in its errors to those of the body. */
+async function* withFieldsOf(
+  { request, limit, largeFields }: ParsedRequest,
+  chunks: Chunks,
+): Chunks {
+  const text = (largeFields ?? chatFields(request)).param;
+  const fields = new Map([
+    ['messages', text],
+    ['prompt', text],
+    ['max_tokens', limit?.param ?? 'max_tokens'],
+  ]);
+  try {
+    yield* chunks;
+  } catch (error) {
+    if (!(error instanceof DomainError) || error.param === null) throw error;
+    const field = fields.get(error.param);
+    if (field === undefined || field === error.param) throw error;
+    const message = error.message.replaceAll(new RegExp(`\\b${error.param}\\b`, 'g'), field);
+    throw new DomainError(error.code, message, field, error.retryAfterSeconds);
+  }
+}
 
 /** Removes all tool calls after the first one. */
 async function* withSingleToolCall(chunks: Chunks): Chunks {

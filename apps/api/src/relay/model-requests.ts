@@ -201,8 +201,9 @@ function ofRelay({ code, details }: ServiceError): Error {
   return code === status.ABORTED ? connectionLost(details) : connectionLost();
 }
 
-function failure({ errorCode, errorMessage }: ModelResponse): Error {
+function failure({ errorCode, errorMessage, errorParam }: ModelResponse): Error {
   if (errorCode === 'queue_full') return new NotStarted(errorMessage);
   const code = isErrorCode(errorCode) ? errorCode : 'internal_error';
-  return new DomainError(code, errorMessage || 'the worker could not generate a response');
+  const message = errorMessage || 'the worker could not generate a response';
+  return new DomainError(code, message, errorParam || null);
 }

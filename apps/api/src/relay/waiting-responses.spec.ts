@@ -9,6 +9,7 @@ const response = (more: Partial<ModelResponse> = {}): ModelResponse => ({
   last: false,
   errorCode: '',
   errorMessage: '',
+  errorParam: '',
   phase: '',
   ...more,
 });

@@ -54,8 +54,8 @@ export class WaitingResponses {
 /** Whether this is the last response. An error is, even if the worker does not mark it. */
 const isEnd = ({ last, errorCode }: ModelResponse): boolean => last || errorCode !== '';
 
-const sizeOf = ({ pieces, phase, errorCode, errorMessage }: ModelResponse): number =>
+const sizeOf = ({ pieces, phase, errorCode, errorMessage, errorParam }: ModelResponse): number =>
   pieces.reduce(
     (sum, { length }) => sum + PER_PIECE + length,
-    phase.length + errorCode.length + errorMessage.length,
+    phase.length + errorCode.length + errorMessage.length + errorParam.length,
   );

@@ -57,6 +57,7 @@ const FACTS = {
     last: z.boolean(),
     errorCode: text.nullable(),
     errorMessage: text.nullable(),
+    errorParam: text.nullish(),
   }),
   log: logEvent.payload,
   pong: z.object({ sequence: count, rssBytes: count }),

@@ -171,6 +171,8 @@ export interface AnswerFact {
   /** Set if the request failed; then this is its last fact. */
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
+  /** Field of the request that the error is about. */
+  readonly errorParam?: string | null | undefined;
 }
 /** Response fact with the chunk as JSON text. Only the requester knows the kind of the chunk and validates it. */
 export type ReadAnswer = Omit<AnswerFact, 'piece'> & { readonly piece: string | null };

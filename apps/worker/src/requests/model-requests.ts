@@ -242,18 +242,20 @@ function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | nul
   return { dtype: baseDtype === 'f32' ? 'f32' : 'bf16', quantization: quantization || null };
 }
 
-const responseOf = ({ id, piece, last, errorCode, errorMessage }: ReadAnswer): ModelResponse =>
+const responseOf = ({ id, piece, last, ...failed }: ReadAnswer): ModelResponse =>
   response(id, {
     pieces: piece === null ? [] : [Buffer.from(piece)],
     // A response with an error is always the last one.
-    last: last || errorCode !== null,
-    errorCode: errorCode ?? '',
-    errorMessage: errorMessage ?? '',
+    last: last || failed.errorCode !== null,
+    errorCode: failed.errorCode ?? '',
+    errorMessage: failed.errorMessage ?? '',
+    errorParam: failed.errorParam ?? '',
   });
 
 function failureResponse(id: string, error: unknown): ModelResponse {
   const { code, message } = publicError(error);
-  return response(id, { last: true, errorCode: code, errorMessage: message });
+  const param = (error instanceof DomainError && error.param) || '';
+  return response(id, { last: true, errorCode: code, errorMessage: message, errorParam: param });
 }
 
 function publicError(error: unknown): Pick<DomainError, 'code' | 'message'> {
@@ -272,6 +274,7 @@ const response = (id: string, part: Partial<ModelResponse>): ModelResponse => ({
   last: false,
   errorCode: '',
   errorMessage: '',
+  errorParam: '',
   phase: '',
   ...part,
 });

@@ -9,6 +9,7 @@ export function answered(id: string, piece: Piece, last: boolean): AnswerFact {
 }
 
 export function failed(id: string, error: unknown): AnswerFact {
-  const { code, message } = failureOf(error);
-  return { type: 'answer', id, piece: null, last: true, errorCode: code, errorMessage: message };
+  const { code, message, param } = failureOf(error);
+  const failure = { errorCode: code, errorMessage: message, errorParam: param };
+  return { type: 'answer', id, piece: null, last: true, ...failure };
 }

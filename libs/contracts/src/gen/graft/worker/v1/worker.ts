@@ -296,6 +296,8 @@ export interface ModelResponse {
   errorMessage: string;
   /** Progress text while the base is loading. */
   phase: string;
+  /** Field of the request that the error is about; empty if there is none. */
+  errorParam: string;
 }
 
 export interface Draining {
@@ -2522,7 +2524,7 @@ export const CancelModelRequest: MessageFns<CancelModelRequest> = {
 };
 
 function createBaseModelResponse(): ModelResponse {
-  return { id: "", pieces: [], last: false, errorCode: "", errorMessage: "", phase: "" };
+  return { id: "", pieces: [], last: false, errorCode: "", errorMessage: "", phase: "", errorParam: "" };
 }
 
 export const ModelResponse: MessageFns<ModelResponse> = {
@@ -2544,6 +2546,9 @@ export const ModelResponse: MessageFns<ModelResponse> = {
     }
     if (message.phase !== "") {
       writer.uint32(50).string(message.phase);
+    }
+    if (message.errorParam !== "") {
+      writer.uint32(58).string(message.errorParam);
     }
     return writer;
   },
@@ -2609,6 +2614,14 @@ export const ModelResponse: MessageFns<ModelResponse> = {
             message.phase = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorParam = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2632,6 +2645,7 @@ export const ModelResponse: MessageFns<ModelResponse> = {
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
     message.phase = object.phase ?? "";
+    message.errorParam = object.errorParam ?? "";
     return message;
   },
 };
