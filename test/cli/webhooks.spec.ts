@@ -35,7 +35,7 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
   expect(made.err).toContain('save this secret now');
   const listed = JSON.parse((await run('list', '--json')).out) as WebhookEndpointObject[];
   expect(listed).toMatchObject([{ id, event_types: ['eval.run.failed'], enabled: true }]);
-  expect(listed[0]).not.toHaveProperty('secret');
+  expect(listed[0]).not.toHaveProperty('signing_secret');
 
   const tested = await run('test', 'ours');
   expect(tested.err).toBe('');
@@ -64,6 +64,12 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
   expect(rotated.out).toMatch(/^whsec_\S+\n$/);
   expect(rotated.out).not.toBe(made.out);
   const other = `${receiver.url}?other`;
+  const oldSecrets = (): Promise<{ old_secret: string | null }[]> =>
+    api.query('SELECT old_secret FROM webhook_endpoint WHERE id = $1', [id]);
+  expect(await oldSecrets()).toEqual([{ old_secret: made.out.trim() }]);
+  const again = await run('rotate-secret', id, '--revoke-old');
+  expect(again.out).toMatch(/^whsec_\S+\n$/);
+  expect(await oldSecrets()).toEqual([{ old_secret: null }]);
   const changed = await run('update', id, '--name', 'theirs', '--to', other, '--json');
   expect(JSON.parse(changed.out)).toMatchObject({ name: 'theirs', url: other });
   expect((await run('disable', id)).out).toBe(`${id} theirs off\n`);

@@ -78,6 +78,7 @@ export const ROUTES: readonly (readonly [
   ['delete', '/v1/evals/{id}/runs/{run}', 'jobs:write'],
   ['get', '/v1/evals/{id}/runs/{run}/output_items', 'jobs:read'],
   ['get', '/v1/evals/{id}/runs/{run}/output_items/{item}', 'jobs:read'],
+  ['get', '/v1/webhook_event_types', 'project:admin'],
   ['post', '/v1/webhook_endpoints', 'project:admin'],
   ['get', '/v1/webhook_endpoints', 'project:admin'],
   ['get', '/v1/webhook_endpoints/{id}', 'project:admin'],

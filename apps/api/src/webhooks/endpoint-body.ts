@@ -1,4 +1,4 @@
-import { WEBHOOK_EVENT_TYPES } from '@graft/contracts';
+import { WEBHOOK_EVENT_TYPES, WEBHOOK_TEST } from '@graft/contracts';
 import { z } from 'zod';
 
 const Name = z.string().trim().min(1).max(100).describe('Display name');
@@ -28,5 +28,21 @@ export const UpdateEndpoint = z.strictObject({
     .optional()
     .describe(
       'Whether events are sent. Enabling an endpoint also sends deliveries that are still pending',
+    ),
+});
+
+export const RotateSecret = z.strictObject({
+  keep_old_secret_active_for_24_hours: z
+    .boolean()
+    .default(false)
+    .describe('Whether the old secret also signs deliveries for 24 hours'),
+});
+
+export const TestEndpoint = z.strictObject({
+  event_type: z
+    .enum([...WEBHOOK_EVENT_TYPES, WEBHOOK_TEST])
+    .optional()
+    .describe(
+      'Event type of a sample to send now; the response has the HTTP status. Default: queue a test event as a delivery',
     ),
 });

@@ -8,6 +8,8 @@ import {
   type Page,
   type WebhookDeliveryObject,
   type WebhookEndpointObject,
+  type WebhookTestObject,
+  type WebhookTestResult,
 } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -20,10 +22,10 @@ import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
 import { Outbound } from '../outbound/outbound.js';
 import { WakeUps } from '../wake/wake-ups.js';
-import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
+import { CreateEndpoint, RotateSecret, TestEndpoint, UpdateEndpoint } from './endpoint-body.js';
 import { DUE } from './webhook-events.js';
 import { deliveryNumber, deliveryObject, endpointObject } from './webhook-objects.js';
-import { webhookSecret } from './webhook-sender.js';
+import { WebhookSender, webhookSecret } from './webhook-sender.js';
 
 type Query = Record<string, unknown>;
 
@@ -40,6 +42,7 @@ export class WebhookEndpoints {
     private readonly outbound: Outbound,
     private readonly audit: Audit,
     private readonly wakeUps: WakeUps,
+    private readonly sender: WebhookSender,
   ) {}
 
   /** Creates an endpoint. Only this response contains its secret. */
@@ -61,7 +64,7 @@ export class WebhookEndpoints {
       const action = 'webhook_endpoint.created';
       await this.audit.write(manager, { caller, action, target: id, detail });
     });
-    return { ...(await this.get(caller, id)), secret };
+    return { ...(await this.get(caller, id)), signing_secret: secret, secret };
   }
 
   private async countOthers(manager: EntityManager, projectId: string, id: string): Promise<void> {
@@ -108,7 +111,10 @@ export class WebhookEndpoints {
            event_types = COALESCE($5::jsonb, event_types),
            disabled_at = CASE WHEN $6 THEN NULL WHEN NOT $6 THEN COALESCE(disabled_at, clock_timestamp()) ELSE disabled_at END,
            disabled_reason = CASE WHEN $6 IS NULL THEN disabled_reason END,
-           failing_since = CASE WHEN $6 THEN NULL ELSE failing_since END
+           failing_since = CASE WHEN $6 THEN NULL ELSE failing_since END,
+           updated_at = CASE WHEN (COALESCE($3, name), COALESCE($4, url), COALESCE($5::jsonb, event_types),
+               COALESCE($6, disabled_at IS NULL)) = (name, url, event_types, disabled_at IS NULL)
+             THEN updated_at ELSE clock_timestamp() END
          WHERE id = $1 AND project_id = $2 RETURNING id`,
         [
           id,
@@ -149,24 +155,23 @@ export class WebhookEndpoints {
     return { id, object: 'webhook_endpoint', deleted: true };
   }
 
-  /**
-   * Replaces the secret. Only this response contains the new one. For 24 hours, deliveries are signed with
-   * both.
-   */
-  async rotate(caller: Principal, id: string): Promise<WebhookEndpointObject> {
+  /** Replaces the secret. Only this response contains the new one. On request, both sign for 24 hours. */
+  async rotate(caller: Principal, id: string, body: unknown): Promise<WebhookEndpointObject> {
+    const { keep_old_secret_active_for_24_hours: isKept } = parseBody(RotateSecret, body);
     await this.row(caller, id);
     const secret = webhookSecret(randomBytes(32));
     await this.database.transaction(async (manager) => {
       await this.database.query(
-        `UPDATE webhook_endpoint SET old_secret = secret, secret = $2,
-           old_secret_until = clock_timestamp() + ${ROTATION} WHERE id = $1 AND secret <> $2`,
-        [id, secret],
+        `UPDATE webhook_endpoint SET old_secret = CASE WHEN $3 THEN secret END, secret = $2,
+           old_secret_until = CASE WHEN $3 THEN clock_timestamp() + ${ROTATION} END,
+           updated_at = clock_timestamp() WHERE id = $1 AND secret <> $2`,
+        [id, secret, isKept],
         manager,
       );
       const action = 'webhook_endpoint.secret_rotated';
       await this.audit.write(manager, { caller, action, target: id });
     });
-    return { ...(await this.get(caller, id)), secret };
+    return { ...(await this.get(caller, id)), signing_secret: secret, secret };
   }
 
   async deliveries(
@@ -197,8 +202,43 @@ export class WebhookEndpoints {
     return deliveryObject(row);
   }
 
-  /** Queues a test event, whatever event types the endpoint subscribes to. */
-  async test(caller: Principal, id: string): Promise<WebhookDeliveryObject> {
+  /** Tests the endpoint, whatever event types it subscribes to. */
+  test(caller: Principal, id: string, body: unknown): Promise<WebhookTestResult> {
+    const { event_type: type } = parseBody(TestEndpoint, body);
+    return type ? this.sendSample(caller, id, type) : this.queueTest(caller, id);
+  }
+
+  /** Sends a sample once, outside the deliveries: it is neither recorded nor repeated. */
+  private async sendSample(
+    caller: Principal,
+    id: string,
+    type: WebhookTestObject['event_type'],
+  ): Promise<WebhookTestObject> {
+    const { endpoint, now } = await this.database.transaction(async (manager) => {
+      await requireActive(this.database, manager, caller.projectId);
+      const locked = await this.lockEnabled(manager, caller, id);
+      const detail = { event_type: type };
+      const action = 'webhook_endpoint.tested';
+      await this.audit.write(manager, { caller, action, target: id, detail });
+      return locked;
+    });
+    const { url, secret, old_secret: old, old_secret_until: until } = endpoint;
+    const { status_code, error } = await this.sender.send({
+      ...{ event_id: newId('evt_'), type, target: id, created_at: now },
+      ...{ url, secret, old_secret: until && until > now ? old : null, now },
+    });
+    if (status_code === null)
+      throw new DomainError('invalid_state', `${id} did not respond: ${error}`, 'endpoint_id');
+    return {
+      object: 'webhook_endpoint.test',
+      webhook_endpoint_id: id,
+      event_type: type,
+      status_code,
+      success: true,
+    };
+  }
+
+  private async queueTest(caller: Principal, id: string): Promise<WebhookDeliveryObject> {
     const event = newId('evt_');
     const number = await this.database.transaction(async (manager) => {
       await this.lockEnabled(manager, caller, id);
@@ -242,15 +282,21 @@ export class WebhookEndpoints {
     return this.delivery(caller, id, known);
   }
 
-  private async lockEnabled(manager: EntityManager, caller: Principal, id: string): Promise<void> {
-    const [endpoint] = await this.database.query<WebhookEndpoint>(
-      'SELECT * FROM webhook_endpoint WHERE id = $1 AND project_id = $2 FOR SHARE',
+  /** Returns the endpoint, locked, and the time of the database. */
+  private async lockEnabled(
+    manager: EntityManager,
+    caller: Principal,
+    id: string,
+  ): Promise<{ readonly endpoint: WebhookEndpoint; readonly now: Date }> {
+    const [endpoint] = await this.database.query<WebhookEndpoint & { readonly now: Date }>(
+      'SELECT *, clock_timestamp() AS now FROM webhook_endpoint WHERE id = $1 AND project_id = $2 FOR SHARE',
       [id, caller.projectId],
       manager,
     );
     if (!endpoint) throw noEndpoint(id);
     if (endpoint.disabled_at)
       throw new DomainError('invalid_state', `${id} is disabled; enable it first`, 'endpoint_id');
+    return { endpoint, now: endpoint.now };
   }
 
   /** @throws DomainError not_found, also if the object belongs to another project */

@@ -7,6 +7,8 @@ import type { WebhookDelivery, WebhookEndpoint } from '../database/entities/webh
 import { unix, unixOrNull } from '../ids.js';
 
 const PREFIX = 'whd_';
+/** Number of characters of a secret that remain visible. */
+const HINT_LENGTH = 4;
 
 /** The endpoint without its secret. */
 export const endpointObject = (row: WebhookEndpoint): WebhookEndpointObject => ({
@@ -20,6 +22,8 @@ export const endpointObject = (row: WebhookEndpoint): WebhookEndpointObject => (
   failing_since: unixOrNull(row.failing_since),
   last_delivered_at: unixOrNull(row.delivered_at),
   created_at: unix(row.created_at),
+  updated_at: unix(row.updated_at),
+  signing_secret_hint: `whsec_…${row.secret.slice(-HINT_LENGTH)}`,
 });
 
 /** The event as it is sent. */

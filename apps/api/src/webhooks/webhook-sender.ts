@@ -12,6 +12,12 @@ import { eventObject } from './webhook-objects.js';
 /** Maximum number of bytes read of a response. Its body is not used. */
 const MOST_BYTES = 64 * 1024;
 
+/** An event with the address and the secrets that it is sent with. */
+export type SignedEvent = Pick<
+  DueDelivery,
+  'event_id' | 'type' | 'target' | 'created_at' | 'url' | 'secret' | 'old_secret' | 'now'
+>;
+
 const SECRET_PREFIX = 'whsec_';
 
 export const webhookSecret = (bytes: Buffer): string =>
@@ -25,7 +31,7 @@ export class WebhookSender {
   constructor(private readonly outbound: Outbound) {}
 
   /** Never rejects. */
-  async send(due: DueDelivery): Promise<RecordedTry> {
+  async send(due: SignedEvent): Promise<RecordedTry> {
     const began = performance.now();
     const at = unix(due.now);
     const body = JSON.stringify(eventObject(due));

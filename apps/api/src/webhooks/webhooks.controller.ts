@@ -3,13 +3,16 @@ import {
   type Page,
   WebhookDeliveryObject,
   WebhookEndpointObject,
+  WebhookEventTypeList,
+  WebhookTestResult,
+  WEBHOOK_EVENT_TYPES,
 } from '@graft/contracts';
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { ApiJsonResponse, ApiDeletedResponse, ApiPageResponse } from '../http/openapi.js';
 import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
-import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
+import { CreateEndpoint, RotateSecret, TestEndpoint, UpdateEndpoint } from './endpoint-body.js';
 import { WebhookEndpoints } from './webhook-endpoints.service.js';
 
 type QueryValues = Record<string, unknown>;
@@ -78,20 +81,33 @@ export class WebhooksController {
   @Post(':id/rotate_secret')
   @HttpCode(200)
   @RequireScope('project:admin')
+  @ApiBody({ schema: bodySchema(RotateSecret), required: false })
   @ApiJsonResponse(
     WebhookEndpointObject,
     'Rotates the secret of an endpoint. Only this response contains the new secret',
   )
-  rotate(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookEndpointObject> {
-    return this.endpoints.rotate(caller, id);
+  rotate(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<WebhookEndpointObject> {
+    return this.endpoints.rotate(caller, id, body);
   }
 
   @Post(':id/test')
   @HttpCode(200)
   @RequireScope('project:admin')
-  @ApiJsonResponse(WebhookDeliveryObject, 'Sends a test event to an endpoint')
-  test(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookDeliveryObject> {
-    return this.endpoints.test(caller, id);
+  @ApiBody({ schema: bodySchema(TestEndpoint), required: false })
+  @ApiJsonResponse(
+    WebhookTestResult,
+    'Sends a test event to an endpoint: a sample of `event_type` immediately; without it, a delivery',
+  )
+  test(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<WebhookTestResult> {
+    return this.endpoints.test(caller, id, body);
   }
 
   @Get(':id/deliveries')
@@ -129,5 +145,17 @@ export class WebhooksController {
     @Param('delivery') delivery: string,
   ): Promise<WebhookDeliveryObject> {
     return this.endpoints.retry(caller, id, delivery);
+  }
+}
+
+@ApiTags('webhooks')
+@ApiBearerAuth()
+@Controller('v1/webhook_event_types')
+export class WebhookEventTypesController {
+  @Get()
+  @RequireScope('project:admin')
+  @ApiJsonResponse(WebhookEventTypeList, 'Lists the event types of webhooks')
+  list(): WebhookEventTypeList {
+    return { object: 'list', data: WEBHOOK_EVENT_TYPES };
   }
 }

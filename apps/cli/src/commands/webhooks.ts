@@ -77,10 +77,12 @@ export function addWebhooks(program: Command): void {
     .command('rotate-secret')
     .description('Create a new secret; the old one works for another 24 hours')
     .argument('<endpoint>', ENDPOINT_HELP)
-    .action(async (name: string, _options: unknown, command: Command) => {
+    .option('--revoke-old', 'the old secret stops working now')
+    .action(async (name: string, { revokeOld }: { revokeOld?: true }, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findWebhookId(api(), name);
-      showSecret(out, await api().post<WebhookEndpointObject>(`${at(id)}/rotate_secret`));
+      const body = { keep_old_secret_active_for_24_hours: !revokeOld };
+      showSecret(out, await api().post<WebhookEndpointObject>(`${at(id)}/rotate_secret`, body));
     });
   addSending(webhooks);
 }
@@ -176,7 +178,7 @@ const events = (description: string): Option =>
 function showSecret(out: Output, made: WebhookEndpointObject): void {
   if (out.json) return out.value(made);
   out.note(`${made.id} ${made.name}: save this secret now; it is not shown again`);
-  out.line(made.secret ?? '');
+  out.line(made.signing_secret ?? '');
 }
 
 function show(out: Output, endpoint: WebhookEndpointObject): void {

@@ -30,6 +30,8 @@ export class WebhookEndpoint {
   @Text(optional) owner!: string | null;
   @Time(optional) owner_until!: Date | null;
   @Now() created_at!: Date;
+  /** Time of the last change of its configuration or secret by a user. */
+  @Now() updated_at!: Date;
 }
 
 export interface RecordedTry {

@@ -15,6 +15,7 @@ export const WEBHOOKS = [
     "owner" text,
     "owner_until" timestamptz,
     "created_at" timestamptz DEFAULT now() NOT NULL,
+    "updated_at" timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT "webhook_endpoint_pk" PRIMARY KEY ("id")
   )`,
   `CREATE INDEX "webhook_endpoint_project" ON "webhook_endpoint" ("project_id", "created_at", "id")`,
