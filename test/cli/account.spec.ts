@@ -141,6 +141,25 @@ describe('completion of names', () => {
     expect(await values('help', 'getting')).toEqual(['getting-started']);
   });
 
+  it('names jobs and files in receipt, job interrupt and files revise', async () => {
+    const [, file = ''] = /^file-(\w+)$/.exec(job.training_file ?? '') ?? [];
+    const one = await values('files', 'show', '');
+    expect(await values('receipt', '')).toEqual(['show', 'compare', 'help', 'pirate']);
+    expect(await values('receipt', 'pi')).toEqual(['pirate']);
+    expect(await values('receipt', '--o')).toEqual(['--out']);
+    expect(await values('receipt', 'show', '')).toEqual(['pirate']);
+    expect(await values('receipt', 'compare', '')).toEqual(['pirate']);
+    expect(await values('receipt', 'compare', 'pirate', '')).toEqual(['pirate']);
+    expect((await run('complete', '--', 'receipt', 'compare', 'x')).out).toBe(':0\n');
+    expect(await values('job', 'interrupt', '')).toEqual(['pirate']);
+    expect(await values('job', 'interrupt', 'pirate', '--f')).toEqual(['--force']);
+    expect(await values('files', 'revise', '')).toEqual(one);
+    expect(await values('files', 'revise', file, '--hold-out-as', '')).toEqual(['pirate']);
+    expect(await values('files', 'revise', file, '--hold-out-as=p')).toEqual([
+      '--hold-out-as=pirate',
+    ]);
+  });
+
   it('lets the shell complete local files where they fit', async () => {
     expect((await run('complete', '--', 'files', 'upload', '')).out).toBe(':0\n');
     expect((await run('complete', '--', 'submit', '--train', 'x')).out).toBe(':0\n');

@@ -67,7 +67,8 @@ export async function complete(
   valuesOf: Values,
 ): Promise<Completions> {
   const typed = words.at(-1) ?? '';
-  const { command, position, pending } = parsed(program, words.slice(0, -1));
+  const { command: named, position, pending } = parsed(program, words.slice(0, -1));
+  const command = defaultOf(named) ?? named;
   const [, flag = '', start = ''] = /^(--[\w-]+)=(.*)$/s.exec(typed) ?? [];
   const assigned = flag === '' ? undefined : optionCalled(command, flag);
   const option = pending ?? assigned;
@@ -78,7 +79,7 @@ export async function complete(
       : { ...found, values: found.values.map(([value, about]) => [`${flag}=${value}`, about]) };
   }
   if (typed.startsWith('-')) return { values: optionsOf(command, typed), files: false };
-  const inner = position === 0 ? commandsOf(command, typed) : [];
+  const inner = position === 0 ? commandsOf(named, typed) : [];
   const all = command.registeredArguments;
   const argument = all[position] ?? (all.at(-1)?.variadic ? all.at(-1) : undefined);
   if (!argument) return { values: inner, files: false };
@@ -101,15 +102,25 @@ function parsed(program: Command, words: readonly string[]): Parsed {
   for (const word of words) {
     if (pending) pending = undefined;
     else if (word.startsWith('-')) {
-      const option = word.includes('=') ? undefined : optionCalled(command, word);
+      const owner = defaultOf(command) ?? command;
+      const option = word.includes('=') ? undefined : optionCalled(owner, word);
       pending = option && (option.required || option.optional) ? option : undefined;
     } else {
       const inner = position === 0 ? innerCommand(command, word) : undefined;
       if (inner) command = inner;
-      else position += 1;
+      else {
+        command = defaultOf(command) ?? command;
+        position += 1;
+      }
     }
   }
   return { command, position, pending };
+}
+
+/** The subcommand that a group runs if none is named, such as `show` of `receipt`. Commander keeps its name to itself. */
+function defaultOf(command: Command): Command | undefined {
+  const { _defaultCommandName: name } = command as { readonly _defaultCommandName?: string | null };
+  return command.commands.find((one) => one.name() === name);
 }
 
 const innerCommand = (command: Command, name: string): Command | undefined =>
