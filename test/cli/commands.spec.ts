@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FileRevisionObject } from '@graft/contracts';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { dataUrl, png } from '../../apps/api/test/media.js';
 import { unzip } from '../unzip.js';
@@ -210,6 +211,37 @@ describe('graft, against a running API', () => {
     const empty = await run('files', 'revise', id, '--record', '2={"text":""}');
     expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('records[0].record') });
     expect((await run('files', 'delete', made, id)).code).toBe(0);
+  });
+
+  it('writes the rows that a job held out to a second file', async () => {
+    expect((await run('models', 'import', writeTinyBase(join(home, 'held')))).code).toBe(0);
+    const path = join(home, 'held-out.jsonl');
+    const lines = Array.from({ length: 60 }, (_, n) => chat(`question ${n}`));
+    writeFileSync(path, lines.join('\n'));
+    const [id = ''] = (await run('files', 'upload', path)).out.split(' ');
+    const train = ['submit', '-m', 'held', '-t', id, '--suffix', 'holder'];
+    expect((await run(...train, '--set', 'graft.validation_split=0.2')).code).toBe(0);
+    const revised = await run('files', 'revise', id, '--remove', '1', '2', '--hold-out-as', 'holder', '--json'); // prettier-ignore
+    const { file, validation_file: validation, removed, held_out_revised: held } = JSON.parse(revised.out) as FileRevisionObject; // prettier-ignore
+    expect([removed, validation?.filename]).toEqual([2, 'held-out (held out).jsonl']);
+    const rowsOf = async (name: string): Promise<string[]> =>
+      (await run('files', 'get', name, '-o', '-')).out.trimEnd().split('\n');
+    const [training, heldOut] = [await rowsOf(file.id), await rowsOf(validation?.id ?? '')];
+    expect(heldOut).toHaveLength(12 - held);
+    expect([...training, ...heldOut].sort()).toEqual(lines.slice(2).sort());
+
+    // The text names both files, and how to train on them.
+    const name = ['--name', 'again.jsonl'];
+    const { out, err } = await run('files', 'revise', id, '--remove', '3', '--hold-out-as', 'holder', ...name); // prettier-ignore
+    const [made = '', second = ''] = out.split('\n').map((line) => line.split(' ')[0]);
+    expect(out).toMatch(/^file-\w+ again\.jsonl\nfile-\w+ .*\(held out\)\.jsonl\n$/);
+    expect(err).toContain(`--train ${made} --valid ${second}\n`);
+    expect(await run('files', 'revise', id, '--remove', '1', '--hold-out-as', 'missing')).toEqual({
+      code: 1,
+      out: '',
+      err: 'graft: no job named missing; see graft jobs\n',
+    });
+    expect((await run('cancel', 'holder')).code).toBe(0);
   });
 
   it('reads a table, and suggests how to map its columns', async () => {
