@@ -10,6 +10,8 @@ import { errorsPage } from './reference/errors-page.mjs';
 import { methodsPage } from './reference/methods-page.mjs';
 import { jobsPage, modelsPage } from './reference/models-page.mjs';
 import { objectsPage } from './reference/objects-page.mjs';
+import { openaiMethods, openaiVersion } from './reference/openai-methods.mjs';
+import { openaiPage } from './reference/openai-page.mjs';
 import { tasksPage } from './reference/tasks-page.mjs';
 
 const FOLDER = fileURLToPath(new URL('../docs/reference/', import.meta.url));
@@ -47,6 +49,11 @@ export async function referencePages() {
         (name) => !['pool', 'priority'].includes(name),
       ),
     ),
+    'openai.md': openaiPage({
+      version: openaiVersion(),
+      methods: openaiMethods(),
+      paths: api.paths,
+    }),
     'tasks.md': tasksPage(contents),
   };
 }
