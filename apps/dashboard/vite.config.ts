@@ -1,5 +1,5 @@
 import latin from '@fontsource-variable/inter/unicode.json' with { type: 'json' };
-import react from '@vitejs/plugin-react';
+import preact from '@preact/preset-vite';
 import subsetFont from 'subset-font';
 import { defineConfig, type Plugin } from 'vite';
 import { compression } from 'vite-plugin-compression2';
@@ -60,7 +60,8 @@ const preloadFont: Plugin = {
 
 export default defineConfig(({ mode }) => ({
   plugins: [
-    react(),
+    // Also replaces react and react-dom in the libraries.
+    preact(),
     reduceFont,
     preloadFont,
     // The API sends these files to browsers that accept Brotli.
@@ -79,7 +80,7 @@ export default defineConfig(({ mode }) => ({
     // Modules that most pages need form one file. By default, each combination of pages has its own file,
     // and the headers of 30 small files weigh more than their contents.
     rolldownOptions: {
-      output: { codeSplitting: { groups: [{ name: 'shared', minShareCount: 6 }] } },
+      output: { codeSplitting: { groups: [{ name: 'shared', minShareCount: 10 }] } },
     },
   },
   server: { host: '127.0.0.1', proxy: { '/v1': api, '/docs': api, '/healthz': api } },
