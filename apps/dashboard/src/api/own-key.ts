@@ -32,3 +32,12 @@ export function useMay(): (...needed: Scope[]) => boolean {
   const key = useContext(OwnKey);
   return (...needed) => missingScopes(key, needed).length === 0;
 }
+
+/**
+ * Like `useMay`, but the function returns false until the key is known. Guards requests, which the server
+ * would refuse with an error.
+ */
+export function useMayRequest(): (...needed: Scope[]) => boolean {
+  const key = useContext(OwnKey);
+  return (...needed) => key !== null && missingScopes(key, needed).length === 0;
+}

@@ -3,7 +3,7 @@ import { Plus, Rows3 } from 'lucide-react';
 import { useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMay, useMayRequest } from '../api/own-key.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
 import { EmptyState } from '../ui/feedback/empty-state.js';
 import { Failure } from '../ui/feedback/failure.js';
@@ -19,7 +19,7 @@ export function NoJobs({ sample }: Props) {
   const navigate = useNavigate();
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<Error | null>(null);
-  const canRead = may('models:read');
+  const canRead = useMayRequest()('models:read');
   const models = useLoaded(['models', canRead], async () =>
     canRead ? (await api.models()).data : [],
   );

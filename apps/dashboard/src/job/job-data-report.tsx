@@ -2,7 +2,7 @@ import type { DataReport, JobObject, RecordFormatDescription } from '@graft/cont
 import { vocabularyText } from '@graft/contracts/plan-line';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMay, useMayRequest } from '../api/own-key.js';
 import { count } from '../format.js';
 import { useRecordFormats } from '../files/record-formats.js';
 import { Figure } from '../ui/figure.js';
@@ -43,7 +43,7 @@ export function JobDataReport({ job }: Props) {
 
 /** Name of a file, if the key may read it. The file may have been deleted. */
 function TrainingFile({ id, name }: { id: string; name: string }) {
-  const may = useMay()('files:read');
+  const may = useMayRequest()('files:read');
   const file = useLoaded(['file', id, may], async () => (may ? await api.file(id) : null));
   return (
     <span className="break">

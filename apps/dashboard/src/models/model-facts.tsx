@@ -3,12 +3,12 @@ import { Fragment } from 'react';
 import { api } from '../api/api.js';
 import { bytes, modelTitle } from '../format.js';
 import { useLoaded, type Loaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMayRequest } from '../api/own-key.js';
 import { Link } from '../ui/link.js';
 
 /** Loads a model by name. Null if it does not exist or this key cannot read it. */
 export function useModel(name: string | null): Loaded<ModelObject | null> {
-  const isAllowed = useMay()('models:read');
+  const isAllowed = useMayRequest()('models:read');
   return useLoaded(['model', name, isAllowed], () =>
     name !== null && isAllowed ? api.model(name) : Promise.resolve(null),
   );

@@ -4,7 +4,7 @@ import { Plus, Server } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMay, useMayRequest } from '../api/own-key.js';
 import { Button } from '../ui/controls/button.js';
 import { Segmented } from '../ui/controls/segmented.js';
 import { EmptyState } from '../ui/feedback/empty-state.js';
@@ -20,7 +20,7 @@ const NO_SIZES: ReadonlyMap<string, number> = new Map();
 
 /** Sizes of base models in bytes, by name. Empty for keys that may not list models. */
 export function useModelSizes(): ReadonlyMap<string, number> {
-  const may = useMay()('models:read');
+  const may = useMayRequest()('models:read');
   const models = useLoaded(['models', may], async () => (may ? (await api.models()).data : []));
   return useMemo(
     () =>

@@ -12,7 +12,7 @@ import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { download } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMay, useMayRequest } from '../api/own-key.js';
 import { useRecordFormats } from '../files/record-formats.js';
 import { useConfirm } from '../ui/overlays/confirm.js';
 import { Button, ButtonLink } from '../ui/controls/button.js';
@@ -44,7 +44,7 @@ const NO_JOBS: Users = { data: [], has_more: false };
 /** One file: its properties, the result of its check, its examples, and the jobs that use it. */
 export function FilePage({ id, after }: { id: string; after: number }) {
   const file = useLoaded(['file', id], () => api.file(id));
-  const mayJobs = useMay()('jobs:read');
+  const mayJobs = useMayRequest()('jobs:read');
   const jobs = useLoaded(['jobs-with', id, mayJobs], async () =>
     mayJobs ? await api.jobs(new URLSearchParams({ search: id, archived: 'any' })) : NO_JOBS,
   );

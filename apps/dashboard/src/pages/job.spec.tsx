@@ -218,7 +218,11 @@ it('shows the data’s statistics, and links to truncated lines', async () => {
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
   const chats = { name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] };
   answers['/v1/catalog'] = { tasks: [{ name: 'causal_lm', record_formats: [chats] }] };
-  show(<JobPage id="ftjob-abc" tab="data" />);
+  show(
+    <OwnKey value={{ scopes: ['admin'] } as unknown as ApiKeyObject}>
+      <JobPage id="ftjob-abc" tab="data" />
+    </OwnKey>,
+  );
   const part = within(await screen.findByRole('region', { name: 'Data' }));
   expect(screen.getByRole('tab', { name: 'Data with warnings' })).toBeTruthy();
   const link = await part.findByRole('link', { name: 'desk.jsonl' });

@@ -5,7 +5,7 @@ import { useContext, useMemo, type ReactNode } from 'react';
 import { api } from '../api/api.js';
 import { saveText } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
-import { OwnKey, useMay } from '../api/own-key.js';
+import { OwnKey, useMayRequest } from '../api/own-key.js';
 import { count } from '../format.js';
 import { StackedBars, type Stack } from '../operate/stacked-bars.js';
 import {
@@ -147,7 +147,7 @@ function useUsage(range: Range, by: GroupBy) {
 /** Names of projects for their ids; models have their name already. */
 function useNames(by: GroupBy): (group: string) => string {
   const own = useContext(OwnKey)?.project;
-  const admin = useMay()('admin');
+  const admin = useMayRequest()('admin');
   const isByProject = by === 'project_id';
   const projects = useLoaded(['projects', 'names', admin, isByProject], async () =>
     admin && isByProject ? await api.projects() : [],

@@ -1,8 +1,7 @@
 import type { OverviewObject } from '@graft/contracts';
-import { useContext } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { OwnKey, useMay } from '../api/own-key.js';
+import { useMayRequest } from '../api/own-key.js';
 import { Link } from '../ui/link.js';
 import { Tip } from '../ui/overlays/tip.js';
 
@@ -19,10 +18,8 @@ function clusterText(overview: OverviewObject): { readonly tone: Tone; readonly 
 
 /** Live state of the cluster at the foot of the navigation, on every page. */
 export function ClusterChip({ isSmall }: { isSmall: boolean }) {
-  const isKnown = useContext(OwnKey) !== null;
-  const may = useMay()('jobs:read');
-  // Nothing is requested until the rights of the key are known.
-  return may && isKnown ? <Chip isSmall={isSmall} /> : <div className="cluster-chip" />;
+  const may = useMayRequest()('jobs:read');
+  return may ? <Chip isSmall={isSmall} /> : <div className="cluster-chip" />;
 }
 
 function Chip({ isSmall }: { isSmall: boolean }) {

@@ -5,7 +5,7 @@ import { Box, Database, Moon, Rows3, Search, Split, Sun, type LucideIcon } from 
 import { useEffect, useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMay, useMayRequest } from '../api/own-key.js';
 import { setTheme, useDark } from '../browser/theme.js';
 import { modelTitle } from '../format.js';
 import { jobName } from '../job/job-text.js';
@@ -146,7 +146,7 @@ function useJobs(query: string): readonly Command[] {
     const timer = setTimeout(() => setSettled(query), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [query]);
-  const may = useMay()('jobs:read');
+  const may = useMayRequest()('jobs:read');
   const found = useLoaded(
     ['command-jobs', settled, may],
     async () => {

@@ -3,7 +3,7 @@ import { METRIC_NAMES, trialLabel } from '@graft/contracts/sweep-text';
 import { lazy, Suspense, useMemo, useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMayRequest } from '../api/own-key.js';
 import { Segmented } from '../ui/controls/segmented.js';
 import { Section } from '../ui/page.js';
 import { Skeleton } from '../ui/feedback/skeleton.js';
@@ -109,7 +109,7 @@ function Curves({ sweep, race, leader, focused }: CurvesProps) {
 
 /** Gauge of the memory of running trials. Their base counts with the size of its files. */
 function SharedBase({ sweep, race }: { sweep: SweepObject; race: Race }) {
-  const may = useMay()('models:read');
+  const may = useMayRequest()('models:read');
   const base = useLoaded(['model', sweep.model, may], () =>
     may ? api.model(sweep.model) : Promise.resolve(null),
   );

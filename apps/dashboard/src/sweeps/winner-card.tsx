@@ -3,7 +3,7 @@ import { duration } from '@graft/contracts/duration';
 import { METRIC_NAMES, scoreText, trialLabel } from '@graft/contracts/sweep-text';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
-import { useMay } from '../api/own-key.js';
+import { useMayRequest } from '../api/own-key.js';
 import { bytes } from '../format.js';
 import { ButtonLink } from '../ui/controls/button.js';
 import { Stat, Stats } from '../ui/stat.js';
@@ -14,10 +14,10 @@ const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text
 /** The best finished trial: its result as large numbers, and what to do with it. */
 export function WinnerCard({ sweep }: { sweep: SweepObject }) {
   const { winner, search, trials = [] } = sweep;
-  const may = useMay();
+  const isAllowed = useMayRequest()('models:read');
   const model = winner?.model;
-  const shown = useLoaded(['model', model, may('models:read')], () =>
-    model && may('models:read') ? api.model(model) : Promise.resolve(null),
+  const shown = useLoaded(['model', model, isAllowed], () =>
+    model && isAllowed ? api.model(model) : Promise.resolve(null),
   );
   const trial = trials.find(({ number }) => number === winner?.trial);
   if (!winner || !trial) return null;

@@ -3,7 +3,7 @@ import { Pause, Play } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { api } from '../../api/api.js';
 import { useLoaded } from '../../api/loaded.js';
-import { useMay } from '../../api/own-key.js';
+import { useMayRequest } from '../../api/own-key.js';
 import { RequestProblem } from '../../chat/sides.js';
 import { submits } from '../../chat/submits.js';
 import { LabelView } from '../../chat/text/label-view.js';
@@ -79,7 +79,7 @@ export function JobReplay({ job, checkpoints, use }: Props) {
 
 /** Returns a prompt of the job, or of the first usable record of its data. */
 function useSuggestion(job: JobObject): Prompt | null {
-  const mayRead = useMay()('files:read');
+  const mayRead = useMayRequest()('files:read');
   const sample = samplePromptOf(job);
   const file = job.validation_file ?? job.training_file ?? null;
   const isNeeded = sample === null && mayRead && file !== null;
