@@ -1,5 +1,5 @@
 import { Pencil } from 'lucide-react';
-import { useState, type FormEvent } from 'react';
+import { useRef, useState, type FormEvent } from 'react';
 
 interface EditableTitleProps {
   readonly title: string;
@@ -13,10 +13,21 @@ interface EditableTitleProps {
 /** Title of a page that becomes a text field on click. Enter saves, Escape discards. */
 export function EditableTitle({ title, maxLength, save, label }: EditableTitleProps) {
   const [typed, setTyped] = useState<string | null>(null);
+  // The field also loses the focus when it is removed, after Enter or Escape. That must not save again.
+  const isDecided = useRef(false);
   if (!save) return title;
-  const close = () => setTyped(null);
+  const open = () => {
+    isDecided.current = false;
+    setTyped(title);
+  };
+  const close = () => {
+    isDecided.current = true;
+    setTyped(null);
+  };
   const submit = (event?: FormEvent) => {
     event?.preventDefault();
+    if (isDecided.current) return;
+    isDecided.current = true;
     const name = typed?.trim() ?? '';
     if (name === '' || name === title) return close();
     void save(name).then(close, close);
@@ -28,7 +39,7 @@ export function EditableTitle({ title, maxLength, save, label }: EditableTitlePr
         className="editable-title"
         title="Rename"
         aria-label={`${title}, rename`}
-        onClick={() => setTyped(title)}
+        onClick={open}
       >
         {title} <Pencil aria-hidden="true" />
       </button>
