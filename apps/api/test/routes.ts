@@ -94,6 +94,7 @@ export const ROUTES: readonly (readonly [
   ['post', '/v1/integrations/{type}', 'project:admin'],
   ['delete', '/v1/integrations/{type}', 'project:admin'],
   ['get', '/v1/catalog', null],
+  ['get', '/v1/catalog/tasks', null],
   ['get', '/v1/keys', 'project:admin'],
   ['post', '/v1/keys', 'project:admin'],
   ['get', '/v1/keys/me', null],

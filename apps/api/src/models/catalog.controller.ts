@@ -1,8 +1,8 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
-import { Catalog } from '@graft/contracts';
+import { Catalog, CatalogTask, type Page } from '@graft/contracts';
 import { catalog } from '../catalog/plugins.js';
-import { ApiJsonResponse } from '../http/openapi.js';
+import { ApiJsonResponse, ApiListResponse } from '../http/openapi.js';
 
 @ApiTags('catalog')
 @ApiBearerAuth()
@@ -15,5 +15,11 @@ export class CatalogController {
   )
   get(): Catalog {
     return catalog();
+  }
+
+  @Get('tasks')
+  @ApiListResponse(CatalogTask, 'Lists the tasks of the catalog, without its methods and options')
+  tasks(): Page<CatalogTask> {
+    return { object: 'list', data: catalog().tasks, has_more: false };
   }
 }

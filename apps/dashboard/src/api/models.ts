@@ -1,5 +1,6 @@
 import type {
   Catalog,
+  CatalogTask,
   JobObject,
   ModelObject,
   Page,
@@ -39,6 +40,7 @@ function sendAudio(
 
 export const modelsApi = {
   catalog: () => get<Catalog>('/catalog'),
+  tasks: async () => (await get<Page<CatalogTask>>('/catalog/tasks')).data,
   models: () => get<Page<ModelObject>>('/models'),
   model: (id: string) => get<ModelObject>(`/models/${encodeURIComponent(id)}`),
   importModel: (source: string) => post<ModelObject>('/models', { source }),

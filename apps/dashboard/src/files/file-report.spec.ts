@@ -27,7 +27,7 @@ it('uses the catalog’s names of examples', () => {
 
 it('names each supported format once', () => {
   const tasks = [[chats], [chats, pairs]].map((record_formats) => ({ record_formats }));
-  const formats = formatsOf({ tasks } as unknown as Parameters<typeof formatsOf>[0]);
+  const formats = formatsOf(tasks);
   expect(formats).toEqual(known);
   expect(namesOf(formats)).toBe('chats or pairs of answers');
   expect(namesOf([])).toBe('examples');

@@ -1,4 +1,4 @@
-import type { Catalog, RecordFormatDescription } from '@graft/contracts';
+import type { CatalogTask, RecordFormatDescription } from '@graft/contracts';
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { api } from '../api/api.js';
@@ -8,14 +8,14 @@ import { api } from '../api/api.js';
  * with the server's version, so they are requested once.
  */
 export function useRecordFormats(): readonly RecordFormatDescription[] {
-  const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, staleTime: Infinity });
+  const { data } = useQuery({ queryKey: ['tasks'], queryFn: api.tasks, staleTime: Infinity });
   return useMemo(() => (data ? formatsOf(data) : []), [data]);
 }
 
 /** Returns the formats of all tasks without duplicates. */
-export const formatsOf = ({
-  tasks,
-}: Pick<Catalog, 'tasks'>): readonly RecordFormatDescription[] => [
+export const formatsOf = (
+  tasks: readonly Pick<CatalogTask, 'record_formats'>[],
+): readonly RecordFormatDescription[] => [
   ...new Map(
     tasks.flatMap(({ record_formats: formats }) => formats.map((format) => [format.name, format])),
   ).values(),

@@ -25,7 +25,7 @@ const FORMATS = [
 
 function tinted(record: Record<string, unknown>): (string | null)[] {
   const client = new QueryClient();
-  client.setQueryData(['catalog'], { tasks: [{ record_formats: FORMATS }] });
+  client.setQueryData(['tasks'], [{ record_formats: FORMATS }]);
   const { container } = render(
     <QueryClientProvider client={client}>
       <TrainingRecord item={{ line: 1, record, problem: null, text: null }} />

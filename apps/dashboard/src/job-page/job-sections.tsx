@@ -42,9 +42,9 @@ const OPERATION_TABS: readonly Tab[] = ['Log', 'Timeline', 'Settings', 'Receipt'
 
 interface Props {
   readonly data: JobData;
-  /** Undefined while the catalog loads. */
+  /** Undefined while the tasks load. */
   readonly task: CatalogTask | undefined;
-  readonly isCatalogLoaded: boolean;
+  readonly isTaskLoaded: boolean;
   /** Tab in the address. */
   readonly tab: string | null;
   readonly setTab: (name: Tab) => void;
@@ -79,7 +79,7 @@ interface OpenTabProps extends Props {
   readonly open: Tab;
 }
 
-function OpenTab({ data, task, isCatalogLoaded, onError, startTwin, open }: OpenTabProps) {
+function OpenTab({ data, task, isTaskLoaded, onError, startTwin, open }: OpenTabProps) {
   const { job, metrics, checkpoints: rows, log } = data;
   const { evaluations } = metrics;
   const saved = { rows, evaluations, job, use: task?.use ?? 'chat', onError } as const;
@@ -88,7 +88,7 @@ function OpenTab({ data, task, isCatalogLoaded, onError, startTwin, open }: Open
       return (
         <JobCharts
           metrics={metrics}
-          described={isCatalogLoaded ? (task?.metrics.step ?? []) : null}
+          described={isTaskLoaded ? (task?.metrics.step ?? []) : null}
           over={isOver(job)}
           pins={checkpointPins(saved)}
         />

@@ -83,7 +83,7 @@ let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
 beforeAll(async () => {
   Object.assign(answers, {
     '/healthz': {},
-    '/v1/catalog': { tasks: [] },
+    '/v1/catalog/tasks': list([]),
     '/v1/fine_tuning/jobs/ftjob-abc': job,
     '/v1/fine_tuning/jobs/ftjob-abc/events': list([line(3, 'third'), line(1, 'first')]),
     '/v1/fine_tuning/jobs/ftjob-abc/logs': list([line(2, 'a line of the trainer')]),
@@ -217,7 +217,7 @@ it('shows the data’s statistics, and links to truncated lines', async () => {
   answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
   const chats = { name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] };
-  answers['/v1/catalog'] = { tasks: [{ name: 'causal_lm', record_formats: [chats] }] };
+  answers['/v1/catalog/tasks'] = list([{ name: 'causal_lm', record_formats: [chats] }]);
   show(
     <OwnKey value={{ scopes: ['admin'] } as unknown as ApiKeyObject}>
       <JobPage id="ftjob-abc" tab="data" />

@@ -1,4 +1,4 @@
-import type { Catalog, CatalogTask, JobObject } from '@graft/contracts';
+import type { CatalogTask, JobObject } from '@graft/contracts';
 import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { baseText } from '@graft/contracts/job-method';
 import { useNavigate } from '@tanstack/react-router';
@@ -57,7 +57,7 @@ function interruptText(job: JobObject): string {
 export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const { data, error, connected, setJob } = useJob(id);
   const [problem, setProblem] = useState<Error | null>(null);
-  const catalog = useLoaded(['catalog'], api.catalog);
+  const tasks = useLoaded(['tasks'], api.tasks);
   const job = data?.job;
   useProgressInTab(job);
   const setTab = useTab(id);
@@ -72,7 +72,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     }),
   });
   if (!data || !job) return <NoJob id={id} error={error} />;
-  const task = taskOf(catalog.value, job);
+  const task = taskOf(tasks.value, job);
   return (
     <Page
       title={<Title job={job} changed={setJob} />}
@@ -87,14 +87,14 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       }
     >
       <StreamLost connected={connected || isOver(job)} />
-      <Failure error={problem ?? error ?? catalog.error} />
+      <Failure error={problem ?? error ?? tasks.error} />
       <JobStatus job={job} changed={setJob} onError={setProblem} moveTo={actions.moveTo} />
       <JobFailure job={job} log={data.log} />
       <Summary data={data} task={task} />
       <JobSections
         data={data}
         task={task}
-        isCatalogLoaded={catalog.value !== null}
+        isTaskLoaded={tasks.value !== null}
         tab={tab}
         setTab={setTab}
         onError={setProblem}
@@ -270,8 +270,10 @@ function Made({ job }: Pick<OfJob, 'job'>) {
   );
 }
 
-const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
-  catalog?.tasks.find(({ name }) => name === graft['task']);
+const taskOf = (
+  tasks: readonly CatalogTask[] | null,
+  { graft }: JobObject,
+): CatalogTask | undefined => tasks?.find(({ name }) => name === graft['task']);
 
 function NoJob({ id, error }: { id: string; error: Error | null }) {
   if (!(error instanceof ApiError) || error.status !== 404)
