@@ -80,6 +80,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       response: [true, true, 'response.created', true],
       stored: [true, ['user', 'assistant', 'user'], 'response_id'],
       truncated: ['auto', true, null],
+      background: ['queued', true, true, true, true, 'response_id'],
       embeddings: [2, 1],
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],

@@ -102,6 +102,18 @@ except openai.BadRequestError:
     cut = client.responses.create(**long, truncation="auto")
     seen["truncated"] = [cut.truncation, cut.usage.input_tokens > 16, cut.max_output_tokens]
 
+behind = client.responses.create(**prompt, background=True)
+status = behind.status
+while behind.status in ("queued", "in_progress"):
+    time.sleep(0.1)
+    behind = client.responses.retrieve(behind.id)
+again = client.responses.cancel(behind.id)
+gone = client.responses.cancel(client.responses.create(**prompt, background=True).id)
+try:
+    client.responses.cancel(cut.id)
+except openai.BadRequestError as error:
+    seen["background"] = [status, behind.output_text == whole, again.status == behind.status, gone.background, gone.status in ("cancelled", behind.status), error.param]
+
 # embeddings
 vectors = client.embeddings.create(model=base, input=["abc", "bcd"], encoding_format="float").data
 seen["embeddings"] = [len(vectors), round(sum(x * x for x in vectors[0].embedding), 3)]

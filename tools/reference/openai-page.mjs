@@ -29,7 +29,7 @@ const NOTES = {
   'fineTuning.alpha.graders.run': 'Without the metric `cosine`',
   'fineTuning.jobs.create':
     'Methods `supervised` and `dpo`, and all of Graft by `peft` and `graft`',
-  'responses.create': 'Text and function tools; no `background`, no `conversation`',
+  'responses.create': 'Text and function tools; no `conversation`',
   'uploads.create': 'Purposes `fine-tune` and `evals`',
 };
 
@@ -73,7 +73,6 @@ const REASONS = {
   images: 'Graft has no models that draw',
   moderations: 'Graft has no moderation models; use `POST /v1/classify`',
   realtime: 'Graft has no realtime sessions',
-  'responses.cancel': 'Graft has no background responses',
   'responses.compact': 'Graft does not compact conversations',
   'responses.inputTokens': 'A response has the count in `usage`',
   skills: 'Graft has no skills',

@@ -39,6 +39,7 @@ import { OpenRequests } from './http/open-requests.js';
 import { requestId } from './http/request-id.js';
 import { rejectSlowBodies } from './http/slow-bodies.js';
 import { log, NestLog } from './log.js';
+import { BackgroundResponses } from './chat/responses/background-responses.js';
 import { EvalRunner } from './evals/eval-runner.js';
 import { ModelImport } from './models/imports/import.js';
 import { Retention } from './retention/retention.js';
@@ -161,6 +162,7 @@ function beginWork(app: NestExpressApplication): void {
   app.get(Retention).start();
   app.get(ModelImport).watch();
   app.get(EvalRunner).watch();
+  app.get(BackgroundResponses).watch();
   app.get(WebhookDeliverer).watch();
   app.get(RunSender).watch();
   app.get(TraceSender).watch();

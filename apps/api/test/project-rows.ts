@@ -36,6 +36,7 @@ const ELSEWHERE = [
   'eval_run.key_id',
   'job.base_id',
   'model.base_id',
+  'response.key_id',
   'upload.file_id',
   'webhook_delivery.event_id',
   'worker.gateway_id',

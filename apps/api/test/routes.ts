@@ -59,6 +59,7 @@ export const ROUTES: readonly (readonly [
   ['post', '/v1/responses', 'models:read'],
   ['get', '/v1/responses/{id}', 'models:read'],
   ['get', '/v1/responses/{id}/input_items', 'models:read'],
+  ['post', '/v1/responses/{id}/cancel', 'models:write'],
   ['delete', '/v1/responses/{id}', 'models:write'],
   ['post', '/v1/embeddings', 'models:read'],
   ['post', '/v1/classify', 'models:read'],

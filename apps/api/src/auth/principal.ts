@@ -22,6 +22,27 @@ export interface Principal {
   readonly at: Date;
 }
 
+/**
+ * Returns a principal with the rights of the project, for work that continues after the key that started it was
+ * deleted.
+ */
+export const projectPrincipal = ({
+  project_id: projectId,
+  key_id: keyId,
+}: {
+  readonly project_id: string;
+  readonly key_id: string | null;
+}): Principal => ({
+  keyId: keyId ?? '',
+  projectId,
+  scopes: [],
+  memberId: null,
+  role: null,
+  address: null,
+  requestId: null,
+  at: new Date(),
+});
+
 /** A request, with its caller if the key has been checked. */
 export type AuthenticatedRequest = Request & { principal?: Principal };
 

@@ -122,8 +122,16 @@ export class ChatService {
    * @throws DomainError if the request is too large, or the model does not exist, does not chat or is too small
    */
   async chunks(caller: Principal, parsed: ParsedRequest, left: AbortSignal): Promise<Chunks> {
+    return this.chunksOf(caller, parsed, await this.checked(caller, parsed), left);
+  }
+
+  /**
+   * Checks a request without generating an answer, and returns its model.
+   * @throws DomainError if the request is too large, or the model does not exist, does not chat or is too small
+   */
+  checked(caller: Principal, parsed: ParsedRequest): Promise<Resolved> {
     refuseTooLarge(parsed.request, parsed.largeFields);
-    return this.chunksOf(caller, parsed, await this.model(caller, parsed), left);
+    return this.model(caller, parsed);
   }
 
   private async model(

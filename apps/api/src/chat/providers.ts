@@ -8,6 +8,8 @@ import { InferenceController } from './inference/inference.controller.js';
 import { InferenceService } from './inference/inference.service.js';
 import { TranscriptionController } from './inference/transcription.controller.js';
 import { TranscriptionService } from './inference/transcription.service.js';
+import { BackgroundResponses } from './responses/background-responses.js';
+import { ResponseClaims } from './responses/response-claims.js';
 import { ResponsesController } from './responses/responses.controller.js';
 import { ResponsesService } from './responses/responses.service.js';
 import { StoredResponses } from './responses/stored-responses.js';
@@ -21,6 +23,8 @@ export const CHAT: ModuleMetadata = {
     ChatService,
     InferenceService,
     TranscriptionService,
+    ResponseClaims,
+    BackgroundResponses,
     ResponsesService,
     StoredResponses,
   ],

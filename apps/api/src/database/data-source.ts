@@ -43,7 +43,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964700000 } from './migrations/1764964700000-initial.js';
+import { Initial1764964800000 } from './migrations/1764964800000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -98,7 +98,7 @@ export const ENTITIES = [
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964700000];
+export const MIGRATIONS = [Initial1764964800000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, parseBody, type Page } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
-import type { Principal } from '../auth/principal.js';
+import { projectPrincipal, type Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
 import { ChatService } from '../chat/chat.service.js';
@@ -24,7 +24,6 @@ import { EvalItems } from './eval-items.js';
 import { itemNumber, itemObject, runObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
 import { EvalsService } from './evals.service.js';
-import { projectPrincipal } from './grade-item.js';
 import { MOST_BYTES, type ItemBatch } from './item-batches.js';
 import { checkedRows, fileRows, runSlots } from './source-rows.js';
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type EvalItemResult } from '@graft/contracts';
 import { isUngraded } from '@graft/contracts/evals';
 import { randomInt } from 'node:crypto';
-import type { Principal } from '../auth/principal.js';
+import { projectPrincipal, type Principal } from '../auth/principal.js';
 import { DEFAULT_TOKENS } from '../chat/chat-body.js';
 import { ChatService } from '../chat/chat.service.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
@@ -177,24 +177,6 @@ function threshold(criterion: TestingCriterion): number {
   const [low, high] = criterion.range ?? [0, 1];
   return criterion.pass_threshold ?? (low + high) / 2;
 }
-
-/**
- * Returns a principal with the rights of the project, so that the run continues after the key that started it was
- * deleted.
- */
-export const projectPrincipal = ({
-  project_id: projectId,
-  key_id: keyId,
-}: Pick<EvalRun, 'project_id' | 'key_id'>): Principal => ({
-  keyId,
-  projectId,
-  scopes: [],
-  memberId: null,
-  role: null,
-  address: null,
-  requestId: null,
-  at: new Date(),
-});
 
 /**
  * Throws if the item has to wait; returns if the error is caused by the item.

@@ -90,7 +90,7 @@ export const ResponseObject = z
     object: z.literal('response'),
     created_at: z.int(),
     completed_at: z.int().nullable(),
-    status: z.enum(['in_progress', 'completed', 'incomplete', 'failed']),
+    status: z.enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
     error: z.object({ code: z.literal('server_error'), message: z.string() }).nullable(),
     incomplete_details: z
       .object({ reason: z.literal('max_output_tokens') })
@@ -119,8 +119,8 @@ export const ResponseObject = z
     ),
     text: z.object({ format: z.looseObject({ type: z.string() }) }),
     truncation: z.enum(['auto', 'disabled']),
-    store: z.boolean().describe('Whether the response is stored when it ends'),
-    background: z.literal(false),
+    store: z.boolean().describe('Whether the response is stored'),
+    background: z.boolean().describe('Whether the response is generated in the background'),
     previous_response_id: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     usage: usage.nullable().describe('null while the response is in progress'),
@@ -136,6 +136,7 @@ const inPart = { ...inItem, content_index: z.int() };
 const stateEvent = z.object({
   type: z.enum([
     'response.created',
+    'response.queued',
     'response.in_progress',
     'response.completed',
     'response.incomplete',

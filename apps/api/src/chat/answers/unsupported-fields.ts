@@ -81,7 +81,6 @@ export const UNSUPPORTED_IN_STREAM = {
 export const UNSUPPORTED_IN_RESPONSES = {
   conversation: unsupported('there are no conversations: use previous_response_id'),
   prompt: unsupported('prompts are not stored: use instructions and input'),
-  background: unsupported('use stream for long responses', no),
   reasoning: unsupported(
     REASONING,
     z.strictObject({ effort: z.literal('none').nullish(), summary: z.null().optional() }),

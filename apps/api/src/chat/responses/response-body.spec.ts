@@ -23,7 +23,6 @@ const SCHEMA = { type: 'object', properties: { a: { type: 'boolean' } }, require
 const NOT_DONE: readonly (readonly [string, unknown[], unknown[]])[] = [
   ['conversation', ['conv_1', { id: 'conv_1' }], []],
   ['prompt', [{ id: 'pmpt_1' }], []],
-  ['background', [true], [false]],
   ['reasoning', [{ effort: 'low' }, { summary: 'auto' }], [{ effort: 'none' }, {}]],
   ['context_management', [[{ type: 'compaction' }]], [[]]],
   ['max_tool_calls', [3], []],

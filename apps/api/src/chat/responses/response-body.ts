@@ -55,6 +55,10 @@ export const ResponseBody = z.strictObject({
     .nullish()
     .describe('Stored response whose conversation the input continues, without its instructions'),
   store: z.boolean().nullish().describe('Whether the response is stored. Default: true'),
+  background: z
+    .boolean()
+    .nullish()
+    .describe('Whether to return immediately and generate the response afterwards. Requires store'),
   stream: z.boolean().nullish(),
   max_output_tokens: answerOptions.max_tokens.describe(
     `Maximum number of tokens; a response that reaches it is incomplete. Default: the rest of the context, at most ${DEFAULT_OUTPUT_TOKENS}`,
@@ -123,11 +127,16 @@ export interface ParsedResponse extends ParsedRequest {
  * Translates the body to a request to a model.
  * @param earlier conversation of the previous response
  */
-export function responseRequest(
+export const responseRequest = (
   body: ResponseBody,
   earlier: readonly ResponseItem[],
+): ParsedResponse => requestForItems(body, [...earlier, ...itemsOf(body.input)]);
+
+/** @param items the whole conversation before the response */
+export function requestForItems(
+  body: ResponseBody,
+  items: readonly ResponseItem[],
 ): ParsedResponse {
-  const items = [...earlier, ...itemsOf(body.input)];
   const { model, temperature, top_p, graft, max_output_tokens: tokens } = body;
   const format = body.text?.format && asResponseFormat(body.text.format);
   const wantsLogprobs = body.include?.includes(LOGPROBS) ?? false;

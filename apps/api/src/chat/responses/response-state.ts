@@ -32,16 +32,21 @@ export class ResponseState {
   private message: (Message & { readonly content: [Text] }) | null = null;
   private last: GenerateAnswer | null = null;
 
-  constructor(parsed: ParsedResponse) {
-    this.head = startOf(parsed);
+  constructor(head: ResponseObject) {
+    this.head = { ...head, status: 'in_progress' };
   }
 
   /** Returns the first events. */
   start(): readonly ResponseStreamEvent[] {
-    return [
-      this.event({ type: 'response.created', response: this.head }),
-      this.event({ type: 'response.in_progress', response: this.head }),
-    ];
+    const events: ResponseStreamEvent[] = [];
+    if (this.head.background) {
+      const response: ResponseObject = { ...this.head, status: 'queued' };
+      events.push(
+        this.event({ type: 'response.created', response }),
+        this.event({ type: 'response.queued', response }),
+      );
+    } else events.push(this.event({ type: 'response.created', response: this.head }));
+    return [...events, this.event({ type: 'response.in_progress', response: this.head })];
   }
 
   /** Adds a piece of the answer. */
@@ -192,12 +197,12 @@ const newMessage = (): Message & { readonly content: [Text] } => ({
 });
 
 /** Returns the response before it has output. */
-const startOf = ({ body, request }: ParsedResponse): ResponseObject => ({
+export const startOf = ({ body, request }: ParsedResponse): ResponseObject => ({
   id: newId('resp_'),
   object: 'response',
   created_at: now(),
   completed_at: null,
-  status: 'in_progress',
+  status: body.background ? 'queued' : 'in_progress',
   error: null,
   incomplete_details: null,
   model: body.model,
@@ -219,7 +224,7 @@ const startOf = ({ body, request }: ParsedResponse): ResponseObject => ({
   text: { format: body.text?.format ?? { type: 'text' } },
   truncation: body.truncation ?? 'disabled',
   store: body.store ?? true,
-  background: false,
+  background: body.background ?? false,
   previous_response_id: body.previous_response_id ?? null,
   metadata: body.metadata ?? {},
   usage: null,

@@ -78,6 +78,14 @@ export class ResponsesController {
     return this.stored.inputItems(caller, id, query);
   }
 
+  @Post(':id/cancel')
+  @HttpCode(200)
+  @RequireScope('models:write')
+  @ApiJsonResponse(ResponseObject, 'Cancels a background response')
+  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<ResponseObject> {
+    return this.stored.cancel(caller, id);
+  }
+
   @Delete(':id')
   @RequireScope('models:write')
   @ApiDeletedResponse('response', 'Deletes a stored response')

@@ -4,11 +4,14 @@ import type { Response } from 'express';
 import type { Principal } from '../../auth/principal.js';
 import { openStream } from '../../http/event-stream.js';
 import { waitForDrain } from '../../http/wait-for-drain.js';
+import { newId } from '../../ids.js';
 import { log } from '../../log.js';
 import type { Chunks } from '../answers/write-answer.js';
 import { ChatService } from '../chat.service.js';
-import { ResponseBody, responseRequest } from './response-body.js';
-import { ResponseState, type EndedResponse } from './response-state.js';
+import { BackgroundResponses } from './background-responses.js';
+import { ResponseBody, responseRequest, type ParsedResponse } from './response-body.js';
+import { ResponseClaims } from './response-claims.js';
+import { ResponseState, startOf, type EndedResponse } from './response-state.js';
 import { StoredResponses } from './stored-responses.js';
 
 /** A response in progress, and how to store it when it ends. */
@@ -24,6 +27,8 @@ export class ResponsesService {
   constructor(
     private readonly chats: ChatService,
     private readonly stored: StoredResponses,
+    private readonly claims: ResponseClaims,
+    private readonly background: BackgroundResponses,
   ) {}
 
   async create(caller: Principal, given: unknown, response: Response): Promise<void> {
@@ -34,16 +39,40 @@ export class ResponsesService {
     const earlier = previous ? await this.stored.conversation(caller, previous) : [];
     const parsed = responseRequest(body, earlier);
     const isStored = store ?? true;
+    if (body.background && !isStored)
+      throw new DomainError('invalid_value', 'background: true requires store: true', 'background');
     if (isStored) await this.stored.checkSpace(caller, parsed.items);
+    if (body.background) return this.createInBackground(caller, parsed, response);
     const one: InProgress = {
       chunks: await this.chats.chunks(caller, parsed, left.signal),
-      state: new ResponseState(parsed),
+      state: new ResponseState(startOf(parsed)),
       store: async (ended) => {
         if (isStored) await this.stored.add(caller, ended.response, parsed.items);
       },
     };
     if (parsed.stream) await writeEvents(response, one);
     else await writeWhole(response, one);
+  }
+
+  /** Stores a queued response. With `stream`, this process generates it immediately, even if the client leaves. */
+  private async createInBackground(
+    caller: Principal,
+    parsed: ParsedResponse,
+    response: Response,
+  ): Promise<void> {
+    const { body, items } = parsed;
+    await this.chats.checked(caller, parsed);
+    const queued = { response: startOf(parsed), input: items, request: { ...body, input: '' } };
+    if (!parsed.stream) {
+      await this.claims.add(caller, queued);
+      this.background.scan();
+      response.json(queued.response);
+      return;
+    }
+    const claim = await this.claims.add(caller, queued, newId('responder-'));
+    openStream(response);
+    await this.background.run(claim, (events) => write(response, events));
+    response.end();
   }
 }
 
@@ -56,6 +85,13 @@ async function writeWhole(response: Response, { chunks, state, store }: InProgre
   response.json(ended.response);
 }
 
+/** Writes events, unless the client has left. */
+async function write(response: Response, events: readonly ResponseStreamEvent[]): Promise<void> {
+  if (events.length === 0 || response.destroyed) return;
+  const text = events.map((one) => `event: ${one.type}\ndata: ${JSON.stringify(one)}\n\n`);
+  if (!response.write(text.join(''))) await waitForDrain(response);
+}
+
 /**
  * Writes the events of the response. The headers are sent with the first chunk, so that an early failure is a plain
  * HTTP error; a later one is an `error` event. The response is stored before its last event is sent, so that the client
@@ -65,24 +101,19 @@ async function writeEvents(
   response: Response,
   { chunks, state, store }: InProgress,
 ): Promise<void> {
-  const write = async (events: readonly ResponseStreamEvent[]): Promise<void> => {
-    if (events.length === 0) return;
-    const text = events.map((one) => `event: ${one.type}\ndata: ${JSON.stringify(one)}\n\n`);
-    if (!response.write(text.join(''))) await waitForDrain(response);
-  };
   try {
     for await (const { phase, piece } of chunks) {
       if (!response.headersSent) {
         openStream(response);
-        await write(state.start());
+        await write(response, state.start());
       }
       if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (piece) await write(state.add(piece));
+      if (piece) await write(response, state.add(piece));
     }
     if (response.destroyed) return;
     const ended = state.end();
     await store(ended);
-    await write(ended.events);
+    await write(response, ended.events);
   } catch (error) {
     if (!response.headersSent) throw error;
     const failed = state.fail(
@@ -93,7 +124,7 @@ async function writeEvents(
     await store(failed).catch((reason: unknown) =>
       log.warn({ err: reason, response: failed.response.id }, 'could not store a failed response'),
     );
-    await write(failed.events);
+    await write(response, failed.events);
   }
   response.end();
 }

@@ -13,6 +13,7 @@ import { Database } from '../../database/database.js';
 import { StoredResponse } from '../../database/entities/responses.js';
 import { jsonbText } from '../../database/jsonb.js';
 import { oneOf, pageInMemory, pageQuery } from '../../http/parse.js';
+import { BackgroundResponses } from './background-responses.js';
 
 type Query = Record<string, unknown>;
 
@@ -26,6 +27,7 @@ export class StoredResponses {
     private readonly database: Database,
     private readonly audit: Audit,
     private readonly quota: StorageQuota,
+    private readonly background: BackgroundResponses,
   ) {}
 
   /**
@@ -53,7 +55,7 @@ export class StoredResponses {
     if (oneOf(query, 'stream', ['false', 'true']) === 'true')
       throw new DomainError(
         'unsupported',
-        'stream is not supported here; leave it out: the stored response is complete',
+        'stream is not supported here; leave it out: the response is returned as it is now',
         'stream',
       );
     return (await this.row(caller, id)).response;
@@ -61,7 +63,13 @@ export class StoredResponses {
 
   /** Returns the conversation up to and including a response. */
   async conversation(caller: Principal, id: string): Promise<readonly ResponseItem[]> {
-    const { input, response } = await this.row(caller, id, 'previous_response_id');
+    const { input, response, request } = await this.row(caller, id, 'previous_response_id');
+    if (request !== null)
+      throw new DomainError(
+        'invalid_value',
+        `previous_response_id: ${id} is ${response.status}; wait until it has ended`,
+        'previous_response_id',
+      );
     return [...input, ...response.output];
   }
 
@@ -72,12 +80,39 @@ export class StoredResponses {
     return pageInMemory(order === 'asc' ? input : input.toReversed(), page, (item) => item);
   }
 
+  /**
+   * Cancels a background response. One that has ended is returned as it is.
+   * @throws DomainError if the response is not a background response
+   */
+  async cancel(caller: Principal, id: string): Promise<ResponseObject> {
+    const { response } = await this.row(caller, id);
+    if (!response.background)
+      throw new DomainError(
+        'invalid_value',
+        'Cannot cancel a synchronous response: only responses with background: true can be cancelled',
+        'response_id',
+      );
+    await this.database.transaction(async (manager) => {
+      const changed = await this.database.query(
+        `UPDATE response SET response = jsonb_set(response, '{status}', '"cancelled"'), request = NULL,
+           owner = NULL, owner_until = NULL WHERE id = $1 AND request IS NOT NULL RETURNING id`,
+        [id],
+        manager,
+      );
+      if (changed.length > 0)
+        await this.audit.write(manager, { caller, action: 'response.cancelled', target: id });
+    });
+    this.background.stop(id);
+    return (await this.row(caller, id)).response;
+  }
+
   async remove(caller: Principal, id: string): Promise<Deleted<'response'>> {
     await this.row(caller, id);
     await this.database.transaction(async (manager) => {
       await this.database.query('DELETE FROM response WHERE id = $1', [id], manager);
       await this.audit.write(manager, { caller, action: 'response.deleted', target: id });
     });
+    this.background.stop(id);
     return { id, object: 'response', deleted: true };
   }
 

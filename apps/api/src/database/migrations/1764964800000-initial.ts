@@ -32,8 +32,8 @@ const created = (what: RegExp): string =>
   STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
 
 /** Schema of the first release. After the release of 0.1.0, change the schema in new migrations. */
-export class Initial1764964700000 implements MigrationInterface {
-  readonly name = 'Initial1764964700000';
+export class Initial1764964800000 implements MigrationInterface {
+  readonly name = 'Initial1764964800000';
 
   async up(runner: QueryRunner): Promise<void> {
     for (const statement of STATEMENTS) await runner.query(statement);
