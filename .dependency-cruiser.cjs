@@ -56,6 +56,7 @@ const API_LAYERS = [
   'metrics',
   'queue',
   'wake',
+  'claims',
   'outbound',
   'sandbox',
   'webhooks',

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { poolAllowed } from '../auth/pools.js';
+import type { Claim } from '../claims/claimed-work.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { EvalItem, EvalRun } from '../database/entities/evals.js';
@@ -11,15 +12,6 @@ import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
 import type { PartialItem, Wait } from './grade-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
-
-/**
- * Claim of this process on a run. Every write checks the claim, so that it has no effect after another process has
- * taken over.
- */
-export interface RunClaim {
-  readonly id: string;
-  readonly owner: string;
-}
 
 export type Graded = Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> & {
   readonly status: 'pass' | 'fail' | 'error';
@@ -55,7 +47,10 @@ const WAITED = `clock_timestamp() - COALESCE(waiting_since, clock_timestamp())`;
  */
 const FREE = `status IN ('queued', 'in_progress') AND (owner IS NULL OR owner_until < clock_timestamp())`;
 
-/** Claims of processes on eval runs. All times are by the database's clock. */
+/**
+ * Claims of processes on eval runs. Every write checks the claim, so that it has no effect after another process has
+ * taken over. All times are by the database's clock.
+ */
 @Injectable()
 export class EvalClaims {
   constructor(
@@ -71,12 +66,12 @@ export class EvalClaims {
    * at a time, so that its own chats and those of other projects get their turns: the one that has waited longest.
    * Projects take turns; the one whose last turn was longest ago comes first.
    */
-  async take(most: number): Promise<RunClaim[]> {
+  async take(most: number): Promise<Claim[]> {
     if (most <= 0) return [];
     const owner = newId('evalrunner-');
     return this.database.transaction(async (manager) => {
       await this.database.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK], manager);
-      return this.database.query<RunClaim>(
+      return this.database.query<Claim>(
         `UPDATE eval_run SET status = 'in_progress', owner = $1, taken_at = clock_timestamp(), resume_at = NULL,
            owner_until = clock_timestamp() + $2 * interval '1 millisecond'
          WHERE id IN (
@@ -97,7 +92,7 @@ export class EvalClaims {
   }
 
   /** Returns the run, or null if the claim no longer holds. */
-  async run({ id, owner }: RunClaim): Promise<EvalRun | null> {
+  async run({ id, owner }: Claim): Promise<EvalRun | null> {
     const [run] = await this.database.query<EvalRun>(`SELECT * FROM eval_run WHERE ${MINE}`, [
       id,
       owner,
@@ -106,7 +101,7 @@ export class EvalClaims {
   }
 
   /** Renews the claim. Returns false if it no longer holds. */
-  async renew({ id, owner }: RunClaim): Promise<boolean> {
+  async renew({ id, owner }: Claim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE eval_run SET owner_until = clock_timestamp() + $3 * interval '1 millisecond' WHERE ${MINE} RETURNING id`,
       [id, owner, this.settings.leaseMs],
@@ -115,7 +110,7 @@ export class EvalClaims {
   }
 
   /** Releases the run, so that another process may continue it immediately. */
-  async release({ id, owner }: RunClaim): Promise<void> {
+  async release({ id, owner }: Claim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET owner = NULL, owner_until = NULL WHERE ${MINE}`,
       [id, owner],
@@ -124,7 +119,7 @@ export class EvalClaims {
 
   /** Stores the partial result of an item that has to wait. */
   async storePartial(
-    { id, owner }: RunClaim,
+    { id, owner }: Claim,
     { number, sample, results, usage }: PartialItem,
   ): Promise<void> {
     await this.database.query(
@@ -143,7 +138,7 @@ export class EvalClaims {
   }
 
   /** Records that the run no longer waits. */
-  async endWait({ id, owner }: RunClaim): Promise<void> {
+  async endWait({ id, owner }: Claim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET waiting_since = NULL WHERE ${MINE} AND waiting_since IS NOT NULL`,
       [id, owner],
@@ -155,7 +150,7 @@ export class EvalClaims {
    * minute. A run that has waited for too long fails.
    * @returns the delay in milliseconds, or null if the run ended
    */
-  async wait(claim: RunClaim, { error, fault }: Wait): Promise<number | null> {
+  async wait(claim: Claim, { error, fault }: Wait): Promise<number | null> {
     const { id, owner } = claim;
     const [run] = await this.database.query<{ pause: number | null }>(
       `UPDATE eval_run SET owner = NULL, owner_until = NULL, waiting_since = COALESCE(waiting_since, clock_timestamp()),
@@ -172,7 +167,7 @@ export class EvalClaims {
     return null;
   }
 
-  private async fail({ id, owner }: RunClaim, { code, message }: DomainError): Promise<void> {
+  private async fail({ id, owner }: Claim, { code, message }: DomainError): Promise<void> {
     const seconds = this.settings.evalWaitMs / 1000;
     const error = {
       code,
@@ -192,7 +187,7 @@ export class EvalClaims {
   }
 
   /** Stores the result of an item, once. Returns false if the claim no longer holds. */
-  async grade({ id, owner }: RunClaim, item: Graded): Promise<boolean> {
+  async grade({ id, owner }: Claim, item: Graded): Promise<boolean> {
     const rows = await this.database.query(
       `WITH mine AS (SELECT id FROM eval_run WHERE ${MINE} FOR SHARE)
        UPDATE eval_item SET status = $4, sample = $5::jsonb, results = $6::jsonb, usage = $7::jsonb,
@@ -212,7 +207,7 @@ export class EvalClaims {
   }
 
   /** Completes the run if all of its items are graded. */
-  async finish({ id, owner }: RunClaim): Promise<void> {
+  async finish({ id, owner }: Claim): Promise<void> {
     await this.ending(id, async (manager) => {
       const [run] = await this.database.query<EvalRun>(
         `UPDATE eval_run SET status = 'completed', owner = NULL, owner_until = NULL WHERE ${MINE}

@@ -1,20 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { ResponseItem, ResponseObject } from '@graft/contracts';
 import type { Principal } from '../../auth/principal.js';
+import type { Claim } from '../../claims/claimed-work.js';
 import { Settings } from '../../config.js';
 import { Database } from '../../database/database.js';
 import { StoredResponse } from '../../database/entities/responses.js';
 import { jsonbText } from '../../database/jsonb.js';
 import { newId } from '../../ids.js';
-
-/**
- * Claim of this process on a background response. Every write checks the claim, so that it has no effect after another
- * process has taken over.
- */
-export interface ResponseClaim {
-  readonly id: string;
-  readonly owner: string;
-}
 
 /** A background response that has not started, with its conversation and the rest of the body. */
 export interface NewBackground {
@@ -41,7 +33,10 @@ const FREE = `request IS NOT NULL AND (owner IS NULL OR owner_until < clock_time
 const withStatus = (status: 'queued' | 'in_progress'): string =>
   `jsonb_set(response, '{status}', '"${status}"')`;
 
-/** Claims of processes on background responses. All times are by the database's clock. */
+/**
+ * Claims of processes on background responses. Every write checks the claim, so that it has no effect after another
+ * process has taken over. All times are by the database's clock.
+ */
 @Injectable()
 export class ResponseClaims {
   constructor(
@@ -54,7 +49,7 @@ export class ResponseClaims {
     { projectId, keyId }: Principal,
     { response, input, request }: NewBackground,
     owner: string | null = null,
-  ): Promise<ResponseClaim> {
+  ): Promise<Claim> {
     await this.database.query(
       `INSERT INTO response (id, project_id, key_id, response, input, request, owner, owner_until)
        VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6::jsonb, $7,
@@ -78,11 +73,11 @@ export class ResponseClaims {
    * Claims responses that no process generates, or whose process has not renewed its claim for a lease. Projects take
    * turns; within a project, the oldest comes first.
    */
-  async take(most: number): Promise<ResponseClaim[]> {
+  async take(most: number): Promise<Claim[]> {
     if (most <= 0) return [];
     return this.database.transaction(async (manager) => {
       await this.database.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK], manager);
-      return this.database.query<ResponseClaim>(
+      return this.database.query<Claim>(
         `UPDATE response SET response = ${withStatus('in_progress')}, owner = $1, resume_at = NULL,
            owner_until = clock_timestamp() + $2 * interval '1 millisecond'
          WHERE id IN (
@@ -102,7 +97,7 @@ export class ResponseClaims {
   }
 
   /** Returns the response, or null if the claim no longer holds. */
-  async row({ id, owner }: ResponseClaim): Promise<StoredResponse | null> {
+  async row({ id, owner }: Claim): Promise<StoredResponse | null> {
     const [row] = await this.database.query<StoredResponse>(
       `SELECT * FROM response WHERE ${MINE}`,
       [id, owner],
@@ -111,7 +106,7 @@ export class ResponseClaims {
   }
 
   /** Renews the claim. Returns false if it no longer holds. */
-  async renew({ id, owner }: ResponseClaim): Promise<boolean> {
+  async renew({ id, owner }: Claim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE response SET owner_until = clock_timestamp() + $3 * interval '1 millisecond'
        WHERE ${MINE} RETURNING id`,
@@ -121,7 +116,7 @@ export class ResponseClaims {
   }
 
   /** Releases the response, so that another process may generate it immediately. */
-  async release({ id, owner }: ResponseClaim): Promise<void> {
+  async release({ id, owner }: Claim): Promise<void> {
     await this.database.query(
       `UPDATE response SET response = ${withStatus('queued')}, owner = NULL, owner_until = NULL WHERE ${MINE}`,
       [id, owner],
@@ -133,7 +128,7 @@ export class ResponseClaims {
    * @param isLost whether its generation had started
    * @returns the delay in milliseconds, or null if it may not be tried again
    */
-  async wait({ id, owner }: ResponseClaim, isLost: boolean): Promise<number | null> {
+  async wait({ id, owner }: Claim, isLost: boolean): Promise<number | null> {
     const [row] = await this.database.query<{ pause: number }>(
       `UPDATE response SET response = ${withStatus('queued')}, owner = NULL, owner_until = NULL,
          losses = losses + $3::int, resume_at = clock_timestamp() + (0.5 + random())
@@ -146,7 +141,7 @@ export class ResponseClaims {
   }
 
   /** Stores a response that has ended, once. Returns false if the claim no longer holds. */
-  async end({ id, owner }: ResponseClaim, response: ResponseObject): Promise<boolean> {
+  async end({ id, owner }: Claim, response: ResponseObject): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE response SET response = $3::jsonb, request = NULL, owner = NULL, owner_until = NULL
        WHERE ${MINE} RETURNING id`,
