@@ -12,13 +12,14 @@ import { newId } from '../ids.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { AnswerChunks } from './answers/answer-chunks.js';
 import {
+  answerObject,
   CHAT,
   TEXT,
   collectAnswer,
   totalUsage,
-  writeAnswers,
   writeStream,
   type AnswerFormat,
+  type AnswerHead,
   type ChoiceChunks,
   type Chunks,
   type CompletedAnswer,
@@ -42,14 +43,21 @@ export class ChatService {
   ) {}
 
   async chat(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const { request, ...parsed } = parseChat(body);
-    const hasLogprobs = request.top_logprobs != null;
-    const one = { ...parsed, groups: [[request]], best: 1, hasLogprobs };
-    await this.answer(caller, one, CHAT, response);
+    await this.respond(caller, parsedChat(body), CHAT, response);
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
-    await this.answer(caller, parseCompletion(body), TEXT, response);
+    await this.respond(caller, parseCompletion(body), TEXT, response);
+  }
+
+  /** Returns what `POST /v1/chat/completions` returns without `stream`; `null` if `left` aborts first. */
+  chatObject(caller: Principal, body: unknown, left: AbortSignal): Promise<object | null> {
+    return this.whole(caller, parsedChat(body), CHAT, left);
+  }
+
+  /** Returns what `POST /v1/completions` returns without `stream`; `null` if `left` aborts first. */
+  completionObject(caller: Principal, body: unknown, left: AbortSignal): Promise<object | null> {
+    return this.whole(caller, parseCompletion(body), TEXT, left);
   }
 
   /**
@@ -78,7 +86,7 @@ export class ChatService {
     if (limit) checkWindow(limit, resolved);
   }
 
-  private async answer(
+  private async respond(
     caller: Principal,
     parsed: ParsedCompletion,
     shape: AnswerFormat,
@@ -86,35 +94,53 @@ export class ChatService {
   ): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    for (const request of parsed.groups.flat()) refuseTooLarge(request);
-    const model = await this.model(caller, parsed);
-    const groups = parsed.groups.map((requests, prompt) =>
-      requests.map((request): ChoiceChunks => {
-        const chunks = this.chunksOf(caller, { ...parsed, request }, model, left.signal);
-        return { chunks, prompt };
-      }),
-    );
-    const head = {
-      id: newId(shape.idPrefix),
-      created: Math.floor(Date.now() / 1000),
-      model: parsed.model,
-    };
-    const includeUsage = parsed.stream_options?.include_usage ?? false;
-    if (parsed.stream) return writeStream(response, groups.flat(), head, shape, includeUsage);
+    if (parsed.stream) {
+      const groups = await this.groups(caller, parsed, left.signal);
+      const includeUsage = parsed.stream_options?.include_usage ?? false;
+      return writeStream(response, groups.flat(), headOf(parsed, shape), shape, includeUsage);
+    }
+    const whole = await this.whole(caller, parsed, shape, left.signal);
+    if (whole && !response.destroyed) response.json(whole);
+  }
+
+  /** Generates the answers to all prompts, one after the other, as one JSON body. */
+  private async whole(
+    caller: Principal,
+    parsed: ParsedCompletion,
+    shape: AnswerFormat,
+    left: AbortSignal,
+  ): Promise<object | null> {
+    const head = headOf(parsed, shape);
     const answers: CompletedAnswer[] = [];
     const usages: PromptUsage[] = [];
-    for (const group of groups) {
+    for (const group of await this.groups(caller, parsed, left)) {
       const all: CompletedAnswer[] = [];
       for (const { chunks, prompt } of group) {
         const answer = await collectAnswer(chunks);
-        if (!answer || response.destroyed) return;
+        if (!answer || left.aborted) return null;
         usages.push({ prompt, ...answer.usage });
         all.push(answer);
       }
       answers.push(...bestOf(all, parsed.best));
     }
     const shown = parsed.hasLogprobs ? answers : answers.map((one) => ({ ...one, logprobs: null }));
-    writeAnswers(response, shown, head, shape, totalUsage(usages));
+    return answerObject(shown, head, shape, totalUsage(usages));
+  }
+
+  /** Returns the choices of each prompt. None is queued before its first chunk is requested. */
+  private async groups(
+    caller: Principal,
+    parsed: ParsedCompletion,
+    left: AbortSignal,
+  ): Promise<ChoiceChunks[][]> {
+    for (const request of parsed.groups.flat()) refuseTooLarge(request);
+    const model = await this.model(caller, parsed);
+    return parsed.groups.map((requests, prompt) =>
+      requests.map((request) => {
+        const chunks = this.chunksOf(caller, { ...parsed, request }, model, left);
+        return { chunks, prompt };
+      }),
+    );
   }
 
   /**
@@ -158,6 +184,17 @@ export class ChatService {
     return singleToolCall ? withSingleToolCall(chunks) : chunks;
   }
 }
+
+function parsedChat(body: unknown): ParsedCompletion {
+  const { request, ...parsed } = parseChat(body);
+  return { ...parsed, groups: [[request]], best: 1, hasLogprobs: request.top_logprobs != null };
+}
+
+const headOf = ({ model }: ParsedCompletion, { idPrefix }: AnswerFormat): AnswerHead => ({
+  id: newId(idPrefix),
+  created: Math.floor(Date.now() / 1000),
+  model,
+});
 
 /** Returns the answers with the highest mean log-probability per token, best first. */
 const bestOf = (answers: readonly CompletedAnswer[], count: number): readonly CompletedAnswer[] =>

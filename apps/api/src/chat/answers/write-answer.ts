@@ -1,4 +1,4 @@
-// Writes an answer to the client in the format of its endpoint: as one JSON body or as server-sent events.
+// Answers in the format of their endpoint: one JSON body, or server-sent events written to the client.
 import {
   DomainError,
   type GenerateAnswer,
@@ -81,26 +81,23 @@ export const TEXT: AnswerFormat = {
 /** Fields at the start of every message of an answer. */
 export type AnswerHead = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
-/** Writes the answers, one for each choice, as one JSON body. */
-export function writeAnswers(
-  response: Response,
+/** Returns the JSON body with the answers, one for each choice. */
+export const answerObject = (
   answers: readonly CompletedAnswer[],
   head: AnswerHead,
   shape: AnswerFormat,
   usage: Usage,
-): void {
-  response.json({
-    ...head,
-    object: shape.object,
-    choices: answers.map((answer, index) => ({
-      index,
-      ...shape.complete(answer),
-      finish_reason: answer.finishReason,
-      logprobs: answer.logprobs && shape.logprobs(answer.logprobs),
-    })),
-    usage,
-  });
-}
+): object => ({
+  ...head,
+  object: shape.object,
+  choices: answers.map((answer, index) => ({
+    index,
+    ...shape.complete(answer),
+    finish_reason: answer.finishReason,
+    logprobs: answer.logprobs && shape.logprobs(answer.logprobs),
+  })),
+  usage,
+});
 
 /** A model that has called tools waits for their results. */
 const finished = (reason: string, calls: number): string =>

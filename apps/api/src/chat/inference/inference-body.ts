@@ -72,6 +72,7 @@ export function embeddingsInput({ input, messages }: EmbeddingsBody): unknown {
 
 /** Fields of a multipart request, whose input is a file. */
 export const EmbeddingsFields = z.strictObject({ model, encoding_format: format, user });
+export type EmbeddingsFields = z.infer<typeof EmbeddingsFields>;
 
 export const ClassifyBody = z.strictObject({
   model,
@@ -83,6 +84,7 @@ export const ClassifyBody = z.strictObject({
 export type ClassifyBody = z.infer<typeof ClassifyBody>;
 
 export const ClassifyFields = z.strictObject({ model, user });
+export type ClassifyFields = z.infer<typeof ClassifyFields>;
 
 /** Returns the inputs one by one, with the name of each for errors. */
 export function listInputs(input: unknown): {

@@ -30,7 +30,12 @@ import {
   embeddingsInput,
   listInputs,
 } from './inference-body.js';
-import { readMediaRequest, type MediaFile } from './media-input.js';
+import {
+  jsonMediaRequest,
+  readMediaRequest,
+  type MediaFile,
+  type MediaRequest,
+} from './media-input.js';
 import { checkUse } from '../model-checks.js';
 
 /** Maximum number of values in one response. OpenAI's longest response has 2,048 vectors of 3,072 values. */
@@ -59,6 +64,20 @@ interface Inferred {
   readonly tokens: number;
 }
 
+/** Response of the embeddings endpoint. Its vectors are converted one by one. */
+interface Embeddings {
+  data(): Generator<object>;
+  /** The fields after `data`. */
+  readonly end: object;
+}
+
+const EMBEDDINGS = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
+const CLASSIFICATIONS = {
+  json: ClassifyBody,
+  input: ({ input }: ClassifyBody): unknown => input,
+  fields: ClassifyFields,
+};
+
 /** Embeddings and classification. Requests go to workers in the same way as chats. */
 @Injectable()
 export class InferenceService {
@@ -73,20 +92,48 @@ export class InferenceService {
     { request, body }: EndpointRequest,
     response: Response,
   ): Promise<void> {
-    const forms = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
-    const { parsed, inputFor, file } = await readMediaRequest(request, body, forms);
+    const wanted = await readMediaRequest(request, body, EMBEDDINGS);
+    const found = await this.embeddings(caller, wanted, leftBy(response));
+    if (found && !response.destroyed) await sendEmbeddings(response, found);
+  }
+
+  /** Returns what `POST /v1/embeddings` returns for a JSON body; `null` if `left` aborts first. */
+  async embeddingsObject(
+    caller: Principal,
+    body: unknown,
+    left: AbortSignal,
+  ): Promise<object | null> {
+    const found = await this.embeddings(caller, jsonMediaRequest(body, EMBEDDINGS), left);
+    return found && { object: 'list', data: [...found.data()], ...found.end };
+  }
+
+  private async embeddings(
+    caller: Principal,
+    { parsed, inputFor, file }: MediaRequest<EmbeddingsBody | EmbeddingsFields>,
+    left: AbortSignal,
+  ): Promise<Embeddings | null> {
     const model = await this.resolved(caller, parsed.model, 'embed');
     const { inputs, name } = listInputs(inputFor(taskOf(model, 'embed')));
     const dimensions = 'dimensions' in parsed ? (parsed.dimensions ?? null) : null;
     if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
-    const found = await this.infer(caller, { model, use: 'embed', inputs, name, file }, response);
-    if (!found || response.destroyed) return;
+    const found = await this.infer(caller, { model, use: 'embed', inputs, name, file }, left);
+    if (!found) return null;
     if (!found.answers.every(isVector)) throw malformed();
     const isBase64 = parsed.encoding_format === 'base64';
-    const usage = { prompt_tokens: found.tokens, total_tokens: found.tokens };
-    const end = { model: parsed.model, usage };
-    const embeddings = found.answers.map((answer) => () => (isBase64 ? answer : numbersOf(answer)));
-    await sendEmbeddings(response, embeddings, end);
+    return {
+      *data() {
+        for (const [index, answer] of found.answers.entries())
+          yield {
+            object: 'embedding',
+            index,
+            embedding: isBase64 ? answer : numbersOf(answer),
+          };
+      },
+      end: {
+        model: parsed.model,
+        usage: { prompt_tokens: found.tokens, total_tokens: found.tokens },
+      },
+    };
   }
 
   /** Handles vLLM's classification endpoint. */
@@ -95,27 +142,38 @@ export class InferenceService {
     { request, body }: EndpointRequest,
     response: Response,
   ): Promise<void> {
-    const { parsed, inputFor, file } = await readMediaRequest(request, body, {
-      json: ClassifyBody,
-      input: ({ input }) => input,
-      fields: ClassifyFields,
-    });
+    const wanted = await readMediaRequest(request, body, CLASSIFICATIONS);
+    const found = await this.classification(caller, wanted, leftBy(response));
+    if (found && !response.destroyed) response.json(found);
+  }
+
+  /** Returns what `POST /v1/classify` returns for a JSON body; `null` if `left` aborts first. */
+  classificationObject(
+    caller: Principal,
+    body: unknown,
+    left: AbortSignal,
+  ): Promise<object | null> {
+    return this.classification(caller, jsonMediaRequest(body, CLASSIFICATIONS), left);
+  }
+
+  private async classification(
+    caller: Principal,
+    { parsed, inputFor, file }: MediaRequest<ClassifyBody | ClassifyFields>,
+    left: AbortSignal,
+  ): Promise<object | null> {
     const model = await this.resolved(caller, parsed.model, 'classify');
     const { inputs, name } = listInputs(inputFor(model.task?.name));
-    const found = await this.infer(
-      caller,
-      { model, use: 'classify', inputs, name, file },
-      response,
+    const found = await this.infer(caller, { model, use: 'classify', inputs, name, file }, left);
+    return (
+      found && {
+        id: newId('classify-'),
+        object: 'list',
+        created: Math.floor(Date.now() / 1000),
+        model: parsed.model,
+        data: found.answers.map((answer, index) => ({ index, ...labelled(answer, model) })),
+        usage: { prompt_tokens: found.tokens, total_tokens: found.tokens, completion_tokens: 0 },
+      }
     );
-    if (!found || response.destroyed) return;
-    response.json({
-      id: newId('classify-'),
-      object: 'list',
-      created: Math.floor(Date.now() / 1000),
-      model: parsed.model,
-      data: found.answers.map((answer, index) => ({ index, ...labelled(answer, model) })),
-      usage: { prompt_tokens: found.tokens, total_tokens: found.tokens, completion_tokens: 0 },
-    });
   }
 
   private async resolved(caller: Principal, id: string, use: ModelUse): Promise<Resolved> {
@@ -124,27 +182,26 @@ export class InferenceService {
     return model;
   }
 
-  /** Returns the answers, or null if the client disconnects first. */
+  /** Returns the answers, or null if `left` aborts first. */
   private async infer(
     caller: Principal,
     { model, use, inputs, name, file }: Wanted,
-    response: Response,
+    left: AbortSignal,
   ): Promise<Inferred | null> {
     const task = taskOf(model, use);
     // A file is the only input and already its record.
     const records = file ? inputs : inputRecords(task, inputs, name);
     refuseTooLarge(records, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
-    const left = new AbortController();
-    response.on('close', () => left.abort());
     const payload = readRequest('infer', { task, options, inputs: records });
     const question = { kind: 'infer' as const, payload, model, file };
     const most = MOST_TOKENS * inputs.length;
     const tokensOf = (piece: InferAnswer): number => Math.min(piece.prompt_tokens, most);
-    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
-    return collectOutput(chunks, inputs.length).catch((error: unknown) => {
+    const chunks = this.chunks.of(caller, question, left, tokensOf);
+    const found = await collectOutput(chunks, inputs.length).catch((error: unknown) => {
       throw ofInput(error);
     });
+    return left.aborted ? null : found;
   }
 }
 
@@ -229,19 +286,23 @@ function refuseTooLarge(records: readonly unknown[], most: number): void {
  * Writes the vectors one by one: serializing millions of numbers in one string would block other requests for seconds
  * and take hundreds of megabytes.
  */
-async function sendEmbeddings(
-  response: Response,
-  embeddings: readonly (() => unknown)[],
-  end: object,
-): Promise<void> {
+async function sendEmbeddings(response: Response, { data, end }: Embeddings): Promise<void> {
   response.type('json').write('{"object":"list","data":[');
-  for (const [index, embedding] of embeddings.entries()) {
-    const one = { object: 'embedding', index, embedding: embedding() };
-    const isRead = response.write(`${index === 0 ? '' : ','}${JSON.stringify(one)}`);
+  let separator = '';
+  for (const one of data()) {
+    const isRead = response.write(`${separator}${JSON.stringify(one)}`);
+    separator = ',';
     if (!isRead) await waitForDrain(response);
     if (response.destroyed) return;
   }
   response.end(`],${JSON.stringify(end).slice(1)}`);
+}
+
+/** Returns a signal that aborts when the client disconnects, or has received the response. */
+function leftBy(response: Response): AbortSignal {
+  const left = new AbortController();
+  response.on('close', () => left.abort());
+  return left.signal;
 }
 
 /** Whether an answer is a vector of f32 values in base64. */

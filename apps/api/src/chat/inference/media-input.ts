@@ -25,7 +25,7 @@ export interface MediaFile {
 
 const PIECE_BYTES = 64 * 1024;
 
-interface Forms<B, F> {
+export interface Forms<B, F> {
   readonly json: z.ZodType<B>;
   /** Returns the input of a JSON body. */
   readonly input: (parsed: B) => unknown;
@@ -40,17 +40,24 @@ interface Forms<B, F> {
 export async function readMediaRequest<B, F>(
   request: Request,
   body: unknown,
-  { json, input, fields }: Forms<B, F>,
+  forms: Forms<B, F>,
 ): Promise<MediaRequest<B | F>> {
-  if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-    const parsed = parseBody(json, body);
-    const given = input(parsed);
-    return { parsed, inputFor: () => given, file: null };
-  }
+  if (!/^multipart\//i.test(request.headers['content-type'] ?? ''))
+    return jsonMediaRequest(body, forms);
   const { fields: given, content: file } = await readUpload(request, readMediaPart, {
     otherPart: 'model',
   });
-  return { parsed: parseBody(fields, given), inputFor: cutUrl, file };
+  return { parsed: parseBody(forms.fields, given), inputFor: cutUrl, file };
+}
+
+/** @throws DomainError if the JSON body is not that of the endpoint */
+export function jsonMediaRequest<B>(
+  body: unknown,
+  { json, input }: Pick<Forms<B, unknown>, 'json' | 'input'>,
+): MediaRequest<B> {
+  const parsed = parseBody(json, body);
+  const given = input(parsed);
+  return { parsed, inputFor: () => given, file: null };
 }
 
 /**

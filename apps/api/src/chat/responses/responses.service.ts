@@ -1,5 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, parseBody, type ResponseStreamEvent } from '@graft/contracts';
+import {
+  DomainError,
+  parseBody,
+  type ResponseObject,
+  type ResponseStreamEvent,
+} from '@graft/contracts';
 import type { Response } from 'express';
 import type { Principal } from '../../auth/principal.js';
 import { openStream } from '../../http/event-stream.js';
@@ -34,24 +39,52 @@ export class ResponsesService {
   async create(caller: Principal, given: unknown, response: Response): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
+    const parsed = await this.parsed(caller, given);
+    if (parsed.body.background) return this.createInBackground(caller, parsed, response);
+    const one = await this.begin(caller, parsed, left.signal);
+    if (parsed.stream) return writeEvents(response, one);
+    const whole = await wholeOf(one, left.signal);
+    if (whole) response.json(whole);
+  }
+
+  /**
+   * Returns what `POST /v1/responses` returns without `stream`; `null` if `left` aborts first.
+   * @throws DomainError also for background responses
+   */
+  async responseObject(
+    caller: Principal,
+    given: unknown,
+    left: AbortSignal,
+  ): Promise<ResponseObject | null> {
+    const parsed = await this.parsed(caller, given);
+    if (parsed.body.background)
+      throw new DomainError('unsupported', 'background is not supported here', 'background');
+    return wholeOf(await this.begin(caller, parsed, left), left);
+  }
+
+  private async parsed(caller: Principal, given: unknown): Promise<ParsedResponse> {
     const body = parseBody(ResponseBody, given);
-    const { previous_response_id: previous, store } = body;
+    const { previous_response_id: previous } = body;
     const earlier = previous ? await this.stored.conversation(caller, previous) : [];
     const parsed = responseRequest(body, earlier);
-    const isStored = store ?? true;
-    if (body.background && !isStored)
+    if (body.background && !isStored(parsed))
       throw new DomainError('invalid_value', 'background: true requires store: true', 'background');
-    if (isStored) await this.stored.checkSpace(caller, parsed.items);
-    if (body.background) return this.createInBackground(caller, parsed, response);
-    const one: InProgress = {
-      chunks: await this.chats.chunks(caller, parsed, left.signal),
+    if (isStored(parsed)) await this.stored.checkSpace(caller, parsed.items);
+    return parsed;
+  }
+
+  private async begin(
+    caller: Principal,
+    parsed: ParsedResponse,
+    left: AbortSignal,
+  ): Promise<InProgress> {
+    return {
+      chunks: await this.chats.chunks(caller, parsed, left),
       state: new ResponseState(startOf(parsed)),
       store: async (ended) => {
-        if (isStored) await this.stored.add(caller, ended.response, parsed.items);
+        if (isStored(parsed)) await this.stored.add(caller, ended.response, parsed.items);
       },
     };
-    if (parsed.stream) await writeEvents(response, one);
-    else await writeWhole(response, one);
   }
 
   /** Stores a queued response. With `stream`, this process generates it immediately, even if the client leaves. */
@@ -76,13 +109,18 @@ export class ResponsesService {
   }
 }
 
-/** Writes the response as one JSON body. */
-async function writeWhole(response: Response, { chunks, state, store }: InProgress): Promise<void> {
+const isStored = ({ body }: ParsedResponse): boolean => body.store ?? true;
+
+/** Generates and stores the whole response. Returns null if `left` aborts first. */
+async function wholeOf(
+  { chunks, state, store }: InProgress,
+  left: AbortSignal,
+): Promise<ResponseObject | null> {
   for await (const { piece } of chunks) if (piece) state.add(piece);
-  if (response.destroyed) return;
+  if (left.aborted) return null;
   const ended = state.end();
   await store(ended);
-  response.json(ended.response);
+  return ended.response;
 }
 
 /** Writes events, unless the client has left. */
