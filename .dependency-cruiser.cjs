@@ -78,6 +78,7 @@ const API_LAYERS = [
   'chat',
   'graders',
   'evals',
+  'batches',
   'worker-service',
   'scaling',
   'health',

@@ -52,7 +52,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
   }, 120_000);
   afterAll(() => graft?.stop());
 
-  it('supports files, fine-tuning, chats, responses, embeddings and evals', () => {
+  it('supports files, fine-tuning, chats, responses, embeddings, batches and evals', () => {
     onTestFailed(() => console.error(graft.tails()));
     const { url, apiKey } = graft.where;
     const chats = writeChats(join(graft.dir, 'chats.jsonl'), 12);
@@ -82,6 +82,8 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
       truncated: ['auto', true, null],
       background: ['queued', true, true, true, true, 'response_id'],
       embeddings: [2, 1],
+      batches: Array(4).fill([['0', '1', '2'], 3, 'wrong', 400, true]) as unknown,
+      listed_batches: 4,
       run: [2, 1, 1, 0],
       items: ['pass', 'fail'],
       cancelled: true,

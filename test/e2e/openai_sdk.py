@@ -118,6 +118,32 @@ except openai.BadRequestError as error:
 vectors = client.embeddings.create(model=base, input=["abc", "bcd"], encoding_format="float").data
 seen["embeddings"] = [len(vectors), round(sum(x * x for x in vectors[0].embedding), 3)]
 
+# batches
+bodies = {
+    "/v1/chat/completions": {"model": base, "messages": [{"role": "user", "content": "abc"}], "max_tokens": 4},
+    "/v1/completions": {"model": base, "prompt": ["abc", "bcd"], "max_tokens": 4},
+    "/v1/responses": {"model": base, "input": "abc", "max_output_tokens": 4},
+    "/v1/embeddings": {"model": base, "input": ["abc", "bcd"]},
+}
+types = {
+    "/v1/chat/completions": openai.types.chat.ChatCompletion,
+    "/v1/completions": openai.types.Completion,
+    "/v1/responses": openai.types.responses.Response,
+    "/v1/embeddings": openai.types.CreateEmbeddingResponse,
+}
+seen["batches"] = []
+for endpoint, body in bodies.items():
+    lines = [json.dumps({"custom_id": str(i), "method": "POST", "url": endpoint, "body": body}) for i in range(3)]
+    lines.append(json.dumps({"custom_id": "wrong", "method": "POST", "url": endpoint, "body": {**body, "nonsense": 1}}))
+    file = client.files.create(file=("requests.jsonl", "\n".join(lines).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")
+    batch = until("the batch", lambda: (now := client.batches.retrieve(batch.id)).status == "completed" and now)
+    results = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    answers = [validate(type_=types[endpoint], value=result["response"]["body"]) for result in results]
+    [error] = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
+    seen["batches"].append([[result["custom_id"] for result in results], len(answers), error["custom_id"], error["response"]["status_code"], batch.usage.input_tokens > 0])
+seen["listed_batches"] = len(list(client.batches.list(limit=2)))
+
 # evals
 made = client.evals.create(
     name="python",

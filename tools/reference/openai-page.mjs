@@ -25,12 +25,13 @@ const NOTES = {
   'evals.create': 'Without stored completions and logs',
   'evals.runs.cancel': 'Newer SDKs use `/cancel`, which works too',
   'evals.runs.create': 'Without tools, images and audio',
-  'files.create': 'Purposes `fine-tune` and `evals`',
+  'batches.create': 'Also `/v1/classify`, and other windows than 24 hours',
+  'files.create': 'Purposes `fine-tune`, `evals` and `batch`',
   'fineTuning.alpha.graders.run': 'Without the metric `cosine`',
   'fineTuning.jobs.create':
     'Methods `supervised` and `dpo`, and all of Graft by `peft` and `graft`',
   'responses.create': 'Text and function tools; no `conversation`',
-  'uploads.create': 'Purposes `fine-tune` and `evals`',
+  'uploads.create': 'Purposes `fine-tune`, `evals` and `batch`',
 };
 
 /** Reasons why methods do not work, by the beginning of their names. The longest one counts. */
@@ -59,7 +60,6 @@ const REASONS = {
   'admin.organization.users': 'Users belong to projects: `admin.organization.projects.users`',
   'audio.speech': 'Graft has no models that speak',
   'audio.translations': 'Graft transcribes, but does not translate',
-  batches: 'Graft has no batches',
   'beta.assistants': 'Graft has no assistants',
   'beta.chatkit': 'Graft has no ChatKit',
   'beta.realtime': 'Graft has no realtime sessions',

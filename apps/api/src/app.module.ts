@@ -3,6 +3,7 @@ import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { AuthGuard } from './auth/auth.guard.js';
 import { AUTH } from './auth/providers.js';
+import { BATCHES } from './batches/providers.js';
 import { BLOBS } from './blobs/providers.js';
 import { CHAT } from './chat/providers.js';
 import { Settings } from './config.js';
@@ -64,6 +65,7 @@ const FOLDERS: readonly ModuleMetadata[] = [
   CHAT,
   GRADERS,
   EVALS,
+  BATCHES,
   WORKER_SERVICE,
   HEALTH,
   RETENTION,

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/keys/api-keys.service.js';
 import { authenticateFirst } from './auth/keys/authenticate-first.js';
+import { BatchRunner } from './batches/batch-runner.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { Readiness } from './readiness.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
@@ -163,6 +164,7 @@ function beginWork(app: NestExpressApplication): void {
   app.get(ModelImport).watch();
   app.get(EvalRunner).watch();
   app.get(BackgroundResponses).watch();
+  app.get(BatchRunner).watch();
   app.get(WebhookDeliverer).watch();
   app.get(RunSender).watch();
   app.get(TraceSender).watch();

@@ -474,10 +474,10 @@ describe('unreadable uploads', () => {
   });
 
   it('with an unsupported purpose are rejected', async () => {
-    for (const purpose of ['assistants', 'batch', 'user_data', 'vision'])
+    for (const purpose of ['assistants', 'user_data', 'vision'])
       expect(await refused(chats(10), 'a.jsonl', { purpose })).toMatchObject({
         param: 'purpose',
-        message: `purpose must be fine-tune or evals (got ${purpose})`,
+        message: `purpose must be fine-tune, evals, or batch (got ${purpose})`,
       });
   });
 });

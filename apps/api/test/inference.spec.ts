@@ -325,6 +325,36 @@ describe('classification', () => {
       });
   });
 
+  it('runs in batches', async () => {
+    const model = await trained('seq_cls', { text: 'a', label: '0' }, { text: 'b', label: '1' });
+    const worker = await join();
+    const line = {
+      custom_id: 'a',
+      method: 'POST',
+      url: '/v1/classify',
+      body: { model, input: 'a' },
+    };
+    const { id } = await client.files.create({
+      file: new File([JSON.stringify(line)], 'requests.jsonl'),
+      purpose: 'batch',
+    });
+    const batch = await client.batches.create({
+      input_file_id: id,
+      endpoint: '/v1/classify',
+      completion_window: '24h',
+    } as never);
+    infer(worker, await worker.nextRequest(), [{ label: '1' }]);
+    let done = batch;
+    await until(
+      async () => (done = await client.batches.retrieve(batch.id)).status === 'completed',
+    );
+    const output = await (await client.files.content(done.output_file_id!)).json();
+    expect(output).toMatchObject({
+      custom_id: 'a',
+      response: { status_code: 200, body: { model, data: [{ label: '1' }] } },
+    });
+  });
+
   it('is rejected for a base and for models of other tasks', async () => {
     const model = await trained('causal_lm', { text: 'abc' });
     for (const one of ['tiny', model])

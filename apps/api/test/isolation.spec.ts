@@ -26,7 +26,8 @@ let objects: Record<
   | 'item'
   | 'endpoint'
   | 'delivery'
-  | 'response',
+  | 'response'
+  | 'batch',
   string
 >;
 
@@ -81,7 +82,13 @@ beforeAll(async () => {
     `INSERT INTO response (id, project_id, response, input) VALUES ('resp_aardvark', $1, $2, '[]')`,
     [a.id, { id: 'resp_aardvark', output: [] }],
   );
+  await api.query(
+    `INSERT INTO batch (id, project_id, key_id, endpoint, input_file, completion_window, status, expires_at)
+     VALUES ('batch_aardvark', $1, '', '/v1/embeddings', $2, '24h', 'completed', now())`,
+    [a.id, file.id],
+  );
   objects = {
+    batch: 'batch_aardvark',
     sweep: given(sweep.text),
     endpoint,
     delivery,
@@ -124,6 +131,7 @@ function urlsOf(method: string, path: string): string[] {
   if (path.startsWith('/v1/uploads')) return [filled(objects.upload)];
   if (path.startsWith('/v1/files')) return [filled(objects.file)];
   if (path.startsWith('/v1/responses')) return [filled(objects.response)];
+  if (path.startsWith('/v1/batches')) return [filled(objects.batch)];
   if (path.endsWith('/receipt/comparison')) return [`${filled(objects.job)}?with=${objects.job}`];
   if (path.startsWith('/v1/fine_tuning')) return [filled(objects.job)];
   if (path.startsWith('/v1/models')) return [filled(objects.model), filled(objects.checkpoint)];
@@ -147,6 +155,8 @@ const bodies = (path: string): object[] => {
       { model: objects.model, input: 'hi' },
       { model: 'tiny', input: 'hi', previous_response_id: objects.response },
     ];
+  if (path === '/v1/batches')
+    return [{ input_file_id: objects.file, endpoint: '/v1/embeddings', completion_window: '24h' }];
   if (path.endsWith('/api_keys') || path === '/v1/keys')
     return [{ name: 'x', member_id: a.viewer.id }];
   if (path.endsWith('/users')) return [{ name: 'intruder', role: 'owner' }];

@@ -17,6 +17,7 @@ const OWNED: Readonly<Record<string, string>> = {
   eval_id: 'eval.id',
   sweep_id: 'sweep.id',
   endpoint_id: 'webhook_endpoint.id',
+  batch_id: 'batch.id',
   upload_id: 'upload.id',
 };
 
@@ -30,6 +31,7 @@ const ELSEWHERE = [
   'audit.key_id',
   'audit.member_id',
   'audit.request_id',
+  'batch.key_id',
   'blob_ref.owner_id',
   'bucket.key_id',
   'dead_letter.worker_id',
@@ -55,6 +57,7 @@ const VALUES: Readonly<Record<string, string>> = {
   'job.state': 'succeeded',
   'checkpoint.files': JSON.stringify([{ sha256: '0'.repeat(64), size: 0 }]),
   'eval_run.status': 'completed',
+  'batch.status': 'completed',
   'webhook_delivery.status': 'delivered',
   'trace_export.status': 'done',
   'integration_run.status': 'done',

@@ -1,6 +1,7 @@
 export * from './jobs/adapter-operation.js';
 export * from './http/answers.js';
 export * from './http/responses.js';
+export * from './http/batches.js';
 export * from './models/catalog.js';
 export * from './jobs/compare-runs.js';
 export * from './jobs/compared-jobs.js';

@@ -20,6 +20,8 @@ export interface Principal {
   readonly requestId: string | null;
   /** Time at which the key was checked, by the database's clock. */
   readonly at: Date;
+  /** Whether the request is a line of a batch, for which half of a worker's capacity is used at most. */
+  readonly isBatch?: boolean;
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   PoolUse,
   Worker,
 } from './entities/dispatch.js';
+import { Batch, BatchResult } from './entities/batches.js';
 import { Installation } from './entities/installation.js';
 import { Integration, IntegrationRun } from './entities/integrations.js';
 import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entities/job.js';
@@ -43,7 +44,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964800000 } from './migrations/1764964800000-initial.js';
+import { Initial1764964900000 } from './migrations/1764964900000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -95,10 +96,12 @@ export const ENTITIES = [
   Sweep,
   SweepRung,
   StoredResponse,
+  Batch,
+  BatchResult,
 ];
 
 /** Migrations in the order in which they run. */
-export const MIGRATIONS = [Initial1764964800000];
+export const MIGRATIONS = [Initial1764964900000];
 
 /** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {

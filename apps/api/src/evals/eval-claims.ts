@@ -245,14 +245,4 @@ export class EvalClaims {
       await this.sweeps.runsEnded(manager, [run.job_id]);
     });
   }
-
-  /** Returns the number of concurrent chats: at most half of the project's limit, leaving the others to its users. */
-  async concurrency(projectId: string, most: number): Promise<number> {
-    const [row] = await this.database.query<{ chats: number | null }>(
-      `SELECT (limits->>'chats')::int AS chats FROM project WHERE id = $1`,
-      [projectId],
-    );
-    const chats = row?.chats ?? null;
-    return chats === null ? most : Math.max(1, Math.min(most, Math.floor(chats / 2)));
-  }
 }

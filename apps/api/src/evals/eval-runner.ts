@@ -3,6 +3,7 @@ import { ClaimedWork, type Claim } from '../claims/claimed-work.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Eval, type EvalItem, type EvalRun } from '../database/entities/evals.js';
+import { Quotas } from '../lifecycle/lease/quotas.js';
 import { EvalClaims } from './eval-claims.js';
 import { EvalItems } from './eval-items.js';
 import { ItemGrading, type Wait } from './grade-item.js';
@@ -28,6 +29,7 @@ export class EvalRunner implements OnModuleDestroy {
     private readonly claims: EvalClaims,
     private readonly items: EvalItems,
     private readonly grading: ItemGrading,
+    private readonly quotas: Quotas,
   ) {
     this.runs = new ClaimedWork({
       what: 'eval runs',
@@ -64,7 +66,7 @@ export class EvalRunner implements OnModuleDestroy {
     const of =
       run && (await this.database.manager.getRepository(Eval).findOneBy({ id: run.eval_id }));
     if (!run || !of) return;
-    const width = await this.claims.concurrency(run.project_id, MOST_ITEMS);
+    const width = await this.quotas.backgroundChats(run.project_id, MOST_ITEMS);
     const next = this.itemReader(run, stop);
     const turnEnds = performance.now() + this.settings.evalTurnMs;
     let waits = run.waiting_since !== null;

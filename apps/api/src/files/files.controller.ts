@@ -12,6 +12,7 @@ import {
 import { Caller, RequireScope, type Principal } from '../auth/principal.js';
 import { FilesService } from './files.service.js';
 import { sendFile } from './send-file.js';
+import { UPLOAD_PURPOSES } from './upload-fields.js';
 
 @ApiTags('files')
 @ApiBearerAuth()
@@ -29,7 +30,7 @@ export class FilesController {
       required: ['file', 'purpose'],
       properties: {
         file: { type: 'string', format: 'binary' },
-        purpose: { type: 'string', enum: ['fine-tune', 'evals'] },
+        purpose: { type: 'string', enum: [...UPLOAD_PURPOSES] },
         'columns[prompt]': { type: 'string' },
         'columns[completion]': { type: 'string' },
         'columns[text]': { type: 'string' },

@@ -18,6 +18,7 @@ import { StorageQuota } from '../blobs/storage-quota.js';
 import type { Columns } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
+import { IS_OPEN_BATCH } from '../database/entities/batches.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
@@ -25,16 +26,16 @@ import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
 import { receiveTrainingData, type ReceivedFile, type ReceiveContext } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
-import {
-  checkPurpose,
-  columnsOf,
-  EVALS_PURPOSE,
-  lifetime,
-  TRAINING_PURPOSE,
-} from './upload-fields.js';
+import { checkPurpose, columnsOf, lifetime, TRAINING_PURPOSE } from './upload-fields.js';
 import { receivingSlots } from './upload-slots.js';
 
-export { EVALS_PURPOSE, RESULT_PURPOSE, TRAINING_PURPOSE } from './upload-fields.js';
+export {
+  BATCH_OUTPUT_PURPOSE,
+  BATCH_PURPOSE,
+  EVALS_PURPOSE,
+  RESULT_PURPOSE,
+  TRAINING_PURPOSE,
+} from './upload-fields.js';
 
 /** Maximum bytes of a multipart body in addition to the file. */
 export const MOST_FRAMING_BYTES = 16 * 1024;
@@ -52,6 +53,11 @@ interface NewFile {
   /** Throws if a file with this report must not be stored. */
   readonly accepts?: (report: FileReport) => void;
 }
+
+/** SQL for the open jobs and batches that use files. */
+export const OPEN_USERS = `SELECT id, training_file AS file FROM job WHERE ${IS_OPEN}
+  UNION ALL SELECT id, validation_file FROM job WHERE ${IS_OPEN}
+  UNION ALL SELECT id, input_file FROM batch WHERE ${IS_OPEN_BATCH}`;
 
 /** Options for reading training data that is already stored. */
 interface StoredAs extends Pick<ReceiveContext, 'requiresLabelColumns'> {
@@ -160,7 +166,7 @@ export class FilesService {
         filename,
         purpose,
         ...blob,
-        ...(purpose === EVALS_PURPOSE
+        ...(purpose !== TRAINING_PURPOSE
           ? UNCHECKED
           : checkedAs({ ...report, ...(revises && { revises }) }, details)),
         expires_at,
@@ -252,47 +258,42 @@ export class FilesService {
       this.audit.write(manager, { caller, action: 'file.deleted', target: id }),
     );
     if (user !== null)
-      throw new DomainError(
-        'conflict',
-        `${id} is in use by ${user}; cancel that job first`,
-        'file_id',
-      );
+      throw new DomainError('conflict', `${id} is in use by ${user}; cancel it first`, 'file_id');
     return { id, object: 'file', deleted: true };
   }
 
   /**
    * Deletes a file with its bytes and the copies in eval runs.
    * @param deleted called in the same transaction
-   * @returns id of an open job that uses the file, which is then kept; otherwise null
+   * @returns id of an open job or batch that uses the file, which is then kept; otherwise null
    */
   async drop(
     { id, sha256 }: Pick<File, 'id' | 'sha256'>,
     deleted?: (manager: EntityManager) => Promise<void>,
   ): Promise<string | null> {
-    const user = await this.database.transaction(async (manager) => {
+    const usedBy = await this.database.transaction(async (manager) => {
       // Creating a job locks the same row, so that jobs that were created before are visible now.
       const rows = await this.database.query(
         'SELECT 1 FROM file WHERE id = $1 FOR UPDATE',
         [id],
         manager,
       );
-      const [job] = await this.database.query<{ id: string }>(
-        `SELECT id FROM job WHERE (training_file = $1 OR validation_file = $1)
-           AND ${IS_OPEN} LIMIT 1`,
+      const [user] = await this.database.query<{ id: string }>(
+        `SELECT id FROM (${OPEN_USERS}) AS used WHERE used.file = $1 LIMIT 1`,
         [id],
         manager,
       );
-      if (!job) {
+      if (!user) {
         await manager.getRepository(File).delete({ id });
         await this.dropTexts(manager, id);
         // The upload's row contains the file's name.
         await this.database.query('DELETE FROM upload WHERE file_id = $1', [id], manager);
       }
-      if (!job && rows.length > 0) await deleted?.(manager);
-      return job?.id ?? null;
+      if (!user && rows.length > 0) await deleted?.(manager);
+      return user?.id ?? null;
     });
-    if (user === null) await this.blobs.release(sha256);
-    return user;
+    if (usedBy === null) await this.blobs.release(sha256);
+    return usedBy;
   }
 
   /** Marks the items and answers in eval runs of the file for erasure. */
@@ -346,7 +347,7 @@ export class FilesService {
   }
 }
 
-/** Files for evals are not checked here; the run checks its items. */
+/** Files for evals and batches are not checked here; the run checks its items, and the batch its requests. */
 const UNCHECKED = { status: 'processed', status_details: null, records: 0, report: null } as const;
 
 const checkedAs = (report: FileReport, details: string | null) => ({

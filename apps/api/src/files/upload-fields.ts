@@ -4,18 +4,25 @@ import type { Columns } from '../catalog/plugins.js';
 
 export const TRAINING_PURPOSE = 'fine-tune';
 export const EVALS_PURPOSE = 'evals';
+export const BATCH_PURPOSE = 'batch';
 export const RESULT_PURPOSE = 'fine-tune-results';
+export const BATCH_OUTPUT_PURPOSE = 'batch_output';
+
+/** Purposes of uploads. Graft supports only these of OpenAI's. */
+export const UPLOAD_PURPOSES = [TRAINING_PURPOSE, EVALS_PURPOSE, BATCH_PURPOSE] as const;
+
+const oneOf = new Intl.ListFormat('en', { type: 'disjunction' });
 
 type Fields = Readonly<Record<string, string>>;
 
-/** Validates the purpose. Graft supports only these of OpenAI's purposes. */
+/** Validates the purpose. */
 export function checkPurpose({ purpose }: Fields): string {
   if (!purpose)
     throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
-  if (purpose === TRAINING_PURPOSE || purpose === EVALS_PURPOSE) return purpose;
+  if (UPLOAD_PURPOSES.some((one) => one === purpose)) return purpose;
   throw new DomainError(
     'invalid_value',
-    `purpose must be ${TRAINING_PURPOSE} or ${EVALS_PURPOSE} (got ${purpose.slice(0, 40)})`,
+    `purpose must be ${oneOf.format(UPLOAD_PURPOSES)} (got ${purpose.slice(0, 40)})`,
     'purpose',
   );
 }

@@ -18,9 +18,10 @@ import { checkColumns } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Upload, UploadPart } from '../database/entities/storage.js';
 import { newId, unix } from '../ids.js';
-import { FilesService, MOST_FRAMING_BYTES, TRAINING_PURPOSE } from './files.service.js';
+import { FilesService, MOST_FRAMING_BYTES } from './files.service.js';
 import { PartMd5s } from './part-md5s.js';
 import { readUpload } from './upload.js';
+import { UPLOAD_PURPOSES } from './upload-fields.js';
 import { completingSlots } from './upload-slots.js';
 
 /** Maximum size of a part, as at OpenAI. */
@@ -40,7 +41,7 @@ const CreateUpload = z.strictObject({
   bytes: z.int().min(1),
   filename: z.string().min(1).max(255),
   mime_type: z.string().max(255),
-  purpose: z.literal(TRAINING_PURPOSE),
+  purpose: z.enum(UPLOAD_PURPOSES),
   expires_after: z
     .strictObject({
       anchor: z.literal('created_at'),

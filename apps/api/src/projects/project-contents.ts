@@ -23,6 +23,7 @@ const ROWS: Readonly<Record<Kind, string>> = {
   // eval_run has an index on the eval, but none on the project.
   eval_runs: `SELECT 1 FROM (${rowsOf('eval')}) AS eval JOIN eval_run ON eval_run.eval_id = eval.id`,
   responses: rowsOf('response'),
+  batches: rowsOf('batch'),
   webhook_endpoints: rowsOf('webhook_endpoint'),
   integrations: rowsOf('integration'),
   api_keys: rowsOf('api_key'),

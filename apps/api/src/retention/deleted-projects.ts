@@ -32,6 +32,11 @@ const WITH_PARTS: readonly OwnerTable[] = [
     parts: ['eval_item', 'run_id'],
   },
   {
+    table: 'batch',
+    ids: 'SELECT id FROM batch WHERE project_id = $1',
+    parts: ['batch_result', 'batch_id'],
+  },
+  {
     table: 'webhook_endpoint',
     ids: 'SELECT id FROM webhook_endpoint WHERE project_id = $1',
     parts: ['webhook_delivery', 'endpoint_id'],

@@ -6,7 +6,7 @@ import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
 import type { File } from '../database/entities/storage.js';
 import { DeletedTexts } from '../evals/deleted-texts.js';
-import { FilesService } from '../files/files.service.js';
+import { FilesService, OPEN_USERS } from '../files/files.service.js';
 import { UploadsService } from '../files/uploads.service.js';
 import { log } from '../log.js';
 import { DeletedJobs } from './deleted-jobs.js';
@@ -115,12 +115,11 @@ export class Retention implements OnModuleDestroy {
     }
   }
 
-  /** Deletes expired files, except those that an open job uses. */
+  /** Deletes expired files, except those that an open job or batch uses. */
   private async expiredFiles(): Promise<number> {
     const expired = await this.database.query<Pick<File, 'id' | 'sha256'>>(
       `SELECT id, sha256 FROM file WHERE expires_at < clock_timestamp() AND NOT EXISTS (
-         SELECT 1 FROM job WHERE file.id IN (training_file, validation_file)
-           AND ${IS_OPEN}) LIMIT $1`,
+         SELECT 1 FROM (${OPEN_USERS}) AS used WHERE used.file = file.id) LIMIT $1`,
       [BATCH],
     );
     for (const file of expired) await this.files.drop(file);

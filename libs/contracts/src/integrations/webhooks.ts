@@ -12,6 +12,10 @@ export const WEBHOOK_EVENT_TYPES = [
   'eval.run.succeeded',
   'eval.run.failed',
   'eval.run.canceled',
+  'batch.completed',
+  'batch.failed',
+  'batch.expired',
+  'batch.cancelled',
   'graft.webhook_endpoint.disabled',
 ] as const;
 export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];

@@ -58,6 +58,7 @@ export const ProjectDeletionObject = z
         evals: z.number(),
         eval_runs: z.number(),
         responses: z.number(),
+        batches: z.number(),
         webhook_endpoints: z.number(),
         integrations: z.number(),
         api_keys: z.number(),

@@ -16,7 +16,7 @@ import { baseRef, blobRefs } from '../../models/base-ref.js';
 import type { Resolved } from '../../models/models.service.js';
 import { ModelRequests, NotStarted } from '../../relay/model-requests.js';
 import type { AnswerUsage } from './answer-rows.js';
-import { Answers } from './answers.js';
+import { Answers, noSpareCapacity } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
 /** Maximum number of input tokens that a worker can report for one request. */
@@ -157,7 +157,7 @@ export class AnswerChunks {
   }
 
   private async *untilOver<K extends RequestKind>(
-    { projectId }: Principal,
+    { projectId, isBatch = false }: Principal,
     question: AnswerRequest<K>,
     left: AbortSignal,
     tokensOf: (piece: AnswerOf<K>) => number,
@@ -166,7 +166,10 @@ export class AnswerChunks {
     const message = messageOf(question);
     const { base, adapter } = message;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
-    let answer = await this.answers.begin({ projectId, baseId: base?.id ?? '', blobs }, left);
+    let answer = await this.answers.begin(
+      { projectId, baseId: base?.id ?? '', blobs, isBatch },
+      left,
+    );
     const { id = '' } = answer ?? {};
     let started = false;
     let used: AnswerUsage | null = null;
@@ -184,6 +187,7 @@ export class AnswerChunks {
         } catch (error) {
           // The worker may have less capacity than the database shows: try another one.
           if (!(error instanceof NotStarted) || started) throw error;
+          if (isBatch) throw noSpareCapacity();
           answer = await this.answers.requeue(answer, left);
         }
       }

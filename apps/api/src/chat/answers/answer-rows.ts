@@ -15,6 +15,8 @@ export interface NewAnswer {
   readonly gatewayId: string;
   /** SHA-256s of all blobs that a worker needs for the answer. */
   readonly blobs: readonly string[];
+  /** Whether it belongs to a batch: it is not queued, and half of a worker's capacity is left to others. */
+  readonly isBatch: boolean;
 }
 
 /** Usage of an ended answer. */
@@ -84,6 +86,9 @@ const servedBy = (project: string, leaseMs: string, version: string): string =>
 /** SQL for the number of answers that a worker could start. */
 const FREE_CHATS = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
   WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
+
+/** SQL for the number of answers of batches that a worker could start: half of its capacity remains for others. */
+const FREE_BATCH_CHATS = `${FREE_CHATS} - COALESCE(max_chats, ${MAX_CHATS}) / 2`;
 
 /**
  * SQL that selects the next queued answer for which a worker has capacity. Projects share by start-time fair
@@ -198,34 +203,40 @@ export class AnswerRows {
   }
 
   /**
-   * Assigns a worker to the next answer in turn, or only to the given one. Call it once per transaction: locking the
+   * Assigns a worker to the next answer in turn, or only to the given new one. Call it once per transaction: locking the
    * rows of several workers in arbitrary order could deadlock.
    * @returns `null` if there is no capacity; 'lost' if another process was faster and there may be more
    */
   async place(
     manager: EntityManager,
     leaseMs: number,
-    only: string | null = null,
+    only: Pick<NewAnswer, 'id' | 'isBatch'> | null = null,
   ): Promise<PlacedRow | 'lost' | null> {
     const [next] = await this.database.query<Next>(
       `${NEXT} FOR NO KEY UPDATE OF answer SKIP LOCKED`,
-      [leaseMs, only],
+      [leaseMs, only?.id ?? null],
       manager,
     );
     if (!next) return null;
-    const worker = await this.take(manager, next, leaseMs);
+    const worker = await this.take(manager, next, leaseMs, only?.isBatch ?? false);
     return worker ? { id: next.id, gatewayId: next.gateway_id, worker } : 'lost';
   }
 
-  /** Picks a worker with capacity: preferably one that has the base loaded, then the one with the most capacity. */
+  /**
+   * Picks a worker with capacity: preferably one that has the base loaded, then the one with the most capacity. A line of
+   * a batch goes to a worker that trains only if no other has capacity.
+   */
   private async take(
     manager: EntityManager,
     { id, project_id, base_id, schema_version, turn, weight }: Next,
     leaseMs: number,
+    isBatch: boolean,
   ): Promise<WorkerAddress | null> {
+    const free = isBatch ? FREE_BATCH_CHATS : FREE_CHATS;
+    const trains = isBatch ? 'free_slots < slots, ' : '';
     const [best] = await this.database.query<{ id: string }>(
-      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${FREE_CHATS} > 0
-       ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${FREE_CHATS} DESC, worker.id LIMIT 1
+      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${free} > 0
+       ORDER BY ${trains}resident_bases @> to_jsonb($4::text) DESC, ${FREE_CHATS} DESC, worker.id LIMIT 1
        FOR NO KEY UPDATE OF worker`,
       [project_id, schema_version, leaseMs, base_id],
       manager,
@@ -233,15 +244,15 @@ export class AnswerRows {
     if (!best) return null;
     // This must be a separate statement to see what was assigned while it waited for the row lock.
     const [worker] = await this.database.query<WorkerAddress>(
-      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${FREE_CHATS} > 0), taken AS (
+      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${free} > 0), taken AS (
          UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
        ), counted AS (
-         INSERT INTO chat_turn (project_id, start, finish) SELECT $3, $4::float8, $4::float8 + 1 / $5::float8 FROM best
+         INSERT INTO chat_turn (project_id, start, finish) SELECT $3, $4::float8, $4::float8 + 1 / $5::float8 FROM best WHERE NOT $6
          ON CONFLICT (project_id) DO UPDATE SET start = excluded.start, finish = excluded.finish
        )
        UPDATE worker SET free_chats = free_chats - 1 FROM best WHERE worker.id = best.id
        RETURNING worker.id AS "workerId", session_id AS "sessionId", worker.gateway_id AS "gatewayId"`,
-      [id, best.id, project_id, turn, weight],
+      [id, best.id, project_id, turn, weight, isBatch],
       manager,
     );
     return worker ?? null;

@@ -118,15 +118,20 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** Writes the row if the project's limit allows it, and assigns a worker if no answer is queued. */
+  /**
+   * Writes the row if the project's limit allows it, and assigns a worker if no answer is queued. A line of a batch is not
+   * queued.
+   */
   private async enqueue(answer: NewAnswer): Promise<void> {
     const { leaseMs } = this.settings;
     const placed = await this.changed(async (manager) => {
       await this.rows.lockProject(manager, answer.projectId);
       await this.admit(manager, answer);
       await this.rows.insert(manager, answer, leaseMs);
-      if (await this.rows.hasQueued(answer.id, manager)) return null;
-      return this.rows.place(manager, leaseMs, answer.id);
+      const isNext = !(await this.rows.hasQueued(answer.id, manager));
+      const row = isNext ? await this.rows.place(manager, leaseMs, answer) : null;
+      if (answer.isBatch && (row === null || row === 'lost')) throw noSpareCapacity();
+      return row;
     });
     if (placed !== null && placed !== 'lost') this.notifyPlaced(placed);
   }
@@ -300,6 +305,15 @@ const full = (why: string): DomainError =>
   new DomainError(
     'queue_full',
     `every worker that may answer is running its maximum number of chats, and ${why}; try again later`,
+    null,
+    RETRY_AFTER_SECONDS,
+  );
+
+/** Error for a line of a batch that finds no capacity. */
+export const noSpareCapacity = (): DomainError =>
+  new DomainError(
+    'queue_full',
+    'no worker has capacity for batches; half of it is for other requests',
     null,
     RETRY_AFTER_SECONDS,
   );

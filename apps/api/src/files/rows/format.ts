@@ -95,10 +95,14 @@ function native(line: string, columns: Columns): boolean {
   const record = readLine(line, 1);
   if (typeof record !== 'string' && recordProblem(record) === null) return true;
   const row = objectOf(line);
-  if (row === null || meantAsRecord(Object.keys(row))) return true;
+  if (row === null || meantAsRecord(Object.keys(row)) || isRequest(row)) return true;
   const texts = Object.values(row).filter((value) => typeof value === 'string').length;
   return shapeOf(Object.keys(row)) === null && texts < 2;
 }
+
+/** Whether a line is a request of a batch. The purpose of an upload may follow its file, so it is not known here. */
+const isRequest = (row: object): boolean =>
+  'body' in row && typeof row.body === 'object' && ('custom_id' in row || 'url' in row);
 
 function objectOf(line: string): object | null {
   try {

@@ -50,6 +50,15 @@ export class Quotas {
     private readonly usage: Usage,
   ) {}
 
+  /**
+   * Returns how many chats background work of the project may have in progress: at most half of its limit, which leaves the
+   * others to its users.
+   */
+  async backgroundChats(projectId: string, most: number): Promise<number> {
+    const { chats = null } = (await this.project(projectId)).limits;
+    return chats === null ? most : Math.max(1, Math.min(most, Math.floor(chats / 2)));
+  }
+
   async use(projectId: string): Promise<ProjectUse> {
     const { weight, limits } = await this.project(projectId);
     const { tokens, resetsAt } = await this.usage.today(projectId);

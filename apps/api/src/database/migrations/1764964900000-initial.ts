@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { BATCHES } from './initial/batches.js';
 import { BLOB_REFS } from './initial/blob-refs.js';
 import { DISPATCH } from './initial/dispatch.js';
 import { EVALS } from './initial/evals.js';
@@ -24,6 +25,7 @@ const STATEMENTS = [
   ...INTEGRATIONS,
   ...TRACES,
   ...RESPONSES,
+  ...BATCHES,
   ...BLOB_REFS,
 ];
 
@@ -32,8 +34,8 @@ const created = (what: RegExp): string =>
   STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
 
 /** Schema of the first release. After the release of 0.1.0, change the schema in new migrations. */
-export class Initial1764964800000 implements MigrationInterface {
-  readonly name = 'Initial1764964800000';
+export class Initial1764964900000 implements MigrationInterface {
+  readonly name = 'Initial1764964900000';
 
   async up(runner: QueryRunner): Promise<void> {
     for (const statement of STATEMENTS) await runner.query(statement);

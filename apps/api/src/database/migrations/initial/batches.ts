@@ -1,0 +1,43 @@
+export const BATCHES = [
+  `CREATE TABLE "batch" (
+    "id" text NOT NULL,
+    "project_id" text NOT NULL,
+    "key_id" text NOT NULL,
+    "endpoint" text NOT NULL,
+    "input_file" text NOT NULL,
+    "completion_window" text NOT NULL,
+    "output_seconds" integer,
+    "metadata" jsonb,
+    "status" text DEFAULT 'validating' NOT NULL,
+    "model" text,
+    "errors" jsonb,
+    "total" integer DEFAULT 0 NOT NULL,
+    "completed" integer DEFAULT 0 NOT NULL,
+    "failed" integer DEFAULT 0 NOT NULL,
+    "input_tokens" bigint DEFAULT 0 NOT NULL,
+    "output_tokens" bigint DEFAULT 0 NOT NULL,
+    "output_file" text,
+    "error_file" text,
+    "created_at" timestamptz DEFAULT now() NOT NULL,
+    "expires_at" timestamptz NOT NULL,
+    "times" jsonb DEFAULT '{}' NOT NULL,
+    "owner" text,
+    "owner_until" timestamptz,
+    "taken_at" timestamptz,
+    "waiting_since" timestamptz,
+    "waits_for" text,
+    "resume_at" timestamptz,
+    CONSTRAINT "batch_pk" PRIMARY KEY ("id")
+  )`,
+  `CREATE INDEX "batch_file" ON "batch" ("input_file")`,
+  `CREATE INDEX "batch_open" ON "batch" ("created_at")
+    WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling')`,
+  `CREATE INDEX "batch_project" ON "batch" ("project_id", "created_at", "id")`,
+  `CREATE TABLE "batch_result" (
+    "batch_id" text NOT NULL,
+    "number" integer NOT NULL,
+    "is_error" boolean NOT NULL,
+    "line" text NOT NULL,
+    CONSTRAINT "batch_result_pk" PRIMARY KEY ("batch_id", "number")
+  )`,
+];
