@@ -23,7 +23,7 @@ const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> =
     methods: '967d70e9f0b40156',
     models: '0a3557ea96205f49',
     operations: 'a1eabc1e9b5d5b37',
-    protocol: 'ac420f818ed5072a',
+    protocol: '2b835f67619f37e5',
     quantizers: 'dbdb31d49f4b125e',
     requests: 'cc80f15680e66fe4',
     spec: '95ae5c3856743c9e',

@@ -95,6 +95,8 @@ export interface AskCommand<K extends RequestKind = RequestKind> {
   readonly adapter: AdapterSource | null;
   /** Image or audio file of the request, or null. */
   readonly file: string | null;
+  /** Whether it is a line of a batch, for which training pauses less. */
+  readonly isBatch?: boolean | undefined;
   /** Maximum size of the KV caches of all requests together; absent: no limit. */
   readonly cacheBytes?: number;
 }

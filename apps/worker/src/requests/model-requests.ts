@@ -220,12 +220,14 @@ function commandOf({
   id,
   kind,
   payload,
-}: ModelRequest): Pick<AskCommand, 'type' | 'id' | 'kind' | 'payload'> {
+  isBatch,
+}: ModelRequest): Pick<AskCommand, 'type' | 'id' | 'kind' | 'payload' | 'isBatch'> {
   const known = requestKind.safeParse(kind);
   if (!known.success)
     throw new DomainError('unsupported', `this worker does not support requests of kind ${kind}`);
   const json = Buffer.from(payload).toString();
-  return { type: 'ask', id, kind: known.data, payload: JSON.parse(json) as AskCommand['payload'] };
+  const parsed = JSON.parse(json) as AskCommand['payload'];
+  return { type: 'ask', id, kind: known.data, payload: parsed, isBatch };
 }
 
 /** Returns a key that is equal for equal files. */

@@ -76,6 +76,7 @@ export class Trainer {
   private readonly opening = new Map<string, OpeningRun>();
   private nextRun = 1;
   private readonly answers = new AnswerShare();
+  private readonly send: (fact: Fact) => boolean;
   private readonly operations: Operations;
   private readonly decode: Decode;
   private readonly audioInputs: AudioInputs;
@@ -91,16 +92,20 @@ export class Trainer {
    * @param wake called when there is work without a new command
    */
   constructor(
-    private readonly send: (fact: Fact) => boolean,
+    send: (fact: Fact) => boolean,
     private readonly mark: WorkMark,
     private readonly wake: () => void = () => undefined,
   ) {
+    this.send = (fact) => {
+      if (fact.type === 'answer' && fact.last) this.answers.end(fact.id);
+      return send(fact);
+    };
     this.runs = new TrainingRuns(send, mark);
     this.operations = new Operations(send, mark, () => this.nextRun++);
     const decoder = new AudioDecoder();
     this.decode = (request, signal) => decoder.decode(request, signal);
     const start = (command: AskCommand<'infer'>): void => this.inferences?.start(command);
-    this.audioInputs = new AudioInputs({ decode: this.decode, start, send, wake });
+    this.audioInputs = new AudioInputs({ decode: this.decode, start, send: this.send, wake });
   }
 
   get busy(): boolean {
@@ -133,6 +138,7 @@ export class Trainer {
       case 'ask':
         return this.ask(command);
       case 'cancelAsk':
+        this.answers.end(command.id);
         this.generations?.cancel(command.id);
         this.transcripts?.cancel(command.id);
         this.audioInputs.cancel(command.id);
@@ -171,7 +177,8 @@ export class Trainer {
   }
 
   private ask(command: AskCommand): void {
-    const { kind } = command;
+    const { kind, id, isBatch = false } = command;
+    this.answers.begin(id, isBatch);
     try {
       const payload = readRequest(kind, command.payload);
       (this.starts[kind] as (command: AskCommand) => void)({ ...command, payload });

@@ -163,7 +163,7 @@ export class AnswerChunks {
     tokensOf: (piece: AnswerOf<K>) => number,
   ): AsyncGenerator<{ readonly chunk: AnswerChunk<K>; readonly last: boolean }> {
     const { kind, file } = question;
-    const message = messageOf(question);
+    const message = { ...messageOf(question), isBatch };
     const { base, adapter } = message;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
     let answer = await this.answers.begin(

@@ -270,7 +270,11 @@ export interface ModelRequest {
   /** JSON. */
   payload: Uint8Array;
   /** Size of the image or audio file of the request, which follows as AskedMedia. Absent: no file. */
-  mediaBytes?: number | undefined;
+  mediaBytes?:
+    | number
+    | undefined;
+  /** Whether it is a line of a batch, for which training pauses less. */
+  isBatch?: boolean | undefined;
 }
 
 /** Next bytes of the image or audio file of a request. */
@@ -2263,6 +2267,7 @@ function createBaseModelRequest(): ModelRequest {
     kind: "",
     payload: new Uint8Array(0),
     mediaBytes: undefined,
+    isBatch: undefined,
   };
 }
 
@@ -2291,6 +2296,9 @@ export const ModelRequest: MessageFns<ModelRequest> = {
     }
     if (message.mediaBytes !== undefined) {
       writer.uint32(64).uint32(message.mediaBytes);
+    }
+    if (message.isBatch !== undefined) {
+      writer.uint32(72).bool(message.isBatch);
     }
     return writer;
   },
@@ -2372,6 +2380,14 @@ export const ModelRequest: MessageFns<ModelRequest> = {
             message.mediaBytes = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.isBatch = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2397,6 +2413,7 @@ export const ModelRequest: MessageFns<ModelRequest> = {
     message.kind = object.kind ?? "";
     message.payload = object.payload ?? new Uint8Array(0);
     message.mediaBytes = object.mediaBytes ?? undefined;
+    message.isBatch = object.isBatch ?? undefined;
     return message;
   },
 };
