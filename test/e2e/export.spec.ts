@@ -191,6 +191,6 @@ it('an export can only be downloaded, and unsupported sources are rejected', asy
   const archive = await fetch(`${graft.where.url}/v1/models/${encodeURIComponent(id)}/archive`, {
     headers: { authorization: `Bearer ${graft.where.apiKey}` },
   });
-  expect(archive.headers.get('content-type')).toBe('application/zip');
+  expect(archive.headers.get('content-type')).toBe('application/octet-stream');
   await archive.body?.cancel();
 });

@@ -1,47 +1,14 @@
-// OpenAI's SDK for Python, in a virtual environment that is created once in .cache. Skipped with a message if
-// Python or the package registry is not available.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+// OpenAI's SDK for Python. Skipped with a message if Python or the package registry is not available.
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { pythonWith } from '../python.js';
 import { writeChats } from '../tiny-base.js';
 import { Installation } from './installation.js';
 
 const VERSION = '3.57.0';
-const ROOT = join(import.meta.dirname, '../..');
 
-/** Path of the Python interpreter with the SDK, or null. */
-function interpreter(): string | null {
-  const folder = join(ROOT, '.cache', `openai-python-${VERSION}`);
-  const python = join(folder, 'bin/python');
-  if (existsSync(python)) return python;
-  // Created under a temporary name and then renamed, so that an existing folder is complete. The interpreter
-  // finds its packages relative to its own path.
-  const begun = `${folder}.${process.pid}`;
-  mkdirSync(join(ROOT, '.cache'), { recursive: true });
-  try {
-    execFileSync('python3', ['-m', 'venv', begun], { stdio: 'pipe' });
-    const pip = [
-      '-m',
-      'pip',
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      `openai==${VERSION}`,
-    ];
-    execFileSync(join(begun, 'bin/python'), pip, { stdio: 'pipe', timeout: 120_000 });
-    renameSync(begun, folder);
-    return python;
-  } catch (error) {
-    rmSync(begun, { recursive: true, force: true });
-    console.warn(
-      `skipped: cannot install openai for Python: ${(error as Error).message.split('\n')[0]}`,
-    );
-    return null;
-  }
-}
-
-const python = interpreter();
+const python = pythonWith(`openai-python-${VERSION}`, [`openai==${VERSION}`]);
 let graft: Installation;
 
 describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {

@@ -6,7 +6,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemOf, unknownQuery } from './checked-answers.js';
 import { startTestApi, type TestApi } from './fixture.js';
 
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: unknown;
+  readonly anyOf?: readonly Schema[];
+  readonly oneOf?: readonly Schema[];
+  readonly items?: Schema;
+}
+/** Returns whether a schema becomes a class of its own: an object with fields, or a map. */
+const isObject = (one?: Schema): boolean =>
+  one?.properties !== undefined || one?.additionalProperties !== undefined;
+
 interface Operation {
+  readonly security?: readonly object[];
   readonly operationId: string;
   readonly summary?: string;
   readonly requestBody?: {
@@ -21,7 +33,12 @@ interface Operation {
 let api: TestApi;
 let document: {
   readonly openapi: string;
+  readonly servers: readonly object[];
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly securitySchemes: object;
+  };
 };
 beforeAll(async () => {
   api = await startTestApi();
@@ -64,6 +81,55 @@ describe('the OpenAPI document', () => {
     const { responses } = document.paths['/v1/fine_tuning/jobs/{id}']?.['get'] as Operation;
     for (const status of ['400', '401', '404', '429'])
       expect(responses[status]?.content, status).toEqual(responses['default']?.content);
+  });
+
+  it('has a server, and states for every operation whether it needs a key', () => {
+    expect(document.servers).toEqual([expect.objectContaining({ url: '/' })]);
+    const schemes = Object.keys(document.components.securitySchemes);
+    const isPublic = operations().filter(([name, { security }]) => {
+      expect(security, name).toBeDefined();
+      for (const one of security!) expect(schemes, name).toEqual(Object.keys(one));
+      return security!.length === 0;
+    });
+    expect(isPublic.map(([name]) => name)).toEqual(['get /healthz', 'get /readyz']);
+  });
+
+  it('uses only names and structures that openapi-python-client can generate', () => {
+    const { schemas } = document.components;
+    // Names that generated clients define themselves.
+    const reserved =
+      /^(Any|AuthenticatedClient|Client|File|HTTPStatus|Request|Response|Unset|UnexpectedStatus)$/;
+    expect(Object.keys(schemas).filter((name) => reserved.test(name))).toEqual([]);
+    // The generator makes the classes of an object inside the member of a union twice, and leaves both out.
+    const nested = Object.entries(schemas).flatMap(([name, { anyOf = [], oneOf = [] }]) =>
+      [...anyOf, ...oneOf].flatMap(({ properties = {} }) =>
+        Object.entries(properties)
+          .filter(([, one]) => isObject(one) || isObject(one.items))
+          .map(([key]) => `${name}: give ${key} an id`),
+      ),
+    );
+    expect(nested).toEqual([]);
+    const types = operations().flatMap(([name, { requestBody, responses }]) => [
+      // Of a body with two types, the generator makes code that does not run.
+      ...(Object.keys(requestBody?.content ?? {}).length > 1 ? [`${name}: one body`] : []),
+      ...Object.values(responses)
+        .flatMap(({ content = {} }) => Object.keys(content))
+        .filter((type) => !/^(application\/(json|octet-stream)|text\/[\w-]+)$/.test(type))
+        .map((type) => `${name}: ${type}`),
+    ]);
+    expect(types).toEqual([]);
+  });
+
+  it('has no "const" in a union, in whose place generated clients would accept nothing else', () => {
+    const { batch_size: size } = document.components.schemas['JobHyperparameters']!.properties!;
+    expect(size?.anyOf).toEqual([{ type: 'number' }, { type: 'string', enum: ['auto'] }]);
+  });
+
+  it('lists the keys of a record over an enum as properties', () => {
+    const { result_counts: counts } =
+      document.components.schemas['EvalRunObject']?.properties ?? {};
+    expect(Object.keys(counts?.properties ?? {})).toEqual(['total', 'passed', 'failed', 'errored']);
+    expect(JSON.stringify(document)).not.toMatch(/"propertyNames":\{"type":"string","enum"/);
   });
 
   it('declares every path parameter', () => {

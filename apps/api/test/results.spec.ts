@@ -312,7 +312,7 @@ describe('archives', () => {
     const folder = `my-pirate-${model.id.slice(-8)}`;
     for (const id of [model.id, encodeURIComponent(model.id)]) {
       const { headers, bytes } = await archive(id);
-      expect(headers.get('content-type')).toBe('application/zip');
+      expect(headers.get('content-type')).toBe('application/octet-stream');
       expect(headers.get('content-disposition')).toBe(`attachment; filename="${folder}.zip"`);
       expect(headers.get('content-length')).toBe(String(bytes.length));
       const files = await unzip(bytes);

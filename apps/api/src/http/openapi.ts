@@ -197,6 +197,8 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
         "Endpoints of OpenAI's API for files, fine-tuning, inference and evals, and Graft's own endpoints.",
       )
       .setVersion(version)
+      .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
+      .addServer('/', 'The process that serves this document')
       .addBearerAuth({ type: 'http', bearerFormat: 'API key' })
       .build(),
     { operationIdFactory: (controller, method) => operationId(controller, method) },
@@ -210,8 +212,10 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
         ...operation.responses,
         default: failure('Error'),
       };
+      // Public routes. Without this, generators take it for an omission.
+      operation.security ??= [];
     }
-  return withBoundTuples(document) as OpenAPIObject;
+  return forGenerators(document) as OpenAPIObject;
 }
 
 const failure = (description: string): Schema => ({
@@ -230,22 +234,44 @@ function errorsOf({ security, requestBody, parameters }: Operation): Record<stri
   };
 }
 
-/** Bounds tuples by `maxItems` in place of zod's `items: false`: generators expect a schema there. */
-function withBoundTuples(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withBoundTuples);
+/** Rewrites what zod emits and generators of clients do not understand. */
+function forGenerators(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(forGenerators);
   if (typeof value !== 'object' || value === null) return value;
   const copy = Object.fromEntries(
-    Object.entries(value).map(([name, one]) => [name, withBoundTuples(one)]),
+    Object.entries(value).map(([name, one]) => [name, forGenerators(one)]),
   );
-  const parts = copy['prefixItems'];
-  if (!Array.isArray(parts) || copy['items'] !== false) return copy;
-  const kinds = [...new Map(parts.map((one) => [JSON.stringify(one), one as unknown])).values()];
-  const items = kinds.length === 1 ? kinds[0] : { anyOf: kinds };
-  return { minItems: parts.length, maxItems: parts.length, ...copy, items };
+  boundTuple(copy);
+  nameKeys(copy);
+  if (Array.isArray(copy['anyOf'])) copy['anyOf'] = (copy['anyOf'] as Schema[]).map(literalAsEnum);
+  return copy;
 }
 
+/** Bounds a tuple by `maxItems` in place of `items: false`: generators expect a schema there. */
+function boundTuple(json: Schema): void {
+  const parts = json['prefixItems'];
+  if (!Array.isArray(parts) || json['items'] !== false) return;
+  const kinds = [...new Map(parts.map((one) => [JSON.stringify(one), one as unknown])).values()];
+  json['minItems'] ??= parts.length;
+  json['maxItems'] ??= parts.length;
+  json['items'] = kinds.length === 1 ? kinds[0] : { anyOf: kinds };
+}
+
+/** Lists the keys of a record over an enum as properties: generators ignore `propertyNames`. */
+function nameKeys(json: Schema): void {
+  const { propertyNames, required, additionalProperties: one } = json;
+  if (!Array.isArray(required) || !(propertyNames as Schema | undefined)?.['enum']) return;
+  json['properties'] = Object.fromEntries(required.map((name) => [name, one]));
+  delete json['propertyNames'];
+  delete json['additionalProperties'];
+}
+
+/** Writes a literal of a union as an enum: openapi-python-client accepts nothing but the `const`. */
+const literalAsEnum = ({ const: literal, ...schema }: Schema): Schema =>
+  literal === undefined ? schema : { ...schema, enum: [literal] };
+
 interface Operation {
-  readonly security?: readonly object[];
+  security?: readonly object[];
   readonly requestBody?: object;
   responses?: Schema;
   parameters?: readonly Parameter[];

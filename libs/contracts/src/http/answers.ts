@@ -193,12 +193,14 @@ export const ReadyObject = z
   .meta({ id: 'Ready' });
 export type ReadyObject = z.infer<typeof ReadyObject>;
 
-const TokenUsage = z.object({
-  type: z.literal('tokens'),
-  input_tokens: z.int().describe('Encoder frames of the audio'),
-  output_tokens: z.int(),
-  total_tokens: z.int(),
-});
+const TokenUsage = z
+  .object({
+    type: z.literal('tokens'),
+    input_tokens: z.int().describe('Encoder frames of the audio'),
+    output_tokens: z.int(),
+    total_tokens: z.int(),
+  })
+  .meta({ id: 'TranscriptionUsage' });
 
 export const TranscriptionObject = z
   .object({ text: z.string(), usage: TokenUsage })

@@ -1,15 +1,17 @@
 // OpenAI's Response object, its input items, and the events of its stream.
 import { z } from 'zod';
 
-const token = z.object({
-  token: z.string(),
-  logprob: z
-    .number()
-    .describe('Natural logarithm of the probability, before temperature and top_p'),
-  bytes: z.array(z.int()),
-});
+const token = z
+  .object({
+    token: z.string(),
+    logprob: z
+      .number()
+      .describe('Natural logarithm of the probability, before temperature and top_p'),
+    bytes: z.array(z.int()),
+  })
+  .meta({ id: 'ResponseTopLogprob' });
 const logprobs = z
-  .array(token.extend({ top_logprobs: z.array(token) }))
+  .array(token.extend({ top_logprobs: z.array(token) }).meta({ id: 'ResponseLogprob' }))
   .describe('Log probabilities of the tokens, if they were requested');
 
 const outputText = z
@@ -125,7 +127,7 @@ export const ResponseObject = z
     metadata: z.record(z.string(), z.string()),
     usage: usage.nullable().describe('null while the response is in progress'),
   })
-  .meta({ id: 'Response' });
+  .meta({ id: 'ResponseObject' });
 export type ResponseObject = z.infer<typeof ResponseObject>;
 
 const numbered = { sequence_number: z.int().describe('Position of the event, from 0') };

@@ -59,21 +59,25 @@ export const JobIntegrationObject = z
   .discriminatedUnion('type', [
     z.object({
       type: z.literal('wandb'),
-      wandb: z.object({
-        project: z.string(),
-        name: z.string().nullable(),
-        entity: z.string().nullable(),
-        tags: z.array(z.string()).readonly(),
-      }),
+      wandb: z
+        .object({
+          project: z.string(),
+          name: z.string().nullable(),
+          entity: z.string().nullable(),
+          tags: z.array(z.string()).readonly(),
+        })
+        .meta({ id: 'WandbRun' }),
       graft: Sent,
     }),
     z.object({
       type: z.literal('mlflow'),
-      mlflow: z.object({
-        experiment: z.string(),
-        name: z.string().nullable(),
-        tags: z.record(z.string(), z.string()).readonly(),
-      }),
+      mlflow: z
+        .object({
+          experiment: z.string(),
+          name: z.string().nullable(),
+          tags: z.record(z.string(), z.string()).readonly(),
+        })
+        .meta({ id: 'MlflowRun' }),
       graft: Sent,
     }),
   ])

@@ -1,5 +1,5 @@
 import { Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { ApiJsonResponse } from '../../http/openapi.js';
@@ -24,7 +24,6 @@ export class InferenceController {
   @Post('embeddings')
   @HttpCode(200)
   @RequireScope('models:read')
-  @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
     description: 'Alternatively `multipart/form-data` with `model` and an image as `file`.',
@@ -42,7 +41,6 @@ export class InferenceController {
   @Post('classify')
   @HttpCode(200)
   @RequireScope('models:read')
-  @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE),
     description:

@@ -17,8 +17,8 @@ export class ArchivesController {
 
   @Get('*id/archive')
   @RequireScope('files:read')
-  @ApiProduces('application/zip')
-  @ApiFileResponse(['application/zip'], 'Returns a model’s files as one .zip')
+  @ApiProduces('application/octet-stream')
+  @ApiFileResponse(['application/octet-stream'], 'Returns a model’s files as one .zip')
   async get(
     @Caller() caller: Principal,
     @Param('id') path: string | string[],

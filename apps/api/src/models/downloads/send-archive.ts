@@ -24,7 +24,7 @@ export async function sendArchive(response: Response, archive: Archive): Promise
   const handles: FileHandle[] = [];
   try {
     const entries = await openEntries(archive, handles);
-    response.setHeader('content-type', 'application/zip');
+    response.setHeader('content-type', 'application/octet-stream');
     response.setHeader('content-disposition', `attachment; filename="${archive.folder}.zip"`);
     response.setHeader('content-length', String(predictLength(entries)));
     await pipeline(Readable.fromWeb(makeZip(entries)), response);
