@@ -2,6 +2,9 @@
 import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 
+/** Requests that a function outside the method sends. */
+const SENT_ELSEWHERE = { 'embeddings.create': 'POST /v1/embeddings' };
+
 /** The installed version. */
 export const openaiVersion = () =>
   JSON.parse(readFileSync(new URL('../../node_modules/openai/package.json', import.meta.url)))
@@ -24,8 +27,11 @@ const isResource = (value, client) =>
 function methodsOf(prefix, resource, client) {
   const prototype = Object.getPrototypeOf(resource);
   const own = Object.getOwnPropertyNames(prototype)
-    .filter((name) => name !== 'constructor' && !name.startsWith('_'))
-    .map((name) => ({ name: `${prefix}.${name}`, route: routeOf(String(prototype[name])) }));
+    .filter((key) => key !== 'constructor' && !key.startsWith('_'))
+    .map((key) => {
+      const name = `${prefix}.${key}`;
+      return { name, route: routeOf(String(prototype[key])) ?? SENT_ELSEWHERE[name] ?? null };
+    });
   const below = Object.entries(resource).flatMap(([name, value]) =>
     isResource(value, client) ? methodsOf(`${prefix}.${name}`, value, client) : [],
   );

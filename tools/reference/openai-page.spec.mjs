@@ -41,6 +41,7 @@ it('finds the resources that users call, with the requests that they send', asyn
       return Promise.resolve(new globalThis.Response('{"data":[]}', { headers }));
     },
   });
+  await client.embeddings.create({ model: 'one', input: 'one', encoding_format: 'float' });
   await client.files.content('one');
   await client.fineTuning.jobs.checkpoints.list('one');
   await client.fineTuning.checkpoints.permissions.create('one', { project_ids: [] });
@@ -48,6 +49,7 @@ it('finds the resources that users call, with the requests that they send', asyn
   await client.admin.organization.projects.users.delete('one', { project_id: 'one' });
   const routes = openaiMethods().map(({ name, route }) => [name, route?.replaceAll('{}', 'one')]);
   const names = [
+    'embeddings.create',
     'files.content',
     'fineTuning.jobs.checkpoints.list',
     'fineTuning.checkpoints.permissions.create',

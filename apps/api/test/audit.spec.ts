@@ -1,4 +1,5 @@
 import type { AuditLogObject, JoinTokenObject, Page } from '@graft/contracts';
+import type { AuditLogListParams } from 'openai/resources/admin/organization/audit-logs';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evalChanges, type Change } from './changes/eval-changes.js';
@@ -483,7 +484,7 @@ describe('the audit log', () => {
 
   it("filters by project, type, actor, target and time, as OpenAI's client requests", async () => {
     const admin = clientOf(api, api.apiKey).admin.organization.auditLogs;
-    const types = async (query: Parameters<typeof admin.list>[0]) =>
+    const types = async (query: AuditLogListParams) =>
       (await admin.list(query)).data.map(({ type }) => type as string);
     expect(await types({ project_ids: [project.id], limit: 2 })).toEqual([
       'file.deleted',
