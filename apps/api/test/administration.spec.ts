@@ -77,7 +77,7 @@ describe("OpenAI's administration client", () => {
     expect(one).toMatchObject({
       object: 'organization.project.api_key',
       redacted_value: `sk-graft-${project.viewer.keyId}-…`,
-      owner: { type: 'user', user: { id: project.viewer.id, role: 'viewer' } },
+      owner: { type: 'user', user: { id: project.viewer.id, role: 'viewer', email: '' } },
     });
     expect(await apiKeys.retrieve(one!.id, within)).toEqual(one);
     await apiKeys.delete(one!.id, within);

@@ -75,6 +75,7 @@ describe('an endpoint', () => {
     ).not.toContain(secret.slice(6));
     expect(await ask(api, api.apiKey, 'delete', `/v1/webhook_endpoints/${made.id}`)).toMatchObject({
       status: 200,
+      text: expect.stringContaining('"object":"webhook_endpoint.deleted"') as string,
     });
     expect((await ask(api, api.apiKey, 'get', `/v1/webhook_endpoints/${made.id}`)).status).toBe(
       404,

@@ -141,7 +141,7 @@ export class WebhookEndpoints {
   }
 
   /** Deletes an endpoint with its deliveries. Pending deliveries are not sent. */
-  async remove(caller: Principal, id: string): Promise<Deleted<'webhook_endpoint'>> {
+  async remove(caller: Principal, id: string): Promise<Deleted<'webhook_endpoint.deleted'>> {
     await this.row(caller, id);
     await this.database.transaction(async (manager) => {
       await this.database.query('DELETE FROM webhook_endpoint WHERE id = $1', [id], manager);
@@ -152,7 +152,7 @@ export class WebhookEndpoints {
       );
       await this.audit.write(manager, { caller, action: 'webhook_endpoint.deleted', target: id });
     });
-    return { id, object: 'webhook_endpoint', deleted: true };
+    return { id, object: 'webhook_endpoint.deleted', deleted: true };
   }
 
   /** Replaces the secret. Only this response contains the new one. On request, both sign for 24 hours. */

@@ -70,11 +70,11 @@ export class WebhooksController {
 
   @Delete(':id')
   @RequireScope('project:admin')
-  @ApiDeletedResponse('webhook_endpoint', 'Deletes a webhook endpoint')
+  @ApiDeletedResponse('webhook_endpoint.deleted', 'Deletes a webhook endpoint')
   remove(
     @Caller() caller: Principal,
     @Param('id') id: string,
-  ): Promise<Deleted<'webhook_endpoint'>> {
+  ): Promise<Deleted<'webhook_endpoint.deleted'>> {
     return this.endpoints.remove(caller, id);
   }
 

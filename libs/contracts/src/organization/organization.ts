@@ -102,9 +102,13 @@ export const OwnerFacts = z
   .meta({ id: 'OwnerFacts' });
 export type OwnerFacts = z.infer<typeof OwnerFacts>;
 
+const UserFacts = OwnerFacts.extend({
+  email: z.string().describe('Email address: the name of the user, if it is one; otherwise empty.'),
+}).meta({ id: 'UserFacts' });
+
 export const KeyOwner = z
   .union([
-    z.object({ type: z.literal('user'), user: OwnerFacts }),
+    z.object({ type: z.literal('user'), user: UserFacts }),
     z.object({ type: z.literal('service_account'), service_account: OwnerFacts }),
   ])
   .meta({

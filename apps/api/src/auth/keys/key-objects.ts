@@ -64,7 +64,11 @@ export function adminKeyObject(key: KeyRow, secret?: string): AdminApiKeyObject 
 function ownerOf(key: KeyRow): KeyOwner {
   const { member_id: id, member_name: name, member_role: role, member_since: since } = key;
   if (id !== null && name !== null && role !== null && since !== null)
-    return { type: 'user', user: { id, name, role, created_at: unix(since) } };
+    return {
+      type: 'user',
+      // OpenAI's type of the email has no null.
+      user: { id, name, email: name.includes('@') ? name : '', role, created_at: unix(since) },
+    };
   const manages = key.scopes.some((scope) => scope === 'project:admin' || scope === 'admin');
   return {
     type: 'service_account',
