@@ -3,43 +3,16 @@
 Environment: OPENAI_BASE_URL, OPENAI_API_KEY. Arguments: name of the base, file of chats.
 """
 
+import contextlib
 import json
 import sys
 import time
 
 import openai
-import pydantic
-from openai import OpenAI
-from openai import _base_client
+from strict_client import client, problems, requests, until, validate, validated
 
-base, chats = sys.argv[1:]
-validated = set()
-
-
-def validate(*, type_, value):
-    """Validates a response strictly against the SDK's type. By default the SDK builds the type without validation."""
-    validated.add(getattr(type_, "__name__", str(type_)))
-    # OpenAI's examples of runs and items have null as their error, which its types do not allow.
-    for one in value.get("data", [value]):
-        holder = one.get("sample") if one.get("object") == "eval.run.output_item" else one
-        if one.get("object", "").startswith("eval.run") and holder.get("error", "") is None:
-            holder["error"] = {"code": "", "message": ""}
-    return pydantic.TypeAdapter(type_).validate_python(value, strict=True)
-
-
-_base_client.validate_type = validate
-client = OpenAI(max_retries=0, _strict_response_validation=True)
+base, chats, _ = sys.argv[1:]
 seen = {"version": openai.__version__}
-
-
-def until(what, look, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.1)
-    return found
-
 
 # files
 with open(chats, "rb") as content:
@@ -142,6 +115,8 @@ for endpoint, body in bodies.items():
     answers = [validate(type_=types[endpoint], value=result["response"]["body"]) for result in results]
     [error] = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
     seen["batches"].append([[result["custom_id"] for result in results], len(answers), error["custom_id"], error["response"]["status_code"], batch.usage.input_tokens > 0])
+with contextlib.suppress(openai.BadRequestError):  # if it has ended already
+    client.batches.cancel(client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h").id)
 seen["listed_batches"] = len(list(client.batches.list(limit=2)))
 
 # evals
@@ -170,4 +145,4 @@ seen["given"] = list(client.evals.runs.output_items.list(given.id, eval_id=made.
 seen["deleted"] = client.evals.delete(made.id).deleted
 
 seen["validated"] = len(validated) > 10
-print(json.dumps(seen))
+print(json.dumps({"seen": seen, "requests": sorted(requests), "problems": problems}))
