@@ -189,7 +189,7 @@ describe.skipIf(!program)('sweeps and comparisons', () => {
     // Two losses that differ by 0.005 are not a victory.
     const winner = page.getByRole('region', { name: 'Winner' });
     await winner.getByRole('heading', { name: /^A tie/ }).waitFor();
-    await winner.getByRole('note').getByText('Within 0.01 of it').waitFor();
+    await winner.getByText(/is within the noise: choose by size or time/).waitFor();
     await winner.getByText('2.000', { exact: true }).waitFor();
     await trials.nth(1).getByText('tied').waitFor();
     await winner.getByRole('link', { name: 'Use it' }).waitFor();
@@ -235,7 +235,7 @@ describe.skipIf(!program)('sweeps and comparisons', () => {
     await answer(page);
     await page.locator('.page-header .pill', { hasText: 'cancelled' }).waitFor();
     await page
-      .getByRole('region', { name: 'Which method' })
+      .getByRole('region', { name: 'Winner' })
       .getByText(/: validation loss .*\. Next is .* with /)
       .waitFor();
     await screenshot(page, 'sweep-answer');

@@ -7,10 +7,10 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { ago, moment } from '../format.js';
-import { MethodAnswer } from '../sweeps/answer-card.js';
 import { LatestAnswers } from '../sweeps/latest-answers.js';
 import { isOpen } from '../sweeps/race.js';
 import { RaceView } from '../sweeps/race-view.js';
+import { useStanding } from '../sweeps/use-standing.js';
 import { Tradeoff } from '../sweeps/tradeoff.js';
 import { POLL_MS } from '../sweeps/use-race.js';
 import { WinnerCard } from '../sweeps/winner-card.js';
@@ -65,12 +65,21 @@ export function SweepPage({ id }: { id: string }) {
     >
       <Failure error={error ?? found.error} />
       <Warnings warnings={sweep.warnings ?? []} />
-      <MethodAnswer sweep={sweep} />
-      <WinnerCard sweep={sweep} />
-      <RaceView sweep={sweep} />
+      <Result sweep={sweep} />
       <LatestAnswers sweep={sweep} />
       <Tradeoff sweep={sweep} />
     </Page>
+  );
+}
+
+/** The winner and the race, which mark the same trials as tied. */
+function Result({ sweep }: { sweep: SweepObject }) {
+  const standing = useStanding(sweep);
+  return (
+    <>
+      <WinnerCard sweep={sweep} standing={standing} />
+      <RaceView sweep={sweep} standing={standing} />
+    </>
   );
 }
 

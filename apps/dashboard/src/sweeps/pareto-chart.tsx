@@ -125,12 +125,7 @@ export function ParetoChart(props: Props) {
           {hoveredText(props, hovered) ?? 'The line connects the best trials for their cost.'}
         </span>
       </figcaption>
-      <div
-        ref={box}
-        role="img"
-        aria-label={described(props)}
-        data-points={props.points.length}
-      />
+      <div ref={box} role="img" aria-label={described(props)} data-points={props.points.length} />
     </figure>
   );
 }

@@ -14,10 +14,10 @@ import {
   lossesOf,
   raceCurves,
   sharedMemory,
-  tiedWith,
   trackLength,
   type RaceMetric,
 } from './race.js';
+import type { Standing } from './standing.js';
 import { TrialLanes } from './trial-lanes.js';
 import { useRace, type Race } from './use-race.js';
 
@@ -31,7 +31,7 @@ const METRICS: readonly (readonly [RaceMetric, string])[] = [
 ];
 
 /** The trials of a sweep as a race: their curves on one track, their lanes, and the memory they share. */
-export function RaceView({ sweep }: { sweep: SweepObject }) {
+export function RaceView({ sweep, standing }: { sweep: SweepObject; standing: Standing | null }) {
   const race = useRace(sweep);
   const [focused, setFocused] = useState<number | null>(null);
   const { trials = [], search, winner } = sweep;
@@ -45,7 +45,7 @@ export function RaceView({ sweep }: { sweep: SweepObject }) {
         sweep={sweep}
         jobs={race.jobs}
         leader={leader}
-        tied={tiedWith(sweep).map(({ number }) => number)}
+        tied={(standing?.tied ?? []).map(({ number }) => number)}
         focus={setFocused}
       />
     </>

@@ -1,12 +1,9 @@
 // Curves, order, ties and memory of the trials of a sweep while they run.
 import type { MetricsObject, SweepMetric, SweepObject, TrialObject } from '@graft/contracts';
-import { badness, rankedTrials } from '@graft/contracts/sweep-text';
+import { rankedTrials } from '@graft/contracts/sweep-text';
 
 /** Color of a trial's curve and lane. More than ten trials share colors; their lanes have names. */
 export const trialColor = (number: number): string => `--series-${((number - 1) % 10) + 1}`;
-
-/** Scores that differ by less than this are called a tie. */
-export const TIE = 0.01;
 
 const ENDED: readonly TrialObject['status'][] = ['succeeded', 'failed', 'cancelled'];
 export const hasEnded = ({ status }: TrialObject): boolean => ENDED.includes(status);
@@ -17,18 +14,6 @@ export const isOpen = ({ status }: Pick<SweepObject, 'status'>): boolean =>
 export function leaderOf(trials: readonly TrialObject[], metric: SweepMetric): TrialObject | null {
   const [first] = rankedTrials(trials, metric);
   return first && first.score !== null ? first : null;
-}
-
-/** Returns the finished trials whose score is within `TIE` of the winner's. */
-export function tiedWith({ winner, trials = [], search }: SweepObject): readonly TrialObject[] {
-  if (!winner) return [];
-  const best = badness(winner.score, search.metric);
-  return trials.filter(
-    (trial) =>
-      trial.number !== winner.trial &&
-      trial.status === 'succeeded' &&
-      Math.abs(badness(trial.score, search.metric) - best) <= TIE,
-  );
 }
 
 /** Metric of the chart: losses of training steps or of evaluations. */

@@ -7,12 +7,18 @@ import { useMayRequest } from '../api/own-key.js';
 import { bytes } from '../format.js';
 import { ButtonLink } from '../ui/controls/button.js';
 import { Stat, Stats } from '../ui/stat.js';
-import { isOpen, TIE, tiedWith } from './race.js';
+import { isOpen } from './race.js';
+import type { Standing } from './standing.js';
 
 const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
-/** The best finished trial: its result as large numbers, and what to do with it. */
-export function WinnerCard({ sweep }: { sweep: SweepObject }) {
+interface Props {
+  readonly sweep: SweepObject;
+  readonly standing: Standing | null;
+}
+
+/** The best finished trial: how it compares, its result as large numbers, and what to do with it. */
+export function WinnerCard({ sweep, standing }: Props) {
   const { winner, search, trials = [] } = sweep;
   const isAllowed = useMayRequest()('models:read');
   const model = winner?.model;
@@ -20,8 +26,8 @@ export function WinnerCard({ sweep }: { sweep: SweepObject }) {
     model && isAllowed ? api.model(model) : Promise.resolve(null),
   );
   const trial = trials.find(({ number }) => number === winner?.trial);
-  if (!winner || !trial) return null;
-  const tied = tiedWith(sweep);
+  if (!winner || !trial || !standing) return null;
+  const { sentence, tied, smaller } = standing;
   const title = isOpen(sweep) ? 'Best finished so far' : 'Winner';
   const canTry = (shown.value?.graft?.uses.length ?? 0) > 0;
   return (
@@ -40,12 +46,17 @@ export function WinnerCard({ sweep }: { sweep: SweepObject }) {
         <ButtonLink to="/jobs/$id" params={{ id: winner.job }}>
           Use it
         </ButtonLink>
+        {smaller && !isOpen(sweep) && (
+          <ButtonLink to="/jobs/$id" params={{ id: smaller.job }}>
+            Use {trialLabel(smaller)}
+          </ButtonLink>
+        )}
       </div>
+      <p className="standing">{sentence}</p>
       <Stats label="Result of the best trial">
         <Stat
           label={capital(METRIC_NAMES[search.metric])}
           value={scoreText(winner.score, search.metric)}
-          note={marginOf(sweep)}
         />
         {trial.best?.accuracy !== undefined && (
           <Stat label="Accuracy" value={`${Math.round(100 * trial.best.accuracy)} %`} />
@@ -56,27 +67,6 @@ export function WinnerCard({ sweep }: { sweep: SweepObject }) {
           <Stat label="Memory of its own" value={bytes(trial.memory_bytes)} />
         )}
       </Stats>
-      {tied.length > 0 && (
-        <p role="note">
-          Within {TIE} of it: {tied.map((one) => trialLabel(one)).join(' · ')}. The difference is
-          too small to call one of them better; choose by size or time.
-        </p>
-      )}
     </section>
   );
-}
-
-/** Returns how far the next finished trial is behind: "0.042 ahead of IA3". */
-function marginOf({ winner, trials = [], search }: SweepObject): string | undefined {
-  const others = trials.filter(
-    ({ number, status, score }) =>
-      number !== winner?.trial && status === 'succeeded' && score !== null,
-  );
-  if (!winner || others.length === 0) return undefined;
-  const gap = (score: number) => Math.abs(score - winner.score);
-  const next = others.reduce((a, b) => (gap(b.score!) < gap(a.score!) ? b : a));
-  const text = gap(next.score!).toFixed(3);
-  return gap(next.score!) <= TIE
-    ? `within ${TIE} of ${trialLabel(next)}`
-    : `${text} ${search.metric === 'eval_score' ? 'ahead of' : 'below'} ${trialLabel(next)}`;
 }
