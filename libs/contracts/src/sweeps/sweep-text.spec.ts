@@ -36,6 +36,12 @@ it('labels a trial by the options that distinguish it', () => {
   expect(label({ peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 5 } })).toBe(
     'Prefix tuning 5 tokens',
   );
+  expect(label({ peft: { peft_type: 'OFT', target_modules: 'all-linear' } })).toBe(
+    'OFT on all linear layers',
+  );
+  expect(label({ 'peft.r': 8, 'peft.target_modules': ['q_proj', 'v_proj'] })).toBe(
+    'r 8 on q_proj and v_proj',
+  );
   expect(label({ 'peft.use_dora': true })).toBe('DoRA');
   expect(label({ 'peft.use_dora': false })).toBe('LoRA');
   expect(label({ 'peft.use_rslora': true, 'peft.use_dora': true, 'peft.r': 4 })).toBe(

@@ -87,10 +87,16 @@ function methodLabel(fields: Readonly<Record<string, unknown>>): string {
     ([name, value]) => !implied.includes(name) && value !== false && value !== null,
   );
   const isNamed = fields['peft_type'] !== undefined || implied.length > 1 || others.length === 0;
-  const shown = others.map(([name, value]) =>
-    name === 'num_virtual_tokens' ? `${plain(value)} tokens` : `${words(name)} ${plain(value)}`,
-  );
+  const shown = others.map(([name, value]) => optionText(name, value));
   return [...(isNamed ? [peftTitle(peft)] : []), ...shown].join(' ');
+}
+
+/** Returns an option of a method as words: `20 tokens`, `on all linear layers`, `r 16`. */
+function optionText(name: string, value: unknown): string {
+  if (name === 'num_virtual_tokens') return `${plain(value)} tokens`;
+  if (name !== 'target_modules') return `${words(name)} ${plain(value)}`;
+  if (value === 'all-linear') return 'on all linear layers';
+  return `on ${Array.isArray(value) ? new Intl.ListFormat('en').format(value.map(plain)) : plain(value)}`;
 }
 
 /** Returns the last segment of a path as words: "graft.learning_rate" as "learning rate", "n_epochs" as "epochs". */
