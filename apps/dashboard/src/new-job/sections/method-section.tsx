@@ -83,7 +83,7 @@ export function MethodSection({ all, chosen, task, draft, change, problems, plan
               id="peft"
               label="All methods"
               value={suggestion ? '' : chosen.name}
-              placeholder={`All ${all.length} methods…`}
+              placeholder={allText(all)}
               options={all.map((one) => optionOf(one, task))}
               change={choose}
             />
@@ -106,6 +106,12 @@ export function MethodSection({ all, chosen, task, draft, change, problems, plan
       )}
     </Answer>
   );
+}
+
+/** Returns "45 methods, 14 variants of LoRA…": a variant is not a method of its own. */
+function allText(all: readonly Configuration[]): string {
+  const methods = new Set(all.map(({ method }) => method)).size;
+  return `${methods} methods, ${all.length - methods} variants of LoRA…`;
 }
 
 /** Returns "4.9 M trainable parameters (3.6 %) · exports: PEFT, merged, GGUF". */
