@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import type { JobObject } from '@graft/contracts';
-import { act, cleanup, configure, render, screen } from '@testing-library/react';
+import { act, cleanup, configure, render, screen, waitFor } from '@testing-library/react';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { refusal, serve, type Served } from '../../test/served.js';
 import { InApp } from '../in-app.js';
@@ -28,10 +28,11 @@ function Page() {
 
 it('reports a failed undo on another page', async () => {
   const { rerender } = render(<Page />, { wrapper: InApp });
-  await screen.findByRole('region', { name: /Notifications/ });
+  await waitFor(() => expect(actions).toBeDefined());
   act(() => actions.remove([job as unknown as JobObject]));
   await screen.findByText('Delete pirate?');
   act(() => screen.getByRole('button', { name: 'Delete job' }).click());
+  await screen.findByRole('region', { name: /Notifications/ });
   const undo = await screen.findByRole('button', { name: 'Undo' });
   rerender(<p>another page</p>);
   await screen.findByText('another page');

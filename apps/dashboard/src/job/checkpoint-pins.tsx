@@ -1,7 +1,7 @@
 import type { CheckpointObject, JobObject, MetricsObject, ModelUse } from '@graft/contracts';
-import { Popover } from '@base-ui/react/popover';
 import type { Pin } from '../charts/chart.js';
 import { bytes, count, short } from '../format.js';
+import { Popup } from '../ui/overlays/menu.js';
 import { bestStep, CheckpointActions, measured, measuredText } from './job-checkpoints.js';
 
 interface Props {
@@ -42,37 +42,37 @@ function CheckpointPin({ row, isBest, loss, job, use, onError }: PinProps) {
   const isPublished = job.graft.published_step === step;
   const name = `Checkpoint at step ${count(step)}${isBest ? ', best' : ''}`;
   return (
-    <Popover.Root>
-      <Popover.Trigger
-        type="button"
-        className={isBest || isPublished ? 'pin-button best-pin' : 'pin-button'}
-        aria-label={name}
-        title={name}
-      >
-        <span aria-hidden="true">{isBest || isPublished ? '★' : ''}</span>
-      </Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Positioner className="above" side="bottom" sideOffset={4} collisionPadding={8}>
-          <Popover.Popup className="card menu panel checkpoint" aria-label={name}>
-            <b>
-              Step {count(step)}
-              {isBest && ' · best'}
-              {isPublished && ' · published'}
-            </b>
-            <dl className="pairs">
-              <dt>Training loss</dt>
-              <dd>{short(row.metrics['train_loss'])}</dd>
-              <dt>Validation</dt>
-              <dd>{measuredText(loss, row)}</dd>
-              <dt>Size</dt>
-              <dd>{bytes(row.graft.bytes)}</dd>
-            </dl>
-            <div className="checkpoint-actions">
-              <CheckpointActions row={row} job={job} use={use} onError={onError} />
-            </div>
-          </Popover.Popup>
-        </Popover.Positioner>
-      </Popover.Portal>
-    </Popover.Root>
+    <Popup
+      label={name}
+      className="card menu panel checkpoint"
+      align="center"
+      trigger={
+        <button
+          type="button"
+          className={isBest || isPublished ? 'pin-button best-pin' : 'pin-button'}
+          aria-label={name}
+          title={name}
+        >
+          <span aria-hidden="true">{isBest || isPublished ? '★' : ''}</span>
+        </button>
+      }
+    >
+      <b>
+        Step {count(step)}
+        {isBest && ' · best'}
+        {isPublished && ' · published'}
+      </b>
+      <dl className="pairs">
+        <dt>Training loss</dt>
+        <dd>{short(row.metrics['train_loss'])}</dd>
+        <dt>Validation</dt>
+        <dd>{measuredText(loss, row)}</dd>
+        <dt>Size</dt>
+        <dd>{bytes(row.graft.bytes)}</dd>
+      </dl>
+      <div className="checkpoint-actions">
+        <CheckpointActions row={row} job={job} use={use} onError={onError} />
+      </div>
+    </Popup>
   );
 }

@@ -1,10 +1,10 @@
-import { Dialog } from '@base-ui/react/dialog';
-import { Menu as MenuIcon, PanelLeft, Plus, Search, X } from 'lucide-react';
-import { useId, useRef, useState } from 'react';
+import { Menu as MenuIcon, PanelLeft, Plus, Search } from 'lucide-react';
+import { lazy, useId, useState } from 'react';
 import { useMay } from '../api/own-key.js';
 import { useMedia } from '../browser/media-query.js';
 import { ButtonLink, IconButton } from '../ui/controls/button.js';
 import { Link } from '../ui/link.js';
+import { Unused } from '../ui/overlays/menu.js';
 import { Tip } from '../ui/overlays/tip.js';
 import { AccountMenu } from './account-menu.js';
 import { ClusterChip } from './cluster-chip.js';
@@ -13,6 +13,9 @@ import { ProblemCount } from './problem-count.js';
 import { ProjectSwitcher } from './project-switcher.js';
 
 const SLOT = 'graft.sidebar';
+
+const loadNavigation = () => import('./phone-navigation.js');
+const PhoneNavigation = lazy(async () => ({ default: (await loadNavigation()).PhoneNavigation }));
 
 interface Props {
   /** Navigation for the current key. */
@@ -136,53 +139,34 @@ function Places({ groups, here, isSmall }: Pick<Props, 'groups' | 'here'> & { is
 }
 
 function TopBar(props: Props) {
-  const [isOpen, setOpen] = useState(false);
-  // After navigation the new page takes the focus. Otherwise it returns to the button.
-  const went = useRef(false);
-  const change = (open: boolean) => {
-    went.current = false;
-    setOpen(open);
-  };
+  const menu = (
+    <button type="button" className="quiet icon" aria-label="Menu">
+      <MenuIcon />
+    </button>
+  );
   return (
     <header className="top">
       <Brand isSmall={false} />
       <span className="grow" />
       <IconButton label="Search and commands" icon={<Search />} onClick={props.openCommands} />
-      <Dialog.Root open={isOpen} onOpenChange={change}>
-        <Dialog.Trigger className="quiet icon" aria-label="Menu">
-          <MenuIcon />
-        </Dialog.Trigger>
-        <Dialog.Portal>
-          <Dialog.Backdrop className="backdrop" />
-          <Dialog.Popup
-            className="drawer left side"
-            aria-label="Menu"
-            finalFocus={() => !went.current}
-            onClick={({ target }) => {
-              const link = target instanceof Element ? target.closest('a') : null;
-              if (!link) return;
-              went.current = link.pathname !== location.pathname;
-              setOpen(false);
-            }}
-          >
-            <Dialog.Close className="quiet icon" aria-label="Close menu">
-              <X />
-            </Dialog.Close>
+      <Unused trigger={menu} popup="dialog" load={loadNavigation}>
+        <PhoneNavigation trigger={menu}>
+          {(close) => (
             <Contents
               {...props}
               isSmall={false}
               openHelp={() => {
-                setOpen(false);
+                close();
                 props.openHelp();
               }}
               openCommands={() => {
-                setOpen(false);
+                close();
                 props.openCommands();
               }}
             />
-          </Dialog.Popup>
-        </Dialog.Portal>
-      </Dialog.Root>
+          )}
+        </PhoneNavigation>
+      </Unused>
     </header>
   );
 }

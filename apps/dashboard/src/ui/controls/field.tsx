@@ -1,6 +1,6 @@
-import { Popover } from '@base-ui/react/popover';
 import { Info } from 'lucide-react';
 import type { ReactNode } from 'react';
+import { Popup } from '../overlays/menu.js';
 
 /** Details behind a field's ⓘ: the API's name and its full description. */
 export interface FieldInfo {
@@ -49,26 +49,23 @@ export function Field({ id, label, help, info, problem, children }: FieldProps) 
 }
 
 /** The ⓘ next to a label. */
-function FieldDetails({ path, text, label }: FieldInfo & { readonly label: ReactNode }) {
-  return (
-    <Popover.Root>
-      <Popover.Trigger
+const FieldDetails = ({ path, text, label }: FieldInfo & { readonly label: ReactNode }) => (
+  <Popup
+    className="card field-details"
+    align="center"
+    trigger={
+      <button
         type="button"
         className="quiet info"
         aria-label={`About ${typeof label === 'string' ? label : path}`}
       >
         <Info />
-      </Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Positioner className="above" sideOffset={4} collisionPadding={8}>
-          <Popover.Popup className="card field-details">
-            {text && <p>{text}</p>}
-            <p className="faint">
-              In the API: <code>{path}</code>
-            </p>
-          </Popover.Popup>
-        </Popover.Positioner>
-      </Popover.Portal>
-    </Popover.Root>
-  );
-}
+      </button>
+    }
+  >
+    {text && <p>{text}</p>}
+    <p className="faint">
+      In the API: <code>{path}</code>
+    </p>
+  </Popup>
+);

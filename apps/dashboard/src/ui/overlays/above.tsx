@@ -1,7 +1,7 @@
 import { CSPProvider } from '@base-ui/react/csp-provider';
-import { Tooltip } from '@base-ui/react/tooltip';
 import type { ReactNode } from 'react';
 import { Confirmations } from './confirm.js';
+import { Tips } from './tip.js';
 import { Toasts } from './toasts.js';
 
 /**
@@ -10,10 +10,9 @@ import { Toasts } from './toasts.js';
  */
 export const Above = ({ children }: { children: ReactNode }) => (
   <CSPProvider disableStyleElements>
-    <Tooltip.Provider>
-      <Toasts>
-        <Confirmations>{children}</Confirmations>
-      </Toasts>
-    </Tooltip.Provider>
+    <Toasts>
+      <Confirmations>{children}</Confirmations>
+    </Toasts>
+    <Tips />
   </CSPProvider>
 );

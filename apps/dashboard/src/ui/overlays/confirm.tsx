@@ -1,5 +1,4 @@
-import { AlertDialog } from '@base-ui/react/alert-dialog';
-import { createContext, useContext, useState, type ReactNode } from 'react';
+import { createContext, lazy, Suspense, useContext, useState, type ReactNode } from 'react';
 
 interface Question {
   /** Question and consequences: "Delete x? This cannot be undone." */
@@ -21,6 +20,10 @@ type Confirm = (
   work: () => unknown,
   options?: ConfirmOptions,
 ) => void;
+const LoadedConfirmation = lazy(async () => ({
+  default: (await import('./loaded-dialog.js')).LoadedConfirmation,
+}));
+
 const Asking = createContext<Confirm>(() => undefined);
 
 /** Returns a function that asks for confirmation before it calls `work`. */
@@ -38,34 +41,29 @@ const dismissal = (action: string): string =>
 
 /** Provider of confirmation dialogs, one at a time, above the page. */
 export function Confirmations({ children }: { children: ReactNode }) {
-  const [pending, setPending] = useState<Question | null>(null);
-  const [question, rest] = partsOf(pending?.message ?? '');
+  const [asked, setAsked] = useState<Question | null>(null);
+  const [isOpen, setOpen] = useState(false);
+  const [question, rest] = partsOf(asked?.message ?? '');
   return (
     <Asking
-      value={(message, action, work, { isDanger = true } = {}) =>
-        setPending({ message, action, work, isDanger })
-      }
+      value={(message, action, work, { isDanger = true } = {}) => {
+        setAsked({ message, action, work, isDanger });
+        setOpen(true);
+      }}
     >
       {children}
-      <AlertDialog.Root open={pending !== null} onOpenChange={(open) => open || setPending(null)}>
-        <AlertDialog.Portal>
-          <AlertDialog.Backdrop className="backdrop" />
-          <AlertDialog.Popup className="card dialog">
-            <AlertDialog.Title className="break">{question}</AlertDialog.Title>
-            <AlertDialog.Description className="pre">{rest}</AlertDialog.Description>
-            <div className="bar">
-              <span className="grow" />
-              <AlertDialog.Close>{dismissal(pending?.action ?? '')}</AlertDialog.Close>
-              <AlertDialog.Close
-                className={pending?.isDanger ? 'danger' : 'main'}
-                onClick={() => pending?.work()}
-              >
-                {pending?.action}
-              </AlertDialog.Close>
-            </div>
-          </AlertDialog.Popup>
-        </AlertDialog.Portal>
-      </AlertDialog.Root>
+      {asked && (
+        <Suspense>
+          <LoadedConfirmation
+            {...{ question, rest, isOpen }}
+            action={asked.action}
+            dismissal={dismissal(asked.action)}
+            isDanger={asked.isDanger}
+            confirm={() => void asked.work()}
+            close={() => setOpen(false)}
+          />
+        </Suspense>
+      )}
     </Asking>
   );
 }

@@ -1,27 +1,22 @@
 import { Menu as Base } from '@base-ui/react/menu';
 import { Popover } from '@base-ui/react/popover';
-import { LINE, type Action, type ActionMenuProps, type MenuProps } from './menu-items.js';
+import { LINE, type Action, type ActionMenuProps, type PopupProps } from './menu-items.js';
 
-/** A menu of menu.tsx, which loads this code when it is first used, and which is then open. */
-export function LoadedMenu({ label, icon, children }: MenuProps) {
-  return (
-    <Popover.Root defaultOpen>
-      <Popover.Trigger type="button">
-        {icon}
-        {label}
-      </Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Positioner className="above" align="end" sideOffset={4} collisionPadding={8}>
-          <Popover.Popup className="card menu panel" aria-label={label}>
-            {children}
-          </Popover.Popup>
-        </Popover.Positioner>
-      </Popover.Portal>
-    </Popover.Root>
-  );
-}
+/** A popup of menu.tsx, which loads this code when it is first used, and which is then open. */
+export const LoadedPopup = ({ trigger, label, className, align, children }: PopupProps) => (
+  <Popover.Root defaultOpen>
+    <Popover.Trigger render={trigger} />
+    <Popover.Portal>
+      <Popover.Positioner className="above" align={align} sideOffset={4} collisionPadding={8}>
+        <Popover.Popup className={className} aria-label={label}>
+          {children}
+        </Popover.Popup>
+      </Popover.Positioner>
+    </Popover.Portal>
+  </Popover.Root>
+);
 
-/** A menu of actions; see LoadedMenu. */
+/** A menu of actions; see LoadedPopup. */
 export function LoadedActionMenu({ label, actions, trigger }: Required<ActionMenuProps>) {
   return (
     <Base.Root modal={false} defaultOpen>

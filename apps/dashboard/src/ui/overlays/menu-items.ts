@@ -6,6 +6,16 @@ export interface MenuProps {
   readonly children: ReactNode;
 }
 
+export interface PopupProps {
+  /** Button that opens it. */
+  readonly trigger: ReactElement<ComponentProps<'button'>>;
+  /** Accessible name. */
+  readonly label?: string;
+  readonly className: string;
+  readonly align: 'center' | 'end';
+  readonly children: ReactNode;
+}
+
 export interface Action {
   readonly label: string;
   readonly icon?: ReactNode;

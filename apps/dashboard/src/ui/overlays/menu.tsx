@@ -10,29 +10,37 @@ import {
   type ReactElement,
   type ReactNode,
 } from 'react';
-import type { ActionMenuProps, MenuProps } from './menu-items.js';
+import type { ActionMenuProps, MenuProps, PopupProps } from './menu-items.js';
 
 export { LINE, type Action } from './menu-items.js';
 
-const load = () => import('./loaded-menu.js');
-const LoadedMenu = lazy(async () => ({ default: (await load()).LoadedMenu }));
-const LoadedActionMenu = lazy(async () => ({ default: (await load()).LoadedActionMenu }));
+const loadMenu = () => import('./loaded-menu.js');
+const LoadedPopup = lazy(async () => ({ default: (await loadMenu()).LoadedPopup }));
+const LoadedActionMenu = lazy(async () => ({ default: (await loadMenu()).LoadedActionMenu }));
+
+/** Button that opens a popup below it. */
+export const Popup = (props: PopupProps) => (
+  <Unused trigger={props.trigger} popup="dialog">
+    <LoadedPopup {...props} />
+  </Unused>
+);
 
 /** Button that opens a popup with controls below it. */
-export function Menu(props: MenuProps) {
-  const { label, icon } = props;
-  const trigger = (
-    <button type="button">
-      {icon}
-      {label}
-    </button>
-  );
-  return (
-    <Unused trigger={trigger} popup="dialog">
-      <LoadedMenu {...props} />
-    </Unused>
-  );
-}
+export const Menu = ({ label, icon, children }: MenuProps) => (
+  <Popup
+    label={label}
+    className="card menu panel"
+    align="end"
+    trigger={
+      <button type="button">
+        {icon}
+        {label}
+      </button>
+    }
+  >
+    {children}
+  </Popup>
+);
 
 const MORE = (
   <button type="button" className="quiet icon small">
@@ -52,12 +60,14 @@ export function ActionMenu({ label, actions, trigger = MORE }: ActionMenuProps) 
 interface UnusedProps {
   readonly trigger: ReactElement<ComponentProps<'button'>>;
   readonly popup: 'menu' | 'dialog';
+  /** Loads the code of the menu. */
+  readonly load?: () => Promise<unknown>;
   /** The menu with its own trigger, open. */
   readonly children: ReactNode;
 }
 
 /** The trigger of a menu until its first use, then the menu. */
-function Unused({ trigger, popup, children }: UnusedProps) {
+export function Unused({ trigger, popup, load = loadMenu, children }: UnusedProps) {
   const [isUsed, setUsed] = useState(false);
   const preload = () => void load();
   const button = cloneElement(trigger, {
