@@ -3,12 +3,12 @@ import { useState } from 'react';
 import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { BLANK, draftOf, type Draft } from '../new-job/job-draft.js';
+import { FormSkeleton } from '../new-job/form-skeleton.js';
 import { JobForm } from '../new-job/job-form.js';
 import { forgetDraft, savedDraft } from '../new-job/saved-draft.js';
 import { useSources } from '../new-job/use-sources.js';
 import { Failure } from '../ui/feedback/failure.js';
 import { Page } from '../ui/page.js';
-import { Skeleton } from '../ui/feedback/skeleton.js';
 
 interface NewJobProps {
   /** Id of a job to copy. */
@@ -37,7 +37,7 @@ export function NewJobPage({ from, checkpoint, file, model }: NewJobProps) {
     return (
       <Page title="New job">
         <Failure error={error} />
-        {!error && <Skeleton height={600} />}
+        {!error && <FormSkeleton />}
       </Page>
     );
   }
