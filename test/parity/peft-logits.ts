@@ -10,6 +10,8 @@ import { expect } from 'vitest';
 const ROOT = new URL('../../', import.meta.url).pathname;
 export const GOLDEN = join(ROOT, 'test/golden');
 const VENV = process.env['GRAFT_PARITY_VENV'] ?? join(ROOT, '.venv-parity');
+/** Interpreter of the environment. */
+export const PYTHON = join(VENV, 'bin/python');
 export const ready = existsSync(join(VENV, 'pins.sha256'));
 export const missing = `${VENV} is missing (python3 test/golden/environment.py makes it)`;
 
@@ -82,9 +84,8 @@ export function askPeft(
     TRANSFORMERS_VERBOSITY: 'error',
     PYTHONPATH: join(ROOT, 'test/parity'),
   };
-  const python = join(VENV, 'bin/python');
   const { status, stderr } = spawnSync(
-    python,
+    PYTHON,
     ['-c', DRIVER, script, JSON.stringify(table), JSON.stringify(SEQUENCES)],
     { env, encoding: 'utf8' },
   );

@@ -134,6 +134,7 @@ export const lnTuning = defineMethod<Options>({
     return {
       parameters,
       exported: () => new Map(parameters),
+      adapted: norms.map(({ path }) => path),
       load: (stored) => restore(parameters, stored),
       resolvedConfig: () => ({ ...options, target_modules: namesOf(modules, options, modelType) }),
       merged: () =>

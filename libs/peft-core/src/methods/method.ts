@@ -67,7 +67,7 @@ export interface Adapter {
    * step.
    */
   exported(): Map<string, Tensor>;
-  /** Paths of the linear layers that it adapts, including those without parts of their own. */
+  /** Paths of the linear layers or norms that it adapts, including those without parts of their own. */
   readonly adapted?: readonly string[];
   /**
    * Loads tensors with the names and shapes of `exported`. Parts that PEFT does not save (the encoders of P-tuning and

@@ -128,6 +128,8 @@ export const modernBert = defineModel({
       },
       finalNorm: 'model.final_norm',
     },
+    // an nn.Identity, which PEFT cannot adapt
+    unread: { inAll: ['model.layers.0.attn_norm'] },
     heads: {
       classification: head('first'),
       token_classification: head('each'),

@@ -25,6 +25,7 @@ export const roberta = defineModel({
   },
   paths: {
     ...encoderPaths('roberta'),
+    unread: { inHeadless: ['pooler.dense'] },
     heads: {
       classification: {
         pool: 'first',

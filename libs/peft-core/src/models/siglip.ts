@@ -100,7 +100,10 @@ export const siglip = defineModel({
       inAll: ['vision_model.head.attention.out_proj'],
       inHeadless: [
         ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => textLayer(`self_attn.${name}`)),
-        ...['fc1', 'fc2'].map((name) => textLayer(`mlp.${name}`)),
+        ...['mlp.fc1', 'mlp.fc2', 'layer_norm1', 'layer_norm2'].map(textLayer),
+        'text_model.embeddings.token_embedding',
+        'text_model.embeddings.position_embedding',
+        'text_model.final_layer_norm',
         'text_model.head',
       ],
     },

@@ -102,6 +102,7 @@ export function vitPaths(prefix: string, tokens: readonly string[]): ModelPaths 
       },
       finalNorm: `${prefix}.layernorm`,
     },
+    unread: { inHeadless: ['pooler.dense'] },
     heads: { classification: { pool: 'first', output: 'classifier', hasBias: true } },
   };
 }

@@ -9,7 +9,6 @@ import { processorFiles, type VocabularyFiles } from '../../data/processor-files
 import { parseJson, type Json } from '../../data/text/tokenizer-files.js';
 import type { Adapter } from '../../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../../methods/registry.js';
-import { matcher } from '../../methods/targets/targets.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig } from '../../models/registry.js';
 import { patternWith, patternWithout } from '../../methods/targets/pattern-prefix.js';
@@ -29,6 +28,7 @@ import { storedQuantizer } from '../../quant/registry.js';
 import type { Base } from '../base/base-folder.js';
 import { asModulesCall } from '../base/file-names.js';
 import { configJson, vocabularyTexts, writeModel } from '../base/model-folder.js';
+import { isUnread, withExactNames } from './exact-names.js';
 import { lacksPrefix, namesInside, namesOnDisk } from './peft-names.js';
 import { pythonJson } from '../python-json.js';
 import { writeSafetensors } from '../safetensors.js';
@@ -97,7 +97,7 @@ export function writeAdapter(
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
   const lacking = missingPrefixFor(base.config, task, hasLabels);
-  tidy(() => {
+  const saved = tidy(() => {
     const exported = adapter.exported();
     const names = namesOnDisk([...exported.keys()], methodFor(peft).tensors, {
       lacking,
@@ -108,8 +108,9 @@ export function writeAdapter(
       tensor,
     ]);
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
+    return [...exported.keys()];
   });
-  const resolved = unambiguous(adapter, unreadIn(base.config, task));
+  const resolved = withExactNames(adapter, saved, base.config, task);
   const config = {
     ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
     ...(lacking ? pathsWithout(lacking, resolved) : resolved),
@@ -131,37 +132,6 @@ export function writeAdapter(
   for (const [name, text] of files) writeWholeText(join(dir, name), text);
   return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...files.keys()].sort();
 }
-
-/** Fields that select the adapted linear layers by name or pattern. */
-const NAMING: ReadonlySet<string> = new Set(['target_modules', 'feedforward_modules']);
-
-/**
- * Returns the config with full paths in place of names that in PEFT would also match layers that Graft does not load.
- */
-function unambiguous(
-  adapter: Pick<Adapter, 'adapted' | 'resolvedConfig'>,
-  unread: readonly string[],
-): Json {
-  const { adapted = [] } = adapter;
-  return Object.fromEntries(
-    Object.entries(adapter.resolvedConfig()).map(([field, value]) => {
-      if (!NAMING.has(field) || value === null) return [field, value];
-      const means = matcher(value as readonly string[] | string, `peft.${field}`);
-      const isOthers = unread.some((path) => means(path.replace('{n}', '0')));
-      return [field, isOthers && adapted.length > 0 ? adapted.filter(means) : value];
-    }),
-  );
-}
-
-/** Linear layers of the Transformers class that Graft does not load. */
-function unreadIn(config: HfConfig, { hasHead }: Pick<PeftTask, 'hasHead'>): readonly string[] {
-  const { inAll = [], inHeadless = [] } = forConfig(config).paths.unread ?? {};
-  return hasHead === false ? [...inAll, ...inHeadless] : inAll;
-}
-
-/** Whether a tensor in an adapter's file belongs to a linear layer that Graft does not load. */
-const isUnread = (name: string, unread: readonly string[]): boolean =>
-  unread.some((path) => name.replace(/\.\d+\./, '.{n}.').includes(`.${path}.`));
 
 /** Whether a folder has the format that full fine-tuning saves. */
 export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
@@ -274,8 +244,7 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {
-    const unread = config ? unreadIn(config, { hasHead: false }) : [];
-    const tensors = [...file.tensors].filter(([name]) => !isUnread(name, unread));
+    const tensors = [...file.tensors].filter(([name]) => !config || !isUnread(name, config));
     const inFile = tensors.map(([name]) => name);
     const lacking = config ? missingPrefixIn(config, peft, inFile) : null;
     const names = namesInside(inFile, methodOf(peft).tensors, lacking);

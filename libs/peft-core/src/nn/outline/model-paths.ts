@@ -134,12 +134,13 @@ export interface ModelPaths {
    */
   readonly headPrefix?: string;
   /**
-   * Linear layers of the Transformers classes that Graft does not load. PEFT's target names match them too.
+   * Linear layers, norms and embeddings of the Transformers classes that Graft does not load. The names of an
+   * adapter's modules may match them in PEFT.
    */
   readonly unread?: {
-    readonly inAll: readonly string[];
-    /** Additional layers of the class without a head. */
-    readonly inHeadless: readonly string[];
+    readonly inAll?: readonly string[];
+    /** Additional modules of the class without a head, by its paths. */
+    readonly inHeadless?: readonly string[];
   };
   /** Task heads. Decoders without their own classification head have Transformers' usual one. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
