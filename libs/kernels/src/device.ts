@@ -5,7 +5,9 @@
 import { KernelError } from './errors.js';
 import { native } from './native.js';
 import { anonymousBytes, memory } from './runtime.js';
-import type { Device } from './tensor.js';
+
+/** Devices. `meta` has shapes without values; it detects tensors that ignore the device. */
+export type Device = 'cpu' | 'meta' | `cuda:${number}`;
 
 // Stored on the addon's exports like the exchange buffer, so that two copies of this module share it.
 const host = (): { device?: Device } => native() as { device?: Device };

@@ -5,6 +5,7 @@
 export { backward, grad, isGradEnabled, noGrad } from './autograd.js';
 export { call } from './call.js';
 export type { Argument } from './call.js';
+export type { Device } from './device.js';
 export { allocatedBytes, device, deviceMemory, setDevice, usedMemory } from './device.js';
 export type { DeviceMemory } from './device.js';
 export { dtypeSize } from './dtype.js';
@@ -20,7 +21,6 @@ export { getThreads, kernelsInfo, memory, setThreads, trimMemory } from './runti
 export type { KernelsInfo } from './runtime.js';
 export { keep, orFree, tidy } from './scope.js';
 export { fromBytes, Tensor } from './tensor.js';
-export type { Device } from './tensor.js';
 export { mapSafetensors, safetensorsHeader } from './safetensors.js';
 export type { MappedSafetensors } from './safetensors.js';
 export type { SafetensorsEntry, SafetensorsHeader } from './safetensors-header.js';

@@ -1,14 +1,12 @@
 import { dtypeName, dtypeOf, scalarType, viewAs } from './dtype.js';
 import type { Dtype, TypedArray } from './dtype.js';
 import { device } from './device.js';
+import type { Device } from './device.js';
 import { KernelError, reason } from './errors.js';
 import { buffer, LIST, NONE, settle, TENSOR, TENSOR_OUT } from './exchange.js';
 import { native } from './native.js';
 import { adopt, free } from './scope.js';
 import type { Scoped } from './scope.js';
-
-/** Devices. `meta` has shapes without values; it detects tensors that ignore the device. */
-export type Device = 'cpu' | 'meta' | `cuda:${number}`;
 
 const deviceOf = (number: number): Device =>
   number === -1 ? 'cpu' : number === -2 ? 'meta' : `cuda:${number}`;

@@ -2,7 +2,8 @@ import { copyFile, cp, lchown, mkdir, readdir, rename, rm, stat } from 'node:fs/
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { Client } from 'pg';
-import { blobBackend, type BlobBackend, type StoredBlob } from '../blobs/blob-backend.js';
+import type { BlobBackend, StoredBlob } from '../blobs/blob-backend.js';
+import { blobBackend } from '../blobs/configured-backend.js';
 import { Settings, type ApiConfig } from '../config.js';
 import { hasEmbeddedPostgres, serverIdentity } from '../database/embedded-postgres.js';
 import { runPg, withoutPassword } from './database-copy.js';

@@ -1,6 +1,4 @@
 import type { Readable } from 'node:stream';
-import type { Settings } from '../config.js';
-import { FolderBackend } from './folder-backend.js';
 
 export interface StoredBlob {
   readonly sha256: string;
@@ -38,11 +36,4 @@ export interface BlobBackend {
   remove(sha256: string): Promise<void>;
   /** Removes data of interrupted operations that is older than `leftMs`. */
   sweep(leftMs: number): Promise<void>;
-}
-
-/** Creates the configured backend. The S3 client is only loaded if it is used. */
-export async function blobBackend(settings: Settings): Promise<BlobBackend> {
-  if (settings.blobsUrl === null) return new FolderBackend(settings.blobsDir);
-  const { S3Backend } = await import('./s3-backend.js');
-  return S3Backend.of(settings);
 }

@@ -7,7 +7,8 @@ import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { log } from '../log.js';
-import { blobBackend, type BlobBackend, type StoredBlob } from './blob-backend.js';
+import type { BlobBackend, StoredBlob } from './blob-backend.js';
+import { blobBackend } from './configured-backend.js';
 import { BlobReceiver, type Received, type ReceiveOptions } from './blob-receiver.js';
 import { verifyMarker, initializeMarker } from './blob-marker.js';
 

@@ -5,17 +5,13 @@ import { poolAllowed } from '../auth/pools.js';
 import type { Claim } from '../claims/claimed-work.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import type { EvalItem, EvalRun } from '../database/entities/evals.js';
+import type { EvalRun } from '../database/entities/evals.js';
 import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
-import type { PartialItem, Wait } from './grade-item.js';
+import type { Graded, PartialItem, Wait } from './graded-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
-
-export type Graded = Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> & {
-  readonly status: 'pass' | 'fail' | 'error';
-};
 
 /** Key of an advisory lock. It can be any number that is unique in this database. */
 const ADVISORY_LOCK = 7_240_261;

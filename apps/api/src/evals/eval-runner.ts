@@ -6,7 +6,8 @@ import { Eval, type EvalItem, type EvalRun } from '../database/entities/evals.js
 import { Quotas } from '../lifecycle/lease/quotas.js';
 import { EvalClaims } from './eval-claims.js';
 import { EvalItems } from './eval-items.js';
-import { ItemGrading, type Wait } from './grade-item.js';
+import { ItemGrading } from './grade-item.js';
+import type { Wait } from './graded-item.js';
 
 /** Runs that this process works on concurrently, each of a different project. */
 const MOST_RUNS = 8;

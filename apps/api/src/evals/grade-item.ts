@@ -13,21 +13,10 @@ import type { TestingCriterion } from '../graders/grader.js';
 import { GradersService, mapTexts } from '../graders/graders.service.js';
 import { render, sampleOf, type Grading } from '../graders/template.js';
 import { formatOf, type DataSource } from './eval-body.js';
-import type { Graded } from './eval-claims.js';
+import type { Graded, PartialItem, Wait } from './graded-item.js';
 
 type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
 type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
-
-/** An item that cannot be graded now, with its partial result. */
-export interface PartialItem extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
-  readonly wait: Wait;
-}
-
-/** Reason to wait with an item that is not caused by the item itself. */
-export interface Wait {
-  readonly error: DomainError;
-  readonly fault: Dependency | 'limit';
-}
 
 /** Stops the grading of an item that has to wait. */
 class Waits extends Error {

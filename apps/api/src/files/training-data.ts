@@ -1,38 +1,15 @@
 import type { Columns } from '../catalog/plugins.js';
-import type { BlobStore, Received } from '../blobs/blob-store.js';
+import type { BlobStore } from '../blobs/blob-store.js';
 import { Conversion } from './rows/conversion.js';
 import { csvRows } from './rows/csv-rows.js';
-import type { Checked } from './rows/file-check.js';
 import { formatOf } from './rows/format.js';
 import { arrayRows, lineRows } from './rows/json-rows.js';
 import { LineCheck } from './rows/line-check.js';
 import { peek } from './peek.js';
+import type { ReceivedFile, ReceiveContext } from './received-file.js';
 import type { NumberedRow } from './rows/rows.js';
 import { withSlots } from './upload-slots.js';
 import { WholeFile } from './whole-file.js';
-
-export interface ReceivedFile {
-  readonly blob: Received;
-  readonly checked: Checked;
-}
-
-export interface ReceiveContext {
-  /** Project that uploads the data. */
-  readonly uploader: string;
-  /** Aborted when the client no longer waits. */
-  readonly gone: AbortSignal;
-  /** Approximate number of bytes to expect. */
-  readonly announced?: number;
-  /** Throws if that many bytes exceed a quota. */
-  readonly within?: (bytes: number) => void;
-  /** Called after the last byte was received. Later steps read a local file. */
-  readonly received?: () => void;
-  /**
-   * Whether to reject plain texts next to a column that looks like their labels, so that the user selects the
-   * columns.
-   */
-  readonly requiresLabelColumns?: boolean;
-}
 
 /** Receives training data and checks it at the same time. Other formats are converted to JSON Lines of records. */
 export async function receiveTrainingData(

@@ -11,7 +11,7 @@ import { unpackedSizeGuard } from './archives/unpacked-size.js';
 import { unreadable, type NumberedRow } from './rows/rows.js';
 import { tableRows } from './rows/table-rows.js';
 import { UNPACK_PROCESS } from '../scripts.js';
-import type { ReceivedFile, ReceiveContext } from './training-data.js';
+import type { ReceivedFile, ReceiveContext } from './received-file.js';
 
 const UNPACK_MS = 30 * 60_000;
 

@@ -1,5 +1,5 @@
 import { Database } from '../database/database.js';
-import type { TokenResult } from './rate-limits.js';
+import type { TokenResult } from './token-result.js';
 
 /** Token buckets in an unlogged table, which is emptied when the server crashes. */
 export class PostgresBuckets {

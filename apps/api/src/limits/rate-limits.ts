@@ -4,6 +4,7 @@ import { Database } from '../database/database.js';
 import { log } from '../log.js';
 import { PostgresBuckets } from './postgres-buckets.js';
 import { MINUTE_MS, RedisBuckets } from './redis-buckets.js';
+import type { TokenResult } from './token-result.js';
 
 /** Number of requests that a key or its project may still send. */
 export interface Allowance {
@@ -16,12 +17,6 @@ export interface Allowance {
   readonly resetMs: number;
   /** Milliseconds until the next request is allowed; 0 if this request is allowed. */
   readonly waitMs: number;
-}
-
-/** Tokens left in a bucket after a request, and whether there was a token for the request. */
-export interface TokenResult {
-  readonly tokens: number;
-  readonly allowed: boolean;
 }
 
 /**

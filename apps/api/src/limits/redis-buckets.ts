@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { log } from '../log.js';
-import type { TokenResult } from './rate-limits.js';
+import type { TokenResult } from './token-result.js';
 
 export const MINUTE_MS = 60_000;
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { serverEvents } from '@graft/contracts/sse';
 import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts';
 import { CliError, EXIT } from '../cli-error.js';
-import type { Credentials } from '../config/credentials.js';
+import type { Credentials } from '../config/server-access.js';
 import { GRAFT } from '../called.js';
 
 /** Path parameters. Error messages do not name them, because users do not type them. */

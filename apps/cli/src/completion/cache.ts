@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Completion } from './complete.js';
+import type { Completion } from './completion.js';
 
 /** Values of the last seconds in a file, since each press of Tab is a process of its own. */
 export class ValueCache {

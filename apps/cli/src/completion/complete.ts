@@ -1,8 +1,6 @@
 import type { Argument, Command, Option } from 'commander';
+import type { Completion } from './completion.js';
 import type { Kind } from './values.js';
-
-/** Value with a short description. */
-export type Completion = readonly [value: string, description: string];
 
 export interface Completions {
   readonly values: readonly Completion[];

@@ -14,7 +14,7 @@ import { checkpointsOf, splitCheckpoint } from '../find/find-checkpoint.js';
 import { findJobId } from '../find/find-job.js';
 import { projectPath } from '../find/find-project.js';
 import { shortId } from '../find/short-id.js';
-import type { Completion } from './complete.js';
+import type { Completion } from './completion.js';
 
 /** Most objects of a kind to ask for. Users complete what they worked with last. */
 const LIMIT = 100;

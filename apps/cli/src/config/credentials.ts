@@ -2,14 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CliError, EXIT } from '../cli-error.js';
 import { readLogin } from './login.js';
+import type { Credentials } from './server-access.js';
 import type { Settings } from './settings.js';
 import { GRAFT } from '../called.js';
-
-export interface Credentials {
-  /** Base URL of the API; ends in /v1. */
-  readonly url: string;
-  readonly apiKey: string;
-}
 
 /** Contents of credentials.json, which the API writes. */
 export interface StoredCredentials extends Credentials {

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Credentials } from './credentials.js';
+import type { Credentials } from './server-access.js';
 
 // `graft login` has its own file, because the API of this home writes credentials.json at each start.
 

@@ -5,7 +5,8 @@ import type { Dtype, TypedArray } from '../dtype.js';
 import { device } from '../device.js';
 import { KernelError } from '../errors.js';
 import { fromTyped } from '../tensor.js';
-import type { Device, Tensor } from '../tensor.js';
+import type { Device } from '../device.js';
+import type { Tensor } from '../tensor.js';
 
 const WHOLE: ReadonlySet<Dtype> = new Set<Dtype>(['i64', 'i32', 'i16', 'i8', 'u8']);
 

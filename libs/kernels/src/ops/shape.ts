@@ -2,7 +2,8 @@
 import { many, one } from '../call.js';
 import { device } from '../device.js';
 import type { Dtype } from '../dtype.js';
-import type { Device, Tensor } from '../tensor.js';
+import type { Device } from '../device.js';
+import type { Tensor } from '../tensor.js';
 
 type Shape = readonly number[];
 
