@@ -6,6 +6,7 @@ import { addAdapters } from './commands/adapters.js';
 import { addAdmin } from './commands/admin.js';
 import { addAdminKey } from './commands/admin-key.js';
 import { addAudit } from './commands/audit.js';
+import { addBatches } from './commands/batches.js';
 import { addBranch } from './commands/branch.js';
 import { addChat } from './commands/chat.js';
 import { addCheckpoints } from './commands/checkpoints.js';
@@ -86,7 +87,16 @@ const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Comman
     ],
     [
       'Serve and export:',
-      [addChat, addEmbed, addClassify, addTranscribe, addDownload, addExport, addOperations],
+      [
+        addChat,
+        addBatches,
+        addEmbed,
+        addClassify,
+        addTranscribe,
+        addDownload,
+        addExport,
+        addOperations,
+      ],
     ],
     ['Evaluate:', [addEvals]],
     [

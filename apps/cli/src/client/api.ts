@@ -75,7 +75,7 @@ export class Api {
   uploadAs(
     content: Blob,
     name: string,
-    purpose: 'fine-tune' | 'evals',
+    purpose: 'fine-tune' | 'evals' | 'batch',
     columns: Readonly<Record<string, string>> = {},
   ): Promise<FileObject> {
     const form = new FormData();

@@ -81,6 +81,17 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   tensorboard: ['graft tensorboard my-job --follow', 'graft tensorboard job-a job-b --logdir runs'],
   trace: ['graft trace my-job', 'graft trace my-job --output -'],
   chat: ['graft chat MODEL', 'graft chat my-job@best "Summarize this: ..." --temperature 0.7'],
+  'batches list': ['graft batches'],
+  'batches show': ['graft batches show batch_Xk81mPqe'],
+  'batches create': [
+    'graft batches create requests.jsonl --watch',
+    'graft batches create requests.jsonl --window 7d',
+  ],
+  'batches results': [
+    'graft batches results batch_Xk81mPqe --out answers.jsonl',
+    'graft batches results batch_Xk81mPqe --errors --out -',
+  ],
+  'batches cancel': ['graft batches cancel batch_Xk81mPqe'],
   classify: ['graft classify MODEL "Free money"', 'graft classify MODEL --image cat.png dog.png'],
   embed: ['graft embed MODEL "first text" "second text"'],
   transcribe: ['graft transcribe talk.wav --model MODEL --format srt'],

@@ -22,6 +22,7 @@ const KINDS: Readonly<Record<string, readonly Kind[]>> = {
   'other-job-or-file': ['jobs'],
   'job-or-sweep': ['jobs', 'sweeps'],
   sweep: ['sweeps'],
+  batch: ['batches'],
   eval: ['evals'],
   pool: ['pools'],
   project: ['projects'],

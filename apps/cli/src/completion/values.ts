@@ -1,4 +1,5 @@
 import type {
+  BatchObject,
   Catalog,
   EvalObject,
   FileObject,
@@ -105,6 +106,11 @@ const FETCHES = {
     `/files?limit=${LIMIT}`,
     ({ filename }) => filename,
     ({ purpose }) => purpose,
+  ),
+  batches: listed<BatchObject>(
+    `/batches?limit=${LIMIT}`,
+    ({ id }) => id,
+    ({ status }) => status,
   ),
   evals: listed<EvalObject>(
     `/evals?limit=${LIMIT}&order=desc`,

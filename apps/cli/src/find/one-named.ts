@@ -20,7 +20,7 @@ export function oneNamed<T extends Named>(
   if (first === undefined) throw new CliError(`no ${kind} named ${name}; see ${list}`, EXIT.failed);
   if (found.length > 1)
     throw new CliError(
-      `${found.length} ${kind}s match ${name}; use an id:\n${found
+      `${found.length} ${kind}${kind.endsWith('ch') ? 'es' : 's'} match ${name}; use an id:\n${found
         .slice(0, 10)
         .map(({ id, name: is }) => `  ${id} ${is}`.trimEnd())
         .join('\n')}`,
