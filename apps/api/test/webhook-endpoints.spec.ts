@@ -155,7 +155,7 @@ describe('an endpoint', () => {
     expect(await deliveries(id)).toEqual([]);
     expect((await stateOf(id)).failing_since).toBeNull();
 
-    const unknown = await test({ event_type: 'batch.completed' });
+    const unknown = await test({ event_type: 'video.completed' });
     expect(unknown).toMatchObject({ status: 400, code: 'invalid_value' });
     expect(unknown.text).toContain('"param":"event_type"');
     await api.query('UPDATE webhook_endpoint SET url = $1', ['http://127.0.0.1:9/']);

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { DomainError, grouped, type BatchProblem } from '@graft/contracts';
 import { projectPrincipal, type Principal } from '../auth/principal.js';
@@ -148,8 +149,11 @@ export class BatchRunner implements OnModuleDestroy {
 
   /** Reads the lines of the input file, which is kept while the batch is open. */
   private async lines({ input_file: id }: Batch): Promise<AsyncGenerator<BatchLine | BadLine>> {
-    const file = await this.database.manager.getRepository(File).findOneByOrFail({ id });
-    return batchLines(this.blobs.read(file.sha256));
+    const { sha256, bytes: size } = await this.database.manager
+      .getRepository(File)
+      .findOneByOrFail({ id });
+    // A connection to S3 would not stay open for as long as it takes to answer the lines.
+    return batchLines(createReadStream(await this.blobs.file({ sha256, size })));
   }
 }
 
