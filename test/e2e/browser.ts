@@ -125,9 +125,10 @@ export async function downloaded(download: Download): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Confirms or dismisses the open dialog and returns its text. */
+/** Confirms or dismisses the dialog, whose code is loaded when it opens, and returns its text. */
 export async function answer(page: Page, yes = true): Promise<string> {
   const question = page.getByRole('alertdialog');
+  await question.waitFor();
   const words = await question.locator('h2, p').allInnerTexts();
   const buttons = question.getByRole('button');
   await (yes ? buttons.last() : buttons.first()).click();

@@ -243,7 +243,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
     const page = await tabs.open('/files');
     const ids = begun(page);
     await slowDown(page, 200_000);
-    await page.getByRole('heading', { name: 'Files' }).click(); // Browsers show no confirmation before the first user interaction.
+    await page.getByRole('heading', { name: 'Files', exact: true }).click(); // Browsers show no confirmation before the first user interaction.
     await choose(page, written('left.jsonl', 4000).path);
     await until('some to be sent', async () => (await bar(page).count()) === 1 && (await sent(page)) > 0); // prettier-ignore
     const asked = page.waitForEvent('dialog');

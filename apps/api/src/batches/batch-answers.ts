@@ -4,7 +4,7 @@ import type { Principal } from '../auth/principal.js';
 import { ChatService } from '../chat/chat.service.js';
 import { InferenceService } from '../chat/inference/inference.service.js';
 import { ResponsesService } from '../chat/responses/responses.service.js';
-import { faultOf, isDependency, toOutageError } from '../faults.js';
+import { faultOf, isDependency, Outage, toOutageError } from '../faults.js';
 import { newId } from '../ids.js';
 import { log } from '../log.js';
 import type { LineResult } from './batch-claims.js';
@@ -16,8 +16,10 @@ const MOST_RESULT_BYTES = 4 * 1024 * 1024;
 /** Reason why a line has no answer yet. */
 export interface Unanswered {
   readonly error: DomainError;
-  /** Whether its worker or trainer died, for which the line may be the cause. */
-  readonly isLost: boolean;
+  /** Measure of how likely the line is the cause: 1 if its trainer crashed, a quarter if contact was lost, or else 0. */
+  readonly loss: 0 | 0.25 | 1;
+  /** Whether workers only lack capacity. */
+  readonly isFull: boolean;
 }
 
 type Endpoint = (caller: Principal, body: unknown, left: AbortSignal) => Promise<object | null>;
@@ -54,12 +56,19 @@ export class BatchAnswers {
     } catch (error) {
       if (left.aborted) return null;
       const failure = toDomainError(error, line);
-      const isLost = failure.code === 'crash' || failure.code === 'lost_worker';
+      const loss = lossOf(failure);
       const fault = faultOf(error, 'relay');
-      const isPassing = isLost ? mayBeLost : isDependency(fault) || fault === 'limit';
-      return isPassing ? { error: failure, isLost } : failed(line, failure);
+      const isPassing = loss > 0 ? mayBeLost : isDependency(fault) || fault === 'limit';
+      const isFull = failure.code === 'queue_full';
+      return isPassing ? { error: failure, loss, isFull } : failed(line, failure);
     }
   }
+}
+
+function lossOf(failure: DomainError): Unanswered['loss'] {
+  if (failure.code === 'crash') return 1;
+  const isLost = failure.code === 'lost_worker' || failure.code === 'unavailable';
+  return isLost && !(failure instanceof Outage) ? 0.25 : 0;
 }
 
 function answered(line: BatchLine, body: object): LineResult {

@@ -10,7 +10,7 @@ import { BatchClaims } from './batch-claims.js';
 import type { BadLine, BatchLine } from './batch-lines.js';
 
 /** Results read in one query. Each has at most 4 MiB. */
-const PAGE = 25;
+const PAGE = 8;
 
 /** Writes the results of batches into files. */
 @Injectable()

@@ -29,11 +29,15 @@ export interface BadLine {
   readonly error: DomainError;
 }
 
-/** Yields the requests of an input file, and the lines that are none. Blank lines are skipped. */
+/**
+ * Yields the requests of an input file, and the lines that are none. Blank lines are skipped.
+ * @param without numbers of lines to skip without parsing them
+ */
 export async function* batchLines(
   content: AsyncIterable<Buffer>,
+  without?: ReadonlySet<number>,
 ): AsyncGenerator<BatchLine | BadLine> {
-  for await (const { number, row, reason } of lineRows(content, MOST_KEYS)) {
+  for await (const { number, row, reason } of lineRows(content, MOST_KEYS, without)) {
     const bad = (message: string, param: string | null): BadLine => ({
       number,
       error: new DomainError('invalid_value', message, param),

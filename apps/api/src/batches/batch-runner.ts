@@ -78,7 +78,7 @@ export class BatchRunner implements OnModuleDestroy {
     const ending = await this.claims.row(claim);
     if (ending?.status === 'finalizing' || ending?.status === 'cancelling')
       await this.files.finish(claim, ending, await this.lines(ending));
-    if (ending?.status !== 'in_progress') this.losses.delete(claim.id);
+    if (ending && ending.status !== 'in_progress') this.losses.delete(claim.id);
   }
 
   /** Starts the batch, or fails it with the problems of its file. */
@@ -128,7 +128,8 @@ export class BatchRunner implements OnModuleDestroy {
       this.losses.set(batch.id, losses);
       const work = new LineWork<BatchLine>({
         losses,
-        lines: unanswered(await this.lines(batch), done),
+        lines: requests(await this.lines(batch, done)),
+        modelOf: ({ body }) => (batch.model === null ? body.model : null),
         most: await this.quotas.backgroundChats(batch.project_id, MOST_CONCURRENT),
         answer: (line, mayBeLost) =>
           this.answers.answer(caller, batch.endpoint, line, { mayBeLost, left: over.signal }),
@@ -148,23 +149,22 @@ export class BatchRunner implements OnModuleDestroy {
   }
 
   /** Reads the lines of the input file, which is kept while the batch is open. */
-  private async lines({ input_file: id }: Batch): Promise<AsyncGenerator<BatchLine | BadLine>> {
+  private async lines(
+    { input_file: id }: Batch,
+    without?: ReadonlySet<number>,
+  ): Promise<AsyncGenerator<BatchLine | BadLine>> {
     const { sha256, bytes: size } = await this.database.manager
       .getRepository(File)
       .findOneByOrFail({ id });
     // A connection to S3 would not stay open for as long as it takes to answer the lines.
-    return batchLines(createReadStream(await this.blobs.file({ sha256, size })));
+    return batchLines(createReadStream(await this.blobs.file({ sha256, size })), without);
   }
 }
 
 const callerOf = (batch: Batch): Principal => ({ ...projectPrincipal(batch), isBatch: true });
 
-/** Yields the lines without a result. */
-async function* unanswered(
-  lines: AsyncIterable<BatchLine | BadLine>,
-  done: ReadonlySet<number>,
-): AsyncGenerator<BatchLine> {
-  for await (const line of lines) if (!('error' in line) && !done.has(line.number)) yield line;
+async function* requests(lines: AsyncIterable<BatchLine | BadLine>): AsyncGenerator<BatchLine> {
+  for await (const line of lines) if (!('error' in line)) yield line;
 }
 
 function checkCount(customIds: Set<string>, { customId }: BatchLine): void {

@@ -40,6 +40,11 @@ export class BatchesService {
     await this.database.transaction(async (manager) => {
       await requireActive(this.database, manager, caller.projectId);
       await this.files.lock(manager, file.id, 'input_file_id');
+      await this.database.query(
+        'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+        [`batches ${caller.projectId}`],
+        manager,
+      );
       const [open] = await this.database.query<{ count: number }>(
         `SELECT count(*)::int AS count FROM batch WHERE project_id = $1 AND ${IS_OPEN_BATCH}`,
         [caller.projectId],
@@ -100,11 +105,11 @@ export class BatchesService {
   }
 
   /**
-   * Cancels a batch. Answers so far are kept. A batch that is being cancelled is returned as it is.
+   * Cancels a batch. Answers so far are kept. A batch that was cancelled is returned as it is.
    * @throws DomainError if it has ended, or its results are being written
    */
   async cancel(caller: Principal, id: string): Promise<BatchObject> {
-    const { status } = await this.row(caller, id);
+    await this.row(caller, id);
     const isCancelled = await this.database.transaction(async (manager) => {
       const changed = await this.database.query(
         `UPDATE batch SET ${setStatus('cancelling')}, owner = NULL, owner_until = NULL, resume_at = NULL
@@ -116,7 +121,8 @@ export class BatchesService {
         await this.audit.write(manager, { caller, action: 'batch.cancelled', target: id });
       return changed.length > 0;
     });
-    if (!isCancelled && status !== 'cancelling')
+    const { status } = await this.row(caller, id);
+    if (!isCancelled && status !== 'cancelling' && status !== 'cancelled')
       throw new DomainError(
         'invalid_value',
         `Cannot cancel a batch with status '${status}'`,

@@ -2,16 +2,18 @@ import type { DomainError } from '@graft/contracts';
 import type { Unanswered } from './batch-answers.js';
 import type { LineResult } from './batch-claims.js';
 
-/** Number of times that the worker of a line may be lost: the line may be the cause. */
+/** Losses of workers after which a line fails: it may be the cause. */
 const MOST_LOSSES = 3;
 
 export interface LineWorkOptions<L> {
   readonly lines: AsyncGenerator<L>;
   /** Maximum number of lines in progress. */
   readonly most: number;
-  /** Number of times that the worker of a line was lost. It is updated. */
+  /** Losses of workers by line. They are updated. */
   readonly losses: Map<number, number>;
   readonly answer: (line: L, mayBeLost: boolean) => Promise<LineResult | Unanswered | null>;
+  /** Returns the model of a line if lines have several: those of a model that is not available are set aside. */
+  readonly modelOf: (line: L) => string | null;
   /** Returns false if the results of this process no longer count. */
   readonly store: (result: LineResult) => Promise<boolean>;
   /** Whether no further line may begin. */
@@ -31,23 +33,26 @@ export class LineWork<L extends { readonly number: number }> {
   private allowed = 1;
   private waitsFor: DomainError | null = null;
   private isLost = false;
+  private failure: unknown = null;
+  /** Models that are not available in this run. */
+  private readonly aside = new Set<string>();
 
   constructor(private readonly options: LineWorkOptions<L>) {}
 
   /** @returns the reason to wait, if lines remain that cannot be answered now */
   async run(): Promise<DomainError | null> {
     this.open();
-    let failure: unknown = null;
-    while (this.lanes.size > 0)
-      await Promise.race(this.lanes).catch((error: unknown) => (failure ??= error));
+    while (this.lanes.size > 0) await Promise.race(this.lanes);
     await this.options.lines.return(undefined);
-    if (failure !== null) throw failure;
+    if (this.failure !== null) throw this.failure;
     return this.waitsFor;
   }
 
   private open(): void {
     this.active += 1;
-    const lane = this.lane().finally(() => this.lanes.delete(lane));
+    const lane = this.lane()
+      .catch((error: unknown) => void (this.failure ??= error))
+      .finally(() => this.lanes.delete(lane));
     this.lanes.add(lane);
   }
 
@@ -61,9 +66,10 @@ export class LineWork<L extends { readonly number: number }> {
 
   /** Answers a line. Returns false if the lane ends. */
   private async answerNext(): Promise<boolean> {
-    const { losses, answer, store, isOver } = this.options;
-    if (this.isLost || isOver() || this.active > this.allowed) return false;
-    const line = this.again.shift() ?? (await this.next());
+    const { losses, answer, store, isOver, modelOf } = this.options;
+    if (this.isLost || this.failure !== null || isOver() || this.active > this.allowed)
+      return false;
+    const line = await this.next();
     if (line === null) return false;
     const lost = losses.get(line.number) ?? 0;
     const result = await answer(line, lost < MOST_LOSSES);
@@ -73,12 +79,17 @@ export class LineWork<L extends { readonly number: number }> {
       this.grow();
       return true;
     }
-    this.again.push(line);
-    if (result.isLost) {
-      losses.set(line.number, lost + 1);
-      this.allowed = 1;
+    if (result.loss > 0) losses.set(line.number, lost + result.loss);
+    const model = result.isFull || result.loss > 0 ? null : modelOf(line);
+    if (model !== null) {
+      this.aside.add(model);
+      this.waitsFor = result.error;
       return true;
     }
+    this.again.push(line);
+    if (result.loss > 0) this.allowed = 1;
+    // A trainer that crashed is started again by the next request.
+    if (result.loss === 1) return true;
     this.allowed = Math.max(1, Math.floor(0.75 * this.active));
     // Another lane continues with the line, unless this is the last one.
     if (this.active === 1) this.waitsFor = result.error;
@@ -86,8 +97,14 @@ export class LineWork<L extends { readonly number: number }> {
   }
 
   private async next(): Promise<L | null> {
-    const { value, done } = await this.options.lines.next();
-    return done ? null : value;
+    const { lines, modelOf } = this.options;
+    for (;;) {
+      const again = this.again.shift();
+      const { value, done } = again ? { value: again, done: false } : await lines.next();
+      if (done) return null;
+      const model = modelOf(value as L);
+      if (model === null || !this.aside.has(model)) return value as L;
+    }
   }
 
   private grow(): void {

@@ -108,7 +108,8 @@ export class ClaimedWork<C extends Claim> {
       await new Promise((resolve) => setTimeout(resolve, this.closing ? 0 : 1_000));
     } finally {
       clearInterval(timer);
-      this.running.delete(claim.id);
+      // This process may have claimed the row again.
+      if (this.running.get(claim.id) === stop) this.running.delete(claim.id);
     }
     await claims.release(claim).catch(warn('could not release a claim'));
     this.scan();

@@ -151,8 +151,8 @@ async function endpointOf(path: string): Promise<string> {
   try {
     for await (const line of file.readLines()) {
       if (line.trim() === '') continue;
-      const { url } = JSON.parse(line) as { url?: unknown };
-      if (typeof url === 'string') return url;
+      const first = JSON.parse(line) as { url?: unknown } | null;
+      if (typeof first?.url === 'string') return first.url;
       break;
     }
   } catch (error) {

@@ -87,8 +87,11 @@ const servedBy = (project: string, leaseMs: string, version: string): string =>
 const FREE_CHATS = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
   WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
 
-/** SQL for the number of answers of batches that a worker could start: half of its capacity remains for others. */
-const FREE_BATCH_CHATS = `${FREE_CHATS} - COALESCE(max_chats, ${MAX_CHATS}) / 2`;
+/**
+ * SQL for the number of answers of batches that a worker could start: half of its capacity remains for others, unless it
+ * is 1.
+ */
+const FREE_BATCH_CHATS = `${FREE_CHATS} - LEAST((COALESCE(max_chats, ${MAX_CHATS}) + 1) / 2, COALESCE(max_chats, ${MAX_CHATS}) - 1)`;
 
 /**
  * SQL that selects the next queued answer for which a worker has capacity. Projects share by start-time fair

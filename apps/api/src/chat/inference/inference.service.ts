@@ -40,6 +40,8 @@ import { checkUse } from '../model-checks.js';
 
 /** Maximum number of values in one response. OpenAI's longest response has 2,048 vectors of 3,072 values. */
 const MOST_NUMBERS = 8 * 1024 * 1024;
+/** Maximum number of values in a line of a batch, which is serialized as a whole. */
+const MOST_BATCH_NUMBERS = 256 * 1024;
 /** Maximum characters that a worker may return: base64 of that many f32 values, and the same for labels. */
 const MOST_CHARACTERS = 6 * MOST_NUMBERS;
 /** Maximum number of tokens of an input (the trainer's limit). More tokens reported by a worker are not counted. */
@@ -115,7 +117,10 @@ export class InferenceService {
     const model = await this.resolved(caller, parsed.model, 'embed');
     const { inputs, name } = listInputs(inputFor(taskOf(model, 'embed')));
     const dimensions = 'dimensions' in parsed ? (parsed.dimensions ?? null) : null;
-    if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
+    if (model.base.config) {
+      const most = caller.isBatch ? MOST_BATCH_NUMBERS : MOST_NUMBERS;
+      checkSize(vectorSize(model.base.config), inputs.length, dimensions, most);
+    }
     const found = await this.infer(caller, { model, use: 'embed', inputs, name, file }, left);
     if (!found) return null;
     if (!found.answers.every(isVector)) throw malformed();
@@ -257,17 +262,17 @@ function ofInput(error: unknown): unknown {
     : error;
 }
 
-function checkSize(size: number, inputs: number, dimensions: number | null): void {
+function checkSize(size: number, inputs: number, dimensions: number | null, most: number): void {
   if (dimensions !== null && dimensions !== size)
     throw new DomainError(
       'unsupported',
       `dimensions: the model returns vectors of ${grouped(size)} numbers and was not trained for truncation to ${grouped(dimensions)}; omit it`,
       'dimensions',
     );
-  if (size * inputs <= MOST_NUMBERS) return;
+  if (size * inputs <= most) return;
   throw new DomainError(
     'request_too_large',
-    `${grouped(inputs)} vectors of ${grouped(size)} numbers do not fit in one response; send at most ${grouped(Math.floor(MOST_NUMBERS / size))} inputs per request`,
+    `${grouped(inputs)} vectors of ${grouped(size)} numbers do not fit in one response; send at most ${grouped(Math.floor(most / size))} inputs per request`,
     'input',
   );
 }

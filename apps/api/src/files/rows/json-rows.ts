@@ -19,15 +19,18 @@ export async function* arrayRows(source: AsyncIterable<Buffer>): AsyncGenerator<
 /**
  * Yields the objects of JSON Lines, without blank lines.
  * @param keys maximum number of keys of an object; default: that of a record
+ * @param without numbers of lines to skip without parsing them
  */
 export async function* lineRows(
   source: AsyncIterable<Buffer>,
   keys?: number,
+  without?: ReadonlySet<number>,
 ): AsyncGenerator<NumberedRow> {
   let found: NumberedRow[] = [];
   let number = 0;
   const lines = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line) => {
     number++;
+    if (without?.has(number)) return;
     if (line === null || line.toString('latin1').trim() !== '')
       found.push(rowAt({ number, bytes: line }, keys));
   });
